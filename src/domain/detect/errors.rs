@@ -1,0 +1,216 @@
+//! Tests on error counts: the absolute rule, new against old pods, and new against the service's own past.
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::mixture::{Bounds, Mixture, Onset, bernoulli_ratio};
+
+/// Failures among requests in one batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    pub bad: f64,
+    pub total: f64,
+}
+
+impl Counts {
+    pub fn ratio(&self) -> Option<f64> {
+        (self.total > 0.0).then(|| self.bad / self.total)
+    }
+    pub fn add(&mut self, other: Counts) {
+        self.bad += other.bad;
+        self.total += other.total;
+    }
+}
+
+/// Is the failure ratio above half of the threshold? The estimate since the onset must pass the whole threshold too:
+/// testing the threshold itself would need 18 times more requests to see 6 % than this does.
+#[derive(Clone, Debug)]
+pub struct Absolute {
+    null: f64,
+    grid: [f64; 6],
+    mixture: Mixture<6>,
+}
+
+/// Alternatives as multiples of the threshold (0.05 … 0.75 for a threshold of 5 %).
+const ROLLBACK_GRID: [f64; 6] = [1.0, 1.6, 2.6, 4.4, 8.0, 15.0];
+/// Alternatives of the page-level test as multiples of its null (1 % for a threshold of 5 %).
+const PAGE_GRID: [f64; 6] = [1.5, 2.5, 5.0, 10.0, 25.0, 60.0];
+/// The half-way null, as a share of the threshold.
+const NULL_SHARE: f64 = 0.5;
+/// The null of the page-level test, as a share of the threshold.
+const PAGE_NULL_SHARE: f64 = 0.2;
+/// No alternative is nearer to certainty than this.
+const RATIO_MAX: f64 = 0.95;
+
+impl Absolute {
+    /// Evidence for a rollback at `threshold` (0.05 for 5 %).
+    pub fn rollback(threshold: f64, bounds: Bounds) -> Self {
+        Self::against(threshold * NULL_SHARE, ROLLBACK_GRID.map(|m| m * threshold), bounds)
+    }
+
+    /// Evidence that a person should look: past a fifth of the threshold.
+    pub fn page(threshold: f64, bounds: Bounds) -> Self {
+        let null = threshold * PAGE_NULL_SHARE;
+        Self::against(null, PAGE_GRID.map(|m| m * null), bounds)
+    }
+
+    /// Evidence that errors are several times what this service had before the release. `before` is frozen.
+    pub fn before_after(before: Counts, bounds: Bounds) -> Self {
+        // One more failure and two more requests than seen: a short history never looks perfect.
+        let usual = (before.bad + 1.0) / (before.total + 2.0);
+        let null = (usual * BEFORE_AFTER_RATIO).min(RATIO_MAX / 2.0);
+        Self::against(null, BEFORE_AFTER_GRID.map(|m| m * null), bounds)
+    }
+
+    fn against(null: f64, grid: [f64; 6], bounds: Bounds) -> Self {
+        // Keeps the grid above the null and below certainty, also for thresholds near 1.
+        let lowest = null + (RATIO_MAX - null).max(0.0) * 0.05;
+        let grid = grid.map(|p| p.min(RATIO_MAX).max(lowest));
+        Self { null, grid, mixture: Mixture::new(bounds) }
+    }
+
+    pub fn update(&mut self, since: Timestamp, counts: Counts) {
+        let ratios = self.grid.map(|p| bernoulli_ratio(counts.bad, counts.total, p, self.null));
+        self.mixture.update(since, &ratios, counts.bad, counts.total);
+    }
+    pub fn e_value(&self) -> f64 {
+        self.mixture.e_value()
+    }
+    pub fn alarmed(&self) -> bool {
+        self.mixture.alarmed()
+    }
+    pub fn onset(&self) -> Option<Onset> {
+        self.mixture.onset()
+    }
+    /// The failure ratio up to which a false alarm is bounded.
+    pub fn null(&self) -> f64 {
+        self.null
+    }
+}
+
+const BEFORE_AFTER_RATIO: f64 = 3.0;
+const BEFORE_AFTER_GRID: [f64; 6] = [1.5, 2.5, 5.0, 10.0, 40.0, 100.0];
+
+/// Do new pods fail more often than old ones serving beside them? Conditional on the failures of both together, so that
+/// a level that they share cancels. Only ever used together with [`Absolute`]: alone it is not robust.
+#[derive(Clone, Debug)]
+pub struct Relative {
+    mixture: Mixture<5>,
+    seen_old: f64,
+}
+
+/// New pods may fail up to this many times as often: certifies an excess of at least 1 % at a threshold of 5 %.
+const RELATIVE_NULL: f64 = 5.0 / 3.0;
+const RELATIVE_GRID: [f64; 5] = [2.5, 5.0, 12.0, 40.0, 200.0];
+
+impl Relative {
+    pub fn new(bounds: Bounds) -> Self {
+        Self { mixture: Mixture::new(bounds), seen_old: 0.0 }
+    }
+
+    pub fn update(&mut self, since: Timestamp, new: Counts, old: Counts) {
+        if new.total <= 0.0 || old.total <= 0.0 {
+            return;
+        }
+        self.seen_old += old.total;
+        let share = |ratio: f64| ratio * new.total / (ratio * new.total + old.total);
+        let null = share(RELATIVE_NULL);
+        let ratios = RELATIVE_GRID.map(|r| {
+            let p = share(r);
+            new.bad * (p / null).ln() + old.bad * ((1.0 - p) / (1.0 - null)).ln()
+        });
+        self.mixture.update(since, &ratios, new.bad, new.total);
+    }
+    pub fn e_value(&self) -> f64 {
+        self.mixture.e_value()
+    }
+    pub fn alarmed(&self) -> bool {
+        self.mixture.alarmed()
+    }
+    /// Requests that old pods served while new ones did.
+    pub fn compared(&self) -> f64 {
+        self.seen_old
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    const BOUNDS: Bounds = Bounds { alpha: 4e-4, min_batches: 4, batches: 360, dispersion: 1.0 };
+    const RELATIVE: Bounds = Bounds { alpha: 1e-2, min_batches: 2, batches: 360, dispersion: 1.0 };
+
+    fn at(batch: i64) -> Timestamp {
+        Timestamp::from_second(batch * 5).unwrap()
+    }
+
+    fn draw(rng: &mut StdRng, total: u32, p: f64) -> Counts {
+        let bad = (0..total).filter(|_| rng.random_bool(p)).count();
+        Counts { bad: bad as f64, total: f64::from(total) }
+    }
+
+    /// Batches until the rollback-level test alarms with its estimate past 5 %, within a 30-minute watch.
+    fn batches_to_alarm(seed: u64, per_batch: u32, p: f64) -> Option<i64> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut test = Absolute::rollback(0.05, BOUNDS);
+        (0..360).find(|&batch| {
+            test.update(at(batch), draw(&mut rng, per_batch, p));
+            test.alarmed() && test.onset().is_some_and(|o| o.bad / o.total >= 0.05)
+        })
+    }
+
+    #[test]
+    fn healthy_traffic_does_not_alarm_and_bad_traffic_does_soon() {
+        let false_alarms = (0..400).filter(|&s| batches_to_alarm(s, 50, 0.01).is_some()).count();
+        assert_eq!(false_alarms, 0);
+        for seed in 0..50 {
+            let batches = batches_to_alarm(seed, 50, 0.15).expect("15 % is found");
+            assert!(batches <= 6, "seed {seed}: {batches} batches");
+        }
+    }
+
+    #[test]
+    fn a_shared_level_is_no_relative_evidence() {
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut shared = Relative::new(RELATIVE);
+        let mut worse = Relative::new(RELATIVE);
+        for batch in 0..60 {
+            let old = draw(&mut rng, 100, 0.2);
+            shared.update(at(batch), draw(&mut rng, 40, 0.2), old);
+            worse.update(at(batch), draw(&mut rng, 40, 0.6), draw(&mut rng, 100, 0.01));
+        }
+        assert!(!shared.alarmed(), "{}", shared.e_value());
+        assert!(worse.alarmed());
+        assert_eq!(worse.compared(), 6000.0);
+    }
+
+    #[test]
+    fn before_after_needs_more_than_the_usual_level() {
+        let before = Counts { bad: 800.0, total: 10_000.0 };
+        let mut rng = StdRng::seed_from_u64(3);
+        let mut usual = Absolute::before_after(before, RELATIVE);
+        let mut worse = Absolute::before_after(before, RELATIVE);
+        for batch in 0..60 {
+            usual.update(at(batch), draw(&mut rng, 50, 0.08));
+            worse.update(at(batch), draw(&mut rng, 50, 0.5));
+        }
+        assert!(!usual.alarmed());
+        assert!(worse.alarmed());
+    }
+
+    proptest! {
+        #[test]
+        fn evidence_is_finite_and_not_negative(batches in proptest::collection::vec((0u32..2000, 0.0f64..1.0), 1..400)) {
+            let mut test = Absolute::rollback(0.05, BOUNDS);
+            let mut relative = Relative::new(RELATIVE);
+            for (i, (total, share)) in batches.into_iter().enumerate() {
+                let counts = Counts { bad: (f64::from(total) * share).floor(), total: f64::from(total) };
+                test.update(at(i as i64), counts);
+                relative.update(at(i as i64), counts, Counts { bad: 0.0, total: f64::from(total) });
+                prop_assert!(test.e_value().is_finite() && test.e_value() >= 0.0);
+                prop_assert!(relative.e_value().is_finite() && relative.e_value() >= 0.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Statistics that stay valid however often we look: e-processes on error counts and restarts.
+pub mod counter;
+pub mod crash;
+pub mod errors;
+pub mod healthy;
+pub mod mixture;

@@ -1,0 +1,235 @@
+//! What happened, as the journal keeps it: events of runs and of targets, and the record around them.
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::evidence::Cause;
+use super::names::{ServiceName, TargetId};
+use super::plan::{Plan, PlanDigest};
+use super::policy::Decided;
+use super::release::Version;
+use super::run::{Finding, Outcome};
+use super::runbook::ChecklistItem;
+use super::verification::{CheckResult, CheckSpec};
+use super::watch::WatchSpec;
+
+/// Version of the record format. Bodies only grow; a golden journal of each version is folded in a test.
+pub const RECORD_VERSION: u32 = 1;
+
+/// One line of the journal. `prev_hash` chains all records of the journal, whatever their stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub v: u32,
+    pub seq: u64,
+    pub stream: StreamId,
+    pub at: Timestamp,
+    pub epoch: u64,
+    pub kind: String,
+    pub body: serde_json::Value,
+    pub prev_hash: String,
+}
+
+/// `run:…` or `target:service/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StreamId(String);
+
+pub const RUN_STREAMS: &str = "run:";
+pub const TARGET_STREAMS: &str = "target:";
+
+impl StreamId {
+    pub fn run(run: &str) -> Self {
+        Self(format!("{RUN_STREAMS}{run}"))
+    }
+    pub fn target(target: &TargetId) -> Self {
+        Self(format!("{TARGET_STREAMS}{target}"))
+    }
+    /// A stream's name as an earlier life wrote it.
+    pub fn stored(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    pub fn as_run(&self) -> Option<&str> {
+        self.0.strip_prefix(RUN_STREAMS)
+    }
+}
+
+/// What happens to one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub enum RunEvent {
+    Opened(Box<RunOpened>),
+    /// A new life of the process (or a new leader) took the run over: what an earlier one saw is no longer evidence.
+    Adopted {
+        epoch: u64,
+    },
+    Approved {
+        by: String,
+        digest: PlanDigest,
+    },
+    Denied {
+        by: String,
+        reason: String,
+    },
+    ApprovalExpired,
+    StepStarted {
+        step: usize,
+        attempt: u32,
+        epoch: u64,
+        deadline: Timestamp,
+    },
+    Observed {
+        step: usize,
+        finding: Finding,
+    },
+    Applied {
+        step: usize,
+        outcome: Outcome,
+    },
+    StepDone {
+        step: usize,
+    },
+    Stuck {
+        step: usize,
+        why: String,
+    },
+    Resumed {
+        by: String,
+    },
+    Skipped {
+        by: String,
+        step: usize,
+    },
+    Aborted {
+        by: String,
+        reason: String,
+    },
+    Checked {
+        check: usize,
+        result: CheckResult,
+    },
+    Verified {
+        passed: bool,
+        watch_until: Timestamp,
+    },
+    /// The watch after the rollback found it bad again. Never a second rollback.
+    Relapsed {
+        reason: String,
+    },
+    WatchEnded {
+        healthy: bool,
+        reason: String,
+    },
+    /// A newer release came.
+    Superseded {
+        by: String,
+    },
+}
+
+/// Everything that a run knows from its first moment; nothing is looked up later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunOpened {
+    pub run: String,
+    /// Pages and messages of one incident belong together: the watch's id, or the run's when a person ordered it.
+    pub incident: String,
+    pub service: ServiceName,
+    pub decided: Decided,
+    pub cause: Cause,
+    /// Who ordered it; none when the policy decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<Timestamp>,
+    pub severity: u8,
+    pub checklist: Vec<ChecklistItem>,
+    pub plan: Plan,
+    pub digest: PlanDigest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalAsk>,
+    pub checks: Vec<CheckSpec>,
+    pub verify_secs: u64,
+    pub watch_secs: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_page: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalAsk {
+    pub expires_at: Timestamp,
+}
+
+/// What happens to one target: releases, watches and what is known to be good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub enum TargetEvent {
+    KnownGood {
+        version: Version,
+        why: String,
+    },
+    WatchOpened(Box<WatchSpec>),
+    RolloutEnded {
+        watch: String,
+        ended_at: Timestamp,
+    },
+    /// The decision about the watched release became stronger than before.
+    Decided {
+        watch: String,
+        decided: Decided,
+        cause: Cause,
+    },
+    /// Worse for under 1 % of the users: told once, with the alternatives.
+    MinorTrouble {
+        watch: String,
+        reason: String,
+    },
+    WatchClosed {
+        watch: String,
+        end: WatchEnd,
+        reason: String,
+    },
+    RolledBack {
+        run: String,
+        bad: Version,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WatchEnd {
+    Healthy,
+    Inconclusive,
+    /// Its time was over and the evidence was still against it.
+    Degraded,
+    RolledBack,
+    Superseded,
+    Gone,
+}
+
+/// Splits an event into the `kind` and `body` of its record.
+///
+/// # Errors
+/// Only if an event type is not shaped as `{kind, body}`, which its tests rule out.
+pub fn to_parts<E: Serialize>(event: &E) -> Result<(String, serde_json::Value), serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Parts {
+        kind: String,
+        #[serde(default)]
+        body: serde_json::Value,
+    }
+    let parts: Parts = serde_json::from_value(serde_json::to_value(event)?)?;
+    Ok((parts.kind, parts.body))
+}
+
+/// Reads an event back. An unknown kind is an error: that run stops and pages.
+///
+/// # Errors
+/// An unknown kind, or a body that does not fit it.
+pub fn from_record<E: for<'de> Deserialize<'de>>(record: &Record) -> Result<E, serde_json::Error> {
+    let value = if record.body.is_null() {
+        serde_json::json!({"kind": record.kind})
+    } else {
+        serde_json::json!({"kind": record.kind, "body": record.body})
+    };
+    serde_json::from_value(value)
+}

@@ -1,0 +1,19 @@
+//! The pure core: what rollguard knows, thinks and decides. No clock, no I/O, nothing from other rooms.
+pub mod detect;
+pub mod event;
+pub mod evidence;
+pub mod guardrails;
+pub mod memory;
+pub mod message;
+pub mod names;
+pub mod plan;
+pub mod policy;
+pub mod release;
+pub mod run;
+pub mod runbook;
+pub mod signal;
+pub mod survey;
+pub mod verdict;
+pub mod verification;
+pub mod watch;
+pub mod workload;

@@ -1,0 +1,157 @@
+//! A plan: immutable, ordered steps with preconditions, identified by a digest that an approval names.
+pub mod kubernetes;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::names::{ServiceName, TargetId};
+use super::release::{Version, hex};
+use super::survey::{Owner, Survey};
+use kubernetes::{AwaitRollout, RestoreTemplate};
+
+/// SHA-256 over the plan's JSON, in hex.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PlanDigest(String);
+
+impl PlanDigest {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+    pub fn named(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for PlanDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.get(..12).unwrap_or(&self.0))
+    }
+}
+
+/// What will be done, to what, in which order. Nothing is left to choose when it is carried out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub service: ServiceName,
+    pub changes: Vec<Change>,
+    pub steps: Vec<Step>,
+}
+
+/// One target's way back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    pub target: TargetId,
+    pub from: Version,
+    pub to: Version,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    pub target: TargetId,
+    /// For people: `restore the pod template of shop-7f (v1)`.
+    pub title: String,
+    /// Longest time from the start of the step until a person is paged.
+    pub deadline_secs: u64,
+    pub action: Action,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Action {
+    RestoreTemplate(RestoreTemplate),
+    AwaitRollout(AwaitRollout),
+}
+
+impl Action {
+    /// Whether carrying it out changes anything; the others only wait for the world.
+    pub fn mutates(&self) -> bool {
+        match self {
+            Action::RestoreTemplate(_) => true,
+            Action::AwaitRollout(_) => false,
+        }
+    }
+}
+
+impl Plan {
+    pub fn digest(&self) -> PlanDigest {
+        // Serializing our own plain data cannot fail; an empty text would only make the digest useless, not wrong.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        PlanDigest(hex(&Sha256::digest(text)))
+    }
+
+    /// `v2 → v1`, for titles.
+    pub fn summary(&self) -> String {
+        let change = |c: &Change| format!("{} {} → {}", c.target.target, c.from.label, c.to.label);
+        self.changes.iter().map(change).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Where a rollback goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Goal {
+    /// The pinned known good version.
+    Version(Version),
+    /// A revision that a person names.
+    Revision(u64),
+}
+
+/// Drafts the plan for one target from its survey.
+///
+/// # Errors
+/// The reason why this target cannot be rolled back safely, with what a person can do.
+pub fn draft(survey: &Survey, goal: &Goal, run: &str, rollout_secs: u64) -> Result<Plan, Refusal> {
+    match survey {
+        Survey::Kubernetes(survey) => kubernetes::draft(survey, goal, run, rollout_secs),
+    }
+}
+
+/// Why no plan is drafted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    TargetMissing { what: String },
+    Paused { what: String },
+    Owned { what: String, owner: Owner },
+    RevisionGone { what: String, wanted: String, limit: Option<u32> },
+    AlreadyThere { what: String, version: String },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::TargetMissing { what } => write!(f, "{what} does not exist"),
+            Refusal::Paused { what } => write!(f, "{what} is paused"),
+            Refusal::Owned { what, owner } => {
+                write!(f, "{what} belongs to {}, which would undo a rollback", owner.title())
+            }
+            Refusal::RevisionGone { what, wanted, .. } => {
+                write!(f, "{wanted} is no longer in the history of {what}")
+            }
+            Refusal::AlreadyThere { what, version } => write!(f, "{what} already runs {version}"),
+        }
+    }
+}
+
+impl Refusal {
+    /// What a person can do about it.
+    pub fn advice(&self) -> String {
+        match self {
+            Refusal::TargetMissing { .. } => "check the namespace and the name in the configuration".into(),
+            Refusal::Paused { what } => {
+                format!("resume it with `kubectl rollout resume {what}`, or roll back by hand")
+            }
+            Refusal::Owned { owner, .. } => owner.advice(),
+            Refusal::RevisionGone { what, limit: Some(0), .. } => {
+                format!(
+                    "revisionHistoryLimit is 0, so {what} keeps no history: set it to 10, and deploy the earlier image by hand now"
+                )
+            }
+            Refusal::RevisionGone { what, .. } => {
+                format!("deploy the earlier image by hand with `kubectl set image {what} CONTAINER=IMAGE`")
+            }
+            Refusal::AlreadyThere { .. } => "nothing needs to be done".into(),
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! One rollback as a fold over its journal: `evolve` folds, `next` says what to do now. Both are pure.
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::event::{RunEvent, RunOpened};
+use super::plan::Action;
+use super::verification::{CheckOutcome, CheckResult};
+
+/// What an observation of a step's target says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "finding", rename_all = "snake_case")]
+pub enum Finding {
+    Satisfied {
+        detail: String,
+    },
+    NotYet {
+        detail: String,
+    },
+    /// It could not be observed: neither done nor not done.
+    Unseen {
+        why: String,
+    },
+    /// The world is not as planned: a person decides.
+    Conflict {
+        why: String,
+    },
+}
+
+/// What became of an application. An unknown one is resolved by observing, never by guessing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    Done { detail: String },
+    Refused { why: String },
+    Unknown { why: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    New,
+    AwaitingApproval {
+        until: Timestamp,
+    },
+    Executing {
+        step: usize,
+        started: Option<Started>,
+    },
+    Verifying {
+        until: Timestamp,
+    },
+    Watching {
+        until: Timestamp,
+    },
+    /// Paged; a person says resume, skip or abort.
+    Stuck {
+        step: usize,
+        why: String,
+    },
+    Closed(End),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    pub attempt: u32,
+    pub deadline: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    Recovered,
+    StillBad,
+    Superseded,
+    Denied,
+    Expired,
+    Aborted,
+}
+
+/// A step's last observation, as far as this life of the process has made one.
+#[derive(Clone, Debug, PartialEq)]
+struct Observed {
+    finding: Finding,
+    at: Timestamp,
+}
+
+/// The state of one rollback.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    pub opened: Option<Box<RunOpened>>,
+    pub phase: Phase,
+    pub approved_by: Option<String>,
+    pub began_at: Option<Timestamp>,
+    pub verified: Option<bool>,
+    pub relapsed: Option<String>,
+    pub closed_at: Option<Timestamp>,
+    pub epoch: u64,
+    last: Option<Observed>,
+    applied: u32,
+    applied_at: Option<Timestamp>,
+    checks: Vec<Option<Checked>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Checked {
+    result: CheckResult,
+    at: Timestamp,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            opened: None,
+            phase: Phase::New,
+            approved_by: None,
+            began_at: None,
+            verified: None,
+            relapsed: None,
+            closed_at: None,
+            epoch: 0,
+            last: None,
+            applied: 0,
+            applied_at: None,
+            checks: Vec::new(),
+        }
+    }
+}
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    Do(Effect),
+    Record(RunEvent),
+    WaitUntil(Timestamp),
+    /// Only a person can move this run on.
+    AwaitPerson,
+    Finished,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Observe(usize),
+    Apply(usize),
+    Check(usize),
+    /// Ask the watch after the rollback what it thinks, now that its time is over.
+    Conclude,
+}
+
+/// Applications of one step before a person is asked.
+const APPLIES_MAX: u32 = 5;
+const OBSERVE_EVERY: SignedDuration = SignedDuration::from_secs(1);
+const CHECK_EVERY: SignedDuration = SignedDuration::from_secs(2);
+
+/// Folds one event into the run. Total: it never fails and does no I/O.
+pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
+    match event {
+        RunEvent::Opened(opened) => {
+            run.checks = vec![None; opened.checks.len()];
+            run.phase = match &opened.approval {
+                Some(ask) => Phase::AwaitingApproval { until: ask.expires_at },
+                None => Phase::Executing { step: 0, started: None },
+            };
+            run.opened = Some(opened.clone());
+        }
+        RunEvent::Adopted { epoch } => {
+            run.epoch = *epoch;
+            run.last = None;
+        }
+        RunEvent::Approved { by, .. } => {
+            run.approved_by = Some(by.clone());
+            run.phase = Phase::Executing { step: 0, started: None };
+        }
+        RunEvent::Denied { .. } => run = close(run, End::Denied, at),
+        RunEvent::ApprovalExpired => run = close(run, End::Expired, at),
+        RunEvent::StepStarted { step, attempt, deadline, .. } => {
+            run.began_at = run.began_at.or(Some(at));
+            let started = Some(Started { attempt: *attempt, deadline: *deadline });
+            run.phase = Phase::Executing { step: *step, started };
+            (run.last, run.applied, run.applied_at) = (None, 0, None);
+        }
+        RunEvent::Observed { finding, .. } => run.last = Some(Observed { finding: finding.clone(), at }),
+        RunEvent::Applied { .. } => {
+            (run.last, run.applied_at) = (None, Some(at));
+            run.applied = run.applied.saturating_add(1);
+        }
+        RunEvent::StepDone { step } | RunEvent::Skipped { step, .. } => run = begin_step(run, step + 1, at),
+        RunEvent::Stuck { step, why, .. } => run.phase = Phase::Stuck { step: *step, why: why.clone() },
+        RunEvent::Resumed { .. } => {
+            if let Phase::Stuck { step, .. } = run.phase {
+                run = begin_step(run, step, at);
+            }
+        }
+        RunEvent::Aborted { .. } => run = close(run, End::Aborted, at),
+        RunEvent::Checked { check, result } => {
+            if let Some(slot) = run.checks.get_mut(*check) {
+                *slot = Some(Checked { result: result.clone(), at });
+            }
+        }
+        RunEvent::Verified { passed, watch_until } => {
+            run.verified = Some(*passed);
+            run.phase = Phase::Watching { until: *watch_until };
+        }
+        RunEvent::Relapsed { reason } => run.relapsed = Some(reason.clone()),
+        RunEvent::WatchEnded { healthy, .. } => {
+            let good = *healthy && run.verified == Some(true) && run.relapsed.is_none();
+            run = close(run, if good { End::Recovered } else { End::StillBad }, at);
+        }
+        RunEvent::Superseded { .. } => run = close(run, End::Superseded, at),
+    }
+    run
+}
+
+fn close(mut run: Run, end: End, at: Timestamp) -> Run {
+    run.phase = Phase::Closed(end);
+    run.closed_at = Some(at);
+    run
+}
+
+fn begin_step(mut run: Run, step: usize, at: Timestamp) -> Run {
+    (run.last, run.applied, run.applied_at) = (None, 0, None);
+    let Some(opened) = &run.opened else { return run };
+    run.phase = if step < opened.plan.steps.len() {
+        Phase::Executing { step, started: None }
+    } else {
+        Phase::Verifying { until: after(at, opened.verify_secs) }
+    };
+    run
+}
+
+fn after(at: Timestamp, secs: u64) -> Timestamp {
+    let secs = i64::try_from(secs).unwrap_or(i64::MAX);
+    at.saturating_add(SignedDuration::from_secs(secs)).unwrap_or(Timestamp::MAX)
+}
+
+/// What to do now. The same run and the same clock always give the same answer.
+pub fn next(run: &Run, now: Timestamp, epoch: u64) -> Next {
+    let Some(opened) = &run.opened else { return Next::Finished };
+    match &run.phase {
+        Phase::New | Phase::Closed(_) => Next::Finished,
+        _ if run.epoch != epoch => Next::Record(RunEvent::Adopted { epoch }),
+        Phase::AwaitingApproval { until } if now >= *until => Next::Record(RunEvent::ApprovalExpired),
+        Phase::AwaitingApproval { until } => Next::WaitUntil(*until),
+        Phase::Stuck { .. } => Next::AwaitPerson,
+        Phase::Executing { step, started: None } => start(opened, *step, now, epoch),
+        Phase::Executing { step, started: Some(started) } => execute(run, opened, *step, started, now),
+        Phase::Verifying { until } => verify(run, opened, *until, now),
+        Phase::Watching { until } if now >= *until => Next::Do(Effect::Conclude),
+        Phase::Watching { until } => Next::WaitUntil(*until),
+    }
+}
+
+fn start(opened: &RunOpened, step: usize, now: Timestamp, epoch: u64) -> Next {
+    let deadline_secs = opened.plan.steps.get(step).map_or(0, |s| s.deadline_secs);
+    Next::Record(RunEvent::StepStarted { step, attempt: 1, epoch, deadline: after(now, deadline_secs) })
+}
+
+fn execute(run: &Run, opened: &RunOpened, step: usize, started: &Started, now: Timestamp) -> Next {
+    let Some(planned) = opened.plan.steps.get(step) else {
+        return Next::Record(RunEvent::StepDone { step });
+    };
+    let stuck = |why: String| Next::Record(RunEvent::Stuck { step, why });
+    match &run.last {
+        None => Next::Do(Effect::Observe(step)),
+        Some(Observed { finding: Finding::Satisfied { .. }, .. }) => {
+            Next::Record(RunEvent::StepDone { step })
+        }
+        Some(Observed { finding: Finding::Conflict { why }, .. }) => stuck(why.clone()),
+        Some(Observed { finding: Finding::NotYet { detail: why } | Finding::Unseen { why }, .. })
+            if now >= started.deadline =>
+        {
+            stuck(format!("not done in time: {why}"))
+        }
+        Some(Observed { finding: Finding::NotYet { detail }, at }) if planned.action.mutates() => {
+            reapply(run, step, *at, now, detail)
+        }
+        Some(Observed { finding: Finding::NotYet { .. } | Finding::Unseen { .. }, at }) => {
+            let due = at.saturating_add(OBSERVE_EVERY).unwrap_or(now);
+            if now >= due { Next::Do(Effect::Observe(step)) } else { Next::WaitUntil(due) }
+        }
+    }
+}
+
+/// Applies once, and again (the guards make a doubled application harmless) after 1, 2, 4 and 8 seconds.
+fn reapply(run: &Run, step: usize, seen: Timestamp, now: Timestamp, detail: &str) -> Next {
+    if run.applied >= APPLIES_MAX {
+        return Next::Record(RunEvent::Stuck {
+            step,
+            why: format!("{APPLIES_MAX} attempts had no effect: {detail}"),
+        });
+    }
+    let Some(applied_at) = run.applied_at else { return Next::Do(Effect::Apply(step)) };
+    let wait = SignedDuration::from_secs(1 << run.applied.saturating_sub(1).min(3));
+    let due = applied_at.saturating_add(wait).unwrap_or(now);
+    match (now >= due, seen >= due) {
+        (false, _) => Next::WaitUntil(due),
+        // What was seen before the pause may have changed during it.
+        (true, false) => Next::Do(Effect::Observe(step)),
+        (true, true) => Next::Do(Effect::Apply(step)),
+    }
+}
+
+fn verify(run: &Run, opened: &RunOpened, until: Timestamp, now: Timestamp) -> Next {
+    let passed = |checked: &Option<Checked>| {
+        checked.as_ref().is_some_and(|c| c.result.outcome == CheckOutcome::Passed)
+    };
+    let verified =
+        |passed| Next::Record(RunEvent::Verified { passed, watch_until: after(now, opened.watch_secs) });
+    if run.checks.iter().all(passed) {
+        return verified(true);
+    }
+    let due = |checked: &Option<Checked>| match checked {
+        None => now,
+        Some(c) => c.at.saturating_add(CHECK_EVERY).unwrap_or(now),
+    };
+    let open = run.checks.iter().enumerate().filter(|(_, c)| !passed(c));
+    match open.min_by_key(|(_, c)| due(c)) {
+        Some((check, slot)) if slot.is_none() => Next::Do(Effect::Check(check)),
+        Some(_) if now >= until => verified(false),
+        Some((check, slot)) if now >= due(slot) => Next::Do(Effect::Check(check)),
+        Some((_, slot)) => Next::WaitUntil(due(slot).min(until)),
+        None => verified(true),
+    }
+}
+
+impl Run {
+    /// Repeated observations and checks with the same answer are folded but need no place in the journal.
+    pub fn knows(&self, event: &RunEvent) -> bool {
+        match event {
+            RunEvent::Observed { finding, .. } => self.last.as_ref().is_some_and(|o| o.finding == *finding),
+            RunEvent::Checked { check, result } => {
+                let known = self.checks.get(*check).and_then(Option::as_ref);
+                known.is_some_and(|c| c.result.outcome == result.outcome)
+            }
+            _ => false,
+        }
+    }
+
+    pub fn action(&self, step: usize) -> Option<&Action> {
+        self.opened.as_ref()?.plan.steps.get(step).map(|s| &s.action)
+    }
+
+    /// Each check's name with its last result, in the configured order.
+    pub fn check_results(&self) -> Vec<(&str, Option<&CheckResult>)> {
+        let Some(opened) = &self.opened else { return Vec::new() };
+        let names = opened.checks.iter().map(|c| c.name.as_str());
+        names.zip(self.checks.iter().map(|c| c.as_ref().map(|c| &c.result))).collect()
+    }
+
+    pub fn is_open(&self) -> bool {
+        !matches!(self.phase, Phase::New | Phase::Closed(_))
+    }
+
+    /// One or two words for lists.
+    pub fn phase_title(&self) -> &'static str {
+        match &self.phase {
+            Phase::New => "new",
+            Phase::AwaitingApproval { .. } => "awaiting approval",
+            Phase::Executing { .. } => "rolling back",
+            Phase::Verifying { .. } => "verifying",
+            Phase::Watching { .. } => "watching",
+            Phase::Stuck { .. } => "stuck",
+            Phase::Closed(End::Recovered) => "recovered",
+            Phase::Closed(End::StillBad) => "still bad",
+            Phase::Closed(End::Superseded) => "superseded",
+            Phase::Closed(End::Denied) => "denied",
+            Phase::Closed(End::Expired) => "expired",
+            Phase::Closed(End::Aborted) => "aborted",
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The runbook as data: rules with thresholds, limits of the fast paths, and the checklist before acting.
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::names::RuleName;
+
+/// A threshold on one signal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    pub name: RuleName,
+    pub kind: RuleKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleKind {
+    /// Failed requests over all requests; `above` is a ratio (0.05 for 5 %).
+    Errors { above: f64 },
+    /// Response time against the baseline; `increase` is a ratio (0.5 for +50 %). Measured for verification, not judged yet.
+    Latency { increase: f64 },
+}
+
+/// How a watch judges: everything that is not a rule's own threshold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Judging {
+    /// Length of a statistical batch; at least the scrape interval and never under 5 seconds outside tests.
+    pub batch_secs: f64,
+    /// A new pod that never became ready by then counts as failing (half of its progress deadline).
+    pub never_ready_after_secs: f64,
+    /// A pod that lost its readiness for so long counts as failing.
+    pub unready_after_secs: f64,
+    /// A pod that cannot start (image, configuration) for so long counts as failing.
+    pub start_failure_after_secs: f64,
+    /// A rule without data for so long pages: missing data is no evidence, but somebody must know.
+    pub blind_after_secs: f64,
+    /// Before this a watch cannot end healthy, and an inconclusive one leaves no known good version.
+    pub settle_secs: f64,
+    /// Firing alerts of outside roll back only together with a signal of our own.
+    pub corroborate_alerts: bool,
+}
+
+impl Judging {
+    /// The defaults for a watch of this length.
+    pub fn standard(watch: Duration) -> Self {
+        Self {
+            batch_secs: 5.0,
+            never_ready_after_secs: 300.0,
+            unready_after_secs: 60.0,
+            start_failure_after_secs: 60.0,
+            blind_after_secs: 120.0,
+            settle_secs: watch.as_secs_f64().min(600.0),
+            corroborate_alerts: true,
+        }
+    }
+}
+
+/// The thresholds of the user's runbook, used where the configuration names no others.
+pub fn standard_rules() -> Vec<Rule> {
+    let rule = |name: &str, kind| RuleName::parse(name).ok().map(|name| Rule { name, kind });
+    [
+        rule("error-rate", RuleKind::Errors { above: 0.05 }),
+        rule("latency", RuleKind::Latency { increase: 0.5 }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// One item of the runbook's checklist before a rollback, and how it stood when the decision was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChecklistItem {
+    pub item: Item,
+    pub met: bool,
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Item {
+    Severity,
+    Cause,
+    Target,
+    PeopleTold,
+    Backup,
+    PlanReviewed,
+    StatusPage,
+}
+
+impl Item {
+    /// Severity, cause and target must be met before anything is changed; the others are recorded.
+    pub fn blocks(self) -> bool {
+        match self {
+            Item::Severity | Item::Cause | Item::Target => true,
+            Item::PeopleTold | Item::Backup | Item::PlanReviewed | Item::StatusPage => false,
+        }
+    }
+    pub fn title(self) -> &'static str {
+        match self {
+            Item::Severity => "Incident severity",
+            Item::Cause => "Deployment confirmed as cause",
+            Item::Target => "Rollback target identified and available",
+            Item::PeopleTold => "People told",
+            Item::Backup => "Backup verified",
+            Item::PlanReviewed => "Rollback plan reviewed",
+            Item::StatusPage => "Status page update prepared",
+        }
+    }
+}

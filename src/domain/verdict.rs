@@ -1,0 +1,82 @@
+//! One verdict from all the evidence of a watch.
+use serde::{Deserialize, Serialize};
+
+use super::evidence::{Cause, Evidence, Strength};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Health {
+    /// The watch goes on and nothing is known yet.
+    Pending,
+    Healthy,
+    /// Worse than before for under 1 % of the requests: alternatives to a rollback are named.
+    Minor,
+    Degraded,
+    /// It could not be judged: too little traffic, or no data.
+    Inconclusive,
+}
+
+/// What is thought of a release now, and why, in one sentence.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub health: Health,
+    pub cause: Cause,
+    pub strength: Strength,
+    /// The rule or fact that leads.
+    pub rule: Option<String>,
+    pub reason: String,
+}
+
+/// How much was measured: it decides between healthy and inconclusive.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Proof {
+    /// Every rule's own test of health passed, and the watch is past its settling time.
+    Healthy { requests: f64 },
+    /// Not (yet) proven; the text says why.
+    Open(String),
+}
+
+/// The strongest evidence leads. `ended` is true once the watch is over.
+pub fn judge(evidence: &[Evidence], proof: &Proof, ended: bool) -> Verdict {
+    let lead = evidence.iter().max_by_key(|e| (e.strength, e.rule != "blind"));
+    match lead {
+        Some(lead) if lead.strength >= Strength::Minor => Verdict {
+            health: health_of(lead),
+            cause: lead.cause,
+            strength: lead.strength,
+            rule: Some(lead.rule.clone()),
+            reason: lead.sentence.clone(),
+        },
+        Some(_) | None => quiet(lead, proof, ended),
+    }
+}
+
+fn health_of(lead: &Evidence) -> Health {
+    match lead.strength {
+        Strength::Minor => Health::Minor,
+        Strength::Page | Strength::Urgent | Strength::Rollback if lead.rule == "blind" => {
+            Health::Inconclusive
+        }
+        Strength::Quiet | Strength::Suspect => Health::Pending,
+        Strength::Page | Strength::Urgent | Strength::Rollback => Health::Degraded,
+    }
+}
+
+fn quiet(lead: Option<&Evidence>, proof: &Proof, ended: bool) -> Verdict {
+    let strength = lead.map_or(Strength::Quiet, |e| e.strength);
+    let (health, reason) = match (proof, ended) {
+        (Proof::Healthy { requests }, _) => {
+            (Health::Healthy, format!("nothing is wrong on {requests:.0} requests of the new pods"))
+        }
+        (Proof::Open(why), true) => (Health::Inconclusive, format!("could not be judged: {why}")),
+        (Proof::Open(why), false) => (Health::Pending, why.clone()),
+    };
+    let suspect = lead.filter(|e| e.strength == Strength::Suspect);
+    Verdict {
+        health,
+        cause: Cause::Unknown,
+        strength,
+        rule: suspect.map(|e| e.rule.clone()),
+        reason: suspect.map_or(reason, |e| e.sentence.clone()),
+    }
+}

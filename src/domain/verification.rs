@@ -1,0 +1,63 @@
+//! The checks that prove a rollback worked: the runbook's list, as far as the service configures it.
+use serde::{Deserialize, Serialize};
+
+/// One check with its name for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckSpec {
+    pub name: String,
+    pub kind: CheckKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "check", rename_all = "snake_case")]
+pub enum CheckKind {
+    /// GET answers with this status, and with this content if any is asked for.
+    Http { url: String, status: u16, expect: Vec<Expect> },
+    /// GET answers with the label of the version that was restored, anywhere in the body or at a JSON pointer.
+    Version { url: String, pointer: Option<String> },
+    /// All pods of the restored version are ready, and none restarted since the rollback.
+    PodsReady,
+    /// Failed requests of the last minute stay under this ratio (0.01 for 1 %).
+    ErrorRate { below: f64 },
+    /// The 95th percentile of the last minute is under `below_ms`, or within a tenth of what it was before the release.
+    LatencyP95 { below_ms: f64 },
+    /// Requests per second are at least this share of what they were before the release.
+    Throughput { at_least: f64 },
+    /// Alertmanager shows no active alert for the service; silenced ones count as unknown.
+    NoActiveAlerts,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    Text(String),
+    Json { pointer: String, equals: serde_json::Value },
+}
+
+/// What one attempt of a check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckResult {
+    pub outcome: CheckOutcome,
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckOutcome {
+    Passed,
+    Failed,
+    /// It could not be measured: never a proof that the rollback worked.
+    NoData,
+}
+
+impl CheckResult {
+    pub fn passed(detail: impl Into<String>) -> Self {
+        Self { outcome: CheckOutcome::Passed, detail: detail.into() }
+    }
+    pub fn failed(detail: impl Into<String>) -> Self {
+        Self { outcome: CheckOutcome::Failed, detail: detail.into() }
+    }
+    pub fn no_data(detail: impl Into<String>) -> Self {
+        Self { outcome: CheckOutcome::NoData, detail: detail.into() }
+    }
+}

@@ -1,0 +1,284 @@
+//! A watch: samples in, assessments out. The same code judges while serving, in the demo and over recordings.
+mod alerts;
+mod errors;
+mod latency;
+mod pods;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::detect::errors::Counts;
+use super::evidence::{Cause, Evidence, Strength, clock_time};
+use super::names::{RuleName, TargetName};
+use super::release::{Release, Version};
+use super::runbook::{Judging, Rule, RuleKind};
+use super::signal::{Reading, Sample};
+use super::verdict::{Proof, Verdict, judge};
+use alerts::Alerts;
+use errors::ErrorRule;
+use latency::LatencyRule;
+use pods::Pods;
+
+/// What a target did before the release, as numbers, frozen when the watch opens.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    pub bad: f64,
+    pub total: f64,
+    /// Variance of the counts over what independent requests would give, in [1, 4].
+    pub dispersion: f64,
+    /// How long the history is that this was learned from.
+    pub seconds: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_ms: Option<f64>,
+}
+
+impl Baseline {
+    pub fn counts(&self) -> Counts {
+        Counts { bad: self.bad, total: self.total }
+    }
+    pub fn per_second(&self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| self.total / self.seconds)
+    }
+}
+
+/// Everything that is fixed when a watch opens; it is journaled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WatchSpec {
+    pub id: String,
+    pub release: Release,
+    pub known_good: Option<Version>,
+    pub opened_at: Timestamp,
+    pub ends_at: Timestamp,
+    pub rules: Vec<Rule>,
+    pub judging: Judging,
+    #[serde(default)]
+    pub baseline: BTreeMap<RuleName, Baseline>,
+}
+
+impl WatchSpec {
+    /// A stable id: the same release noticed twice is the same watch.
+    pub fn id_of(release: &Release) -> String {
+        format!("{}.{}.{}", release.target, release.to.fingerprint.short(), release.at.as_second())
+    }
+    pub fn length(&self) -> Duration {
+        self.ends_at.duration_since(self.opened_at).unsigned_abs()
+    }
+    fn batches(&self) -> u32 {
+        (self.length().as_secs_f64() / self.judging.batch_secs).ceil().clamp(1.0, 1e6) as u32
+    }
+}
+
+/// Which side of the comparison a sample belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arm {
+    New,
+    /// The known good version.
+    Old,
+    /// Neither, such as a bad version between the two.
+    Other,
+}
+
+/// What the tests need to know about the rollout.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rollout {
+    pub released_at: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub now: Timestamp,
+}
+
+impl Rollout {
+    /// Trouble that begins up to two minutes after the rollout counts as the release's.
+    pub(super) fn covers(&self, onset: Timestamp) -> bool {
+        let grace = SignedDuration::from_mins(2);
+        onset >= self.released_at && self.ended.is_none_or(|ended| onset.duration_since(ended) <= grace)
+    }
+}
+
+/// What is thought at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Assessment {
+    pub at: Timestamp,
+    pub verdict: Verdict,
+    pub evidence: Vec<Evidence>,
+    pub ended: bool,
+}
+
+/// Recent figures of the new version, for verification and for people.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Requests of the last minute.
+    pub recent: BTreeMap<RuleName, Counts>,
+    pub p95_ms: Option<f64>,
+    pub pods: usize,
+    pub pods_ready: usize,
+    pub restarts: u32,
+}
+
+/// The state of one watch. Bounded: per pod a few numbers, per rule a fixed number of floats.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    spec: WatchSpec,
+    rollout_ended: Option<Timestamp>,
+    batch_began: Timestamp,
+    errors: Vec<ErrorRule>,
+    latency: Vec<LatencyRule>,
+    pods: Pods,
+    alerts: Alerts,
+}
+
+impl Watch {
+    pub fn new(spec: WatchSpec) -> Self {
+        let of_kind = |wanted: fn(&RuleKind) -> bool| spec.rules.iter().filter(move |r| wanted(&r.kind));
+        let errors = of_kind(|k| matches!(k, RuleKind::Errors { .. }))
+            .map(|rule| ErrorRule::new(rule, &spec, spec.baseline.get(&rule.name)))
+            .collect();
+        let latency = of_kind(|k| matches!(k, RuleKind::Latency { .. }))
+            .map(|rule| LatencyRule::new(rule.name.clone()))
+            .collect();
+        Self {
+            rollout_ended: None,
+            batch_began: spec.opened_at,
+            errors,
+            latency,
+            pods: Pods::new(spec.judging.clone(), spec.batches()),
+            alerts: Alerts::default(),
+            spec,
+        }
+    }
+
+    pub fn spec(&self) -> &WatchSpec {
+        &self.spec
+    }
+    pub fn rollout_ended(&self) -> Option<Timestamp> {
+        self.rollout_ended
+    }
+
+    /// Takes one sample of this watch's service. Samples of other targets are ignored.
+    pub fn take(&mut self, sample: &Sample) {
+        if sample.target.as_ref().is_some_and(|t: &TargetName| *t != self.spec.release.target.target) {
+            return;
+        }
+        let arm = self.arm_of(sample.release.as_deref());
+        let pod = sample.pod.as_deref().unwrap_or("");
+        match &sample.reading {
+            Reading::Release { rollout_ended, .. } => {
+                self.rollout_ended = rollout_ended.or(self.rollout_ended)
+            }
+            Reading::Counts { rule, bad, total } => {
+                let counts = Counts { bad: *bad, total: *total };
+                self.errors
+                    .iter_mut()
+                    .filter(|r| r.name == *rule)
+                    .for_each(|r| r.take(sample.at, arm, pod, counts));
+            }
+            Reading::Histogram { rule, buckets } => {
+                self.latency.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.take(arm, pod, buckets));
+            }
+            Reading::NoData { rule, reason } => {
+                self.errors.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.missed(reason));
+            }
+            Reading::Pod(reading) => self.pods.take(sample.at, arm, pod, reading),
+            Reading::Check { rule, ok, detail } if rule.as_str() == "rollout" => {
+                self.pods.rollout(sample.at, *ok, detail);
+            }
+            Reading::Alert { alert, status, labels } => self.alerts.take(sample.at, alert, *status, labels),
+            Reading::Check { .. } | Reading::Value { .. } => {}
+        }
+    }
+
+    fn arm_of(&self, label: Option<&str>) -> Arm {
+        let is = |version: &Version| label.is_none_or(|label| label == version.label);
+        if is(&self.spec.release.to) {
+            Arm::New
+        } else if self.spec.known_good.as_ref().is_some_and(is) {
+            Arm::Old
+        } else {
+            Arm::Other
+        }
+    }
+
+    /// Closes the batch if it is long enough, and says what is thought now.
+    pub fn tick(&mut self, now: Timestamp) -> Assessment {
+        let seconds = now.duration_since(self.batch_began).as_secs_f64();
+        // A scrape comes a little early or late; a batch that is short by a tenth is whole.
+        if seconds >= self.spec.judging.batch_secs * 0.9 {
+            self.errors.iter_mut().for_each(|rule| rule.close(self.batch_began));
+            self.latency.iter_mut().for_each(LatencyRule::close);
+            self.pods.close(self.batch_began, seconds);
+            self.batch_began = now;
+        }
+        self.assess(now)
+    }
+
+    fn assess(&self, now: Timestamp) -> Assessment {
+        let rollout = Rollout { released_at: self.spec.release.at, ended: self.rollout_ended, now };
+        let mut evidence: Vec<Evidence> = self.errors.iter().map(|rule| rule.assess(&rollout)).collect();
+        evidence.extend(self.pods.assess(&rollout));
+        evidence.extend(self.alerts.assess(&evidence, self.spec.judging.corroborate_alerts));
+        evidence.extend(self.blind(now));
+        evidence.retain(|e| e.strength > Strength::Quiet || e.numbers.is_some());
+        let ended = now >= self.spec.ends_at;
+        let verdict = judge(&evidence, &self.proof(now), ended);
+        Assessment { at: now, verdict, evidence, ended }
+    }
+
+    fn blind(&self, now: Timestamp) -> Option<Evidence> {
+        let limit = self.spec.judging.blind_after_secs;
+        let blind = self.errors.iter().filter_map(|rule| {
+            let since = rule.seen_at.unwrap_or(self.spec.opened_at);
+            (now.duration_since(since).as_secs_f64() >= limit).then_some((since, rule))
+        });
+        let (since, rule) = blind.min_by_key(|(since, _)| *since)?;
+        let why = rule.missed_because.as_deref().map_or(String::new(), |why| format!(" ({why})"));
+        let sentence = format!(
+            "{} has had no data since {}{why}: the release is not being judged on it",
+            rule.name,
+            clock_time(since)
+        );
+        Some(Evidence::fact("blind", Strength::Urgent, Cause::Unknown, Some(since), sentence))
+    }
+
+    fn proof(&self, now: Timestamp) -> Proof {
+        let elapsed = now.duration_since(self.spec.opened_at).as_secs_f64();
+        let requests = self.errors.iter().map(|rule| rule.healthy.counts().total).fold(0.0, f64::max);
+        if self.errors.is_empty() {
+            return Proof::Open("no error rule is configured".into());
+        }
+        if let Some(rule) = self.errors.iter().find(|rule| !rule.healthy.proven()) {
+            let counts = rule.healthy.counts();
+            return Proof::Open(format!(
+                "{} of {:.0} requests so far is too little to call it healthy ({:.0} failed)",
+                rule.name, counts.total, counts.bad
+            ));
+        }
+        if self.pods.troubled() {
+            return Proof::Open("new pods have restarted or are not ready".into());
+        }
+        if elapsed < self.spec.judging.settle_secs {
+            return Proof::Open(format!("nothing is wrong so far on {requests:.0} requests"));
+        }
+        Proof::Healthy { requests }
+    }
+
+    /// Whether new pods crashed or failed their probes: such a version never becomes the known good one by waiting.
+    pub fn troubled(&self) -> bool {
+        self.pods.troubled()
+    }
+
+    pub fn figures(&self) -> Figures {
+        let (pods, pods_ready, restarts) = self.pods.figures();
+        Figures {
+            recent: self.errors.iter().map(|rule| (rule.name.clone(), rule.recent())).collect(),
+            p95_ms: self.latency.iter().find_map(LatencyRule::p95_ms),
+            pods,
+            pods_ready,
+            restarts,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

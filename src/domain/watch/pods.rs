@@ -1,0 +1,232 @@
+//! What the orchestrator says of the pods: crash loops, restarts, probes that fail, images that cannot be had.
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{Arm, Rollout};
+use crate::domain::detect::crash::Restarts;
+use crate::domain::evidence::{Cause, Evidence, Strength, clock_time, count_of};
+use crate::domain::runbook::Judging;
+use crate::domain::signal::PodReading;
+
+/// The share of a watch's false-alarm budget that restarts have.
+const ALPHA_RESTARTS: f64 = 3e-4;
+/// A crash loop alternates with running: it counts for so long after it was last seen.
+const CRASH_LOOP_SECS: f64 = 120.0;
+const PODS_MAX: usize = 5_000;
+const CANNOT_START: [&str; 9] = [
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "ImageInspectError",
+    "RegistryUnavailable",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
+
+#[derive(Clone, Debug)]
+struct Pod {
+    arm: Arm,
+    reading: PodReading,
+    first_seen: Timestamp,
+    /// Restarts that are not this watch's: what an old pod had when the watch opened.
+    restarts_before: u32,
+    unready_since: Option<Timestamp>,
+    cannot_start_since: Option<Timestamp>,
+    crash_looped_at: Option<Timestamp>,
+    was_ready: bool,
+}
+
+impl Pod {
+    fn restarts(&self) -> u32 {
+        self.reading.restarts.saturating_sub(self.restarts_before)
+    }
+    fn for_secs(since: Option<Timestamp>, now: Timestamp) -> f64 {
+        since.map_or(0.0, |since| now.duration_since(since).as_secs_f64())
+    }
+    fn crash_loops(&self, now: Timestamp) -> bool {
+        self.crash_looped_at.is_some_and(|at| now.duration_since(at).as_secs_f64() <= CRASH_LOOP_SECS)
+    }
+    fn has_reason(&self, wanted: &str) -> bool {
+        self.reading.reason.as_deref() == Some(wanted)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Pods {
+    judging: Judging,
+    pods: BTreeMap<String, Pod>,
+    restarts: Restarts,
+    came: u32,
+    restarted_ever: bool,
+    stuck: Option<(Timestamp, String)>,
+}
+
+impl Pods {
+    pub(super) fn new(judging: Judging, batches: u32) -> Self {
+        let restarts = Restarts::new(ALPHA_RESTARTS, batches);
+        Self { judging, pods: BTreeMap::new(), restarts, came: 0, restarted_ever: false, stuck: None }
+    }
+
+    pub(super) fn take(&mut self, at: Timestamp, arm: Arm, name: &str, reading: &PodReading) {
+        if reading.gone {
+            self.pods.remove(name);
+            return;
+        }
+        if self.pods.len() >= PODS_MAX && !self.pods.contains_key(name) {
+            return;
+        }
+        let pod = self.pods.entry(name.to_string()).or_insert_with(|| Pod {
+            arm,
+            reading: PodReading { restarts: 0, ..reading.clone() },
+            first_seen: at,
+            restarts_before: if arm == Arm::New { 0 } else { reading.restarts },
+            unready_since: None,
+            cannot_start_since: None,
+            crash_looped_at: None,
+            was_ready: false,
+        });
+        let before = pod.restarts();
+        pod.reading = reading.clone();
+        let came = pod.restarts().saturating_sub(before);
+        pod.was_ready |= reading.ready;
+        pod.unready_since = (!reading.ready).then(|| pod.unready_since.unwrap_or(at));
+        let cannot_start = reading.reason.as_deref().is_some_and(|r| CANNOT_START.contains(&r));
+        pod.cannot_start_since = cannot_start.then(|| pod.cannot_start_since.unwrap_or(at));
+        if pod.has_reason("CrashLoopBackOff") {
+            pod.crash_looped_at = Some(at);
+        }
+        if pod.arm == Arm::New && came > 0 {
+            self.came += came;
+            self.restarted_ever = true;
+        }
+    }
+
+    /// What the rollout controller says: `ok` is false when it gave up.
+    pub(super) fn rollout(&mut self, at: Timestamp, ok: bool, detail: &str) {
+        self.stuck = (!ok).then(|| self.stuck.take().unwrap_or((at, detail.to_string())));
+    }
+
+    pub(super) fn close(&mut self, since: Timestamp, seconds: f64) {
+        let pods = self.of(Arm::New).count();
+        let came = std::mem::take(&mut self.came);
+        if pods > 0 {
+            self.restarts.update(since, f64::from(came), pods, seconds);
+        }
+    }
+
+    fn of(&self, arm: Arm) -> impl Iterator<Item = &Pod> {
+        self.pods.values().filter(move |pod| pod.arm == arm)
+    }
+
+    /// New pods crashed, or are not ready now.
+    pub(super) fn troubled(&self) -> bool {
+        self.restarted_ever || self.stuck.is_some() || self.of(Arm::New).any(|pod| !pod.reading.ready)
+    }
+
+    pub(super) fn figures(&self) -> (usize, usize, u32) {
+        let ready = self.of(Arm::New).filter(|p| p.reading.ready).count();
+        (self.of(Arm::New).count(), ready, self.of(Arm::New).map(Pod::restarts).sum())
+    }
+
+    pub(super) fn assess(&self, rollout: &Rollout) -> Vec<Evidence> {
+        let now = rollout.now;
+        let limit = &self.judging;
+        let facts = [
+            self.fact(now, "crash-loop", "crash loop (CrashLoopBackOff)", |p| p.crash_loops(now)),
+            self.fact(now, "cannot-start", "cannot start", |p| {
+                Pod::for_secs(p.cannot_start_since, now) >= limit.start_failure_after_secs
+            }),
+            self.fact(now, "never-ready", "never became ready", |p| {
+                let waited = now.duration_since(p.first_seen).as_secs_f64();
+                !p.was_ready && waited >= limit.never_ready_after_secs && !p.has_reason("Unschedulable")
+            }),
+            self.unready(rollout),
+            self.restarted(),
+            self.gave_up(),
+        ];
+        facts.into_iter().flatten().collect()
+    }
+
+    /// A fact that counts on two or more new pods, or on half of those that exist.
+    fn fact(&self, now: Timestamp, rule: &str, what: &str, holds: impl Fn(&Pod) -> bool) -> Option<Evidence> {
+        let hit: Vec<&Pod> = self.of(Arm::New).filter(|p| holds(p)).collect();
+        let since = hit.iter().map(|p| p.unready_since.unwrap_or(p.first_seen)).min()?;
+        let all = self.of(Arm::New).count();
+        let old = self.of(Arm::Old).filter(|p| holds(p)).count();
+        let many = hit.len() >= 2 || hit.len() * 2 >= all;
+        let (strength, cause) = match (many, old) {
+            (_, 1..) => (Strength::Urgent, Cause::Shared),
+            (true, 0) => (Strength::Rollback, Cause::Release),
+            (false, 0) => (Strength::Urgent, Cause::SinglePod),
+        };
+        let reason = hit.iter().find_map(|p| p.reading.reason.as_deref());
+        let reason = reason.filter(|r| !what.contains(r)).map_or(String::new(), |r| format!(" ({r})"));
+        let restarts: u32 = hit.iter().map(|p| p.restarts()).sum();
+        let restarts = if restarts > 0 {
+            format!(", {} so far", count_of(restarts as usize, "restart"))
+        } else {
+            String::new()
+        };
+        let beside =
+            if old > 0 { format!(", and so do {}", count_of(old, "old pod")) } else { String::new() };
+        let sentence = format!(
+            "{} of {} {what}{reason} since {}{restarts}{beside}",
+            hit.len(),
+            count_of(all, "new pod"),
+            clock_time(since.min(now))
+        );
+        Some(Evidence::fact(rule, strength, cause, Some(since), sentence))
+    }
+
+    /// Readiness lost again: inside the rollout it is the release's, later a person looks.
+    fn unready(&self, rollout: &Rollout) -> Option<Evidence> {
+        let limit = self.judging.unready_after_secs;
+        let lost = |p: &Pod| p.was_ready && Pod::for_secs(p.unready_since, rollout.now) >= limit;
+        let mut evidence = self.fact(rollout.now, "unready", "lost readiness", lost)?;
+        let late = evidence.since.is_some_and(|since| !rollout.covers(since));
+        if late && evidence.strength == Strength::Rollback && self.of(Arm::Old).all(|p| !p.reading.ready) {
+            (evidence.strength, evidence.cause) = (Strength::Urgent, Cause::Unknown);
+            evidence.sentence += "; it began after the rollout, and no old pods are left to compare";
+        }
+        Some(evidence)
+    }
+
+    fn restarted(&self) -> Option<Evidence> {
+        let hit: Vec<&Pod> = self.of(Arm::New).filter(|p| p.restarts() > 0).collect();
+        if hit.is_empty() || !self.restarts.alarmed() {
+            return None;
+        }
+        let all = self.of(Arm::New).count();
+        let old = self.of(Arm::Old).filter(|p| p.restarts() > 0).count();
+        let (strength, cause) = match (hit.len() >= 2 || all < 3, old) {
+            (_, 1..) => (Strength::Urgent, Cause::Shared),
+            (true, 0) => (Strength::Rollback, Cause::Release),
+            (false, 0) => (Strength::Urgent, Cause::SinglePod),
+        };
+        let total: u32 = hit.iter().map(|p| p.restarts()).sum();
+        let oom = hit.iter().filter(|p| p.has_reason("OOMKilled")).count();
+        let oom = if oom > 0 { format!(", {oom} of them out of memory") } else { String::new() };
+        let sentence = format!(
+            "{} of {} restarted {total} times since the release{oom}, {} restarted",
+            hit.len(),
+            count_of(all, "new pod"),
+            if old == 0 { "no old pod".to_string() } else { count_of(old, "old pod") }
+        );
+        let since = self.restarts.onset().map(|o| o.since);
+        Some(Evidence::fact("restarts", strength, cause, since, sentence))
+    }
+
+    /// The rollout controller gave up. Pods that only wait for room are no fault of the version.
+    fn gave_up(&self) -> Option<Evidence> {
+        let (since, detail) = self.stuck.as_ref()?;
+        let mut waiting = self.of(Arm::New).filter(|p| !p.reading.ready).peekable();
+        let sentence = format!("the rollout gave up at {}: {detail}", clock_time(*since));
+        let no_room = waiting.peek().is_none() || waiting.all(|p| p.has_reason("Unschedulable"));
+        let (strength, cause) =
+            if no_room { (Strength::Urgent, Cause::Unknown) } else { (Strength::Rollback, Cause::Release) };
+        Some(Evidence::fact("rollout", strength, cause, Some(*since), sentence))
+    }
+}

@@ -1,0 +1,201 @@
+//! What people and other systems ask of the engine. Everything is durable in the inbox before it is acknowledged.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::snapshot::Viewer;
+use crate::domain::names::{ServiceName, TargetId};
+use crate::domain::plan::PlanDigest;
+use crate::domain::signal::AlertStatus;
+use crate::ports::{Clock, InboxItem, Journal, JournalError, Received};
+
+/// An order of a person. `by` is the authenticated name, never what the caller claims.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Roll a target back, to the known good version or to a revision of its history.
+    Rollback {
+        target: TargetId,
+        revision: Option<u64>,
+        reason: String,
+        by: String,
+    },
+    Approve {
+        run: String,
+        digest: PlanDigest,
+        by: String,
+    },
+    Deny {
+        run: String,
+        reason: String,
+        by: String,
+    },
+    Resume {
+        run: String,
+        by: String,
+    },
+    Skip {
+        run: String,
+        by: String,
+    },
+    Abort {
+        run: String,
+        reason: String,
+        by: String,
+    },
+    /// A deploy tool says that a target was released, or that a rollout ended.
+    Release {
+        target: TargetId,
+        version: String,
+        at: Timestamp,
+        by: String,
+    },
+}
+
+impl Command {
+    /// The run that the command is about, for all but the two that begin something.
+    pub fn run(&self) -> Option<&str> {
+        match self {
+            Command::Approve { run, .. }
+            | Command::Deny { run, .. }
+            | Command::Resume { run, .. }
+            | Command::Skip { run, .. }
+            | Command::Abort { run, .. } => Some(run),
+            Command::Rollback { .. } | Command::Release { .. } => None,
+        }
+    }
+}
+
+/// An alert that Alertmanager forwarded, matched to a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertIn {
+    pub service: ServiceName,
+    pub alert: String,
+    pub status: AlertStatus,
+    pub labels: BTreeMap<String, String>,
+    pub starts_at: Timestamp,
+    pub fingerprint: String,
+}
+
+pub const INBOX_COMMAND: &str = "command";
+pub const INBOX_ALERT: &str = "alert";
+
+/// Why a command is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    #[error("there is no run {run}: `rollguard status` lists them")]
+    NoSuchRun { run: String },
+    #[error("run {run} is {phase}: {command} needs {needed}")]
+    WrongPhase { run: String, phase: String, command: &'static str, needed: &'static str },
+    #[error("the plan of run {run} is {actual}, not {given}: look at it again with `rollguard show {run}`")]
+    OtherPlan { run: String, actual: PlanDigest, given: PlanDigest },
+    #[error("{target} is not configured: `rollguard status` lists the targets")]
+    NoSuchTarget { target: TargetId },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// Where requests from outside are handed in. Any replica may do that; only the leader folds them.
+#[derive(Clone)]
+pub struct Desk {
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    viewer: Viewer,
+    arrived: Arc<Notify>,
+}
+
+impl Desk {
+    pub fn new(journal: Arc<dyn Journal>, clock: Arc<dyn Clock>, viewer: Viewer) -> Self {
+        Self { journal, clock, viewer, arrived: Arc::new(Notify::new()) }
+    }
+
+    /// Takes a command durably. The same `key` twice is the same command. The answer says whether it was new.
+    ///
+    /// # Errors
+    /// A command that does not fit the run's state now, or a journal that cannot be written.
+    pub async fn submit(&self, command: Command, key: &str) -> Result<Received, CommandError> {
+        self.fits(&command)?;
+        let body =
+            serde_json::to_value(&command).map_err(|e| JournalError::Unavailable { why: e.to_string() })?;
+        self.hand_in(InboxItem {
+            key: format!("command/{key}"),
+            kind: INBOX_COMMAND.into(),
+            body,
+            at: self.clock.now(),
+        })
+        .await
+        .map_err(CommandError::from)
+    }
+
+    /// Takes alerts durably; answers how many were new.
+    ///
+    /// # Errors
+    /// A journal that cannot be written: the sender must try again.
+    pub async fn alerts(&self, alerts: Vec<AlertIn>) -> Result<usize, JournalError> {
+        let mut new = 0;
+        for alert in alerts {
+            let (service, status) = (&alert.service, alert.status);
+            let key = format!("alert/{service}/{}/{}/{status:?}", alert.fingerprint, alert.starts_at);
+            let body =
+                serde_json::to_value(&alert).map_err(|e| JournalError::Unavailable { why: e.to_string() })?;
+            let item = InboxItem { key, kind: INBOX_ALERT.into(), body, at: self.clock.now() };
+            new += usize::from(self.hand_in(item).await? != Received::Duplicate);
+        }
+        Ok(new)
+    }
+
+    async fn hand_in(&self, item: InboxItem) -> Result<Received, JournalError> {
+        let received = self.journal.receive(item).await?;
+        self.arrived.notify_one();
+        Ok(received)
+    }
+
+    /// Resolves when something was handed in here since the last call.
+    pub async fn arrival(&self) {
+        self.arrived.notified().await;
+    }
+
+    fn fits(&self, command: &Command) -> Result<(), CommandError> {
+        let Some(run) = command.run() else { return self.known_target(command) };
+        let (phase, digest) = self
+            .viewer
+            .look(|s| s.runs.get(run).map(|r| (r.phase.clone(), r.digest.clone())))
+            .ok_or_else(|| CommandError::NoSuchRun { run: run.to_string() })?;
+        let needs = |needed: &'static [&'static str], command| {
+            if needed.contains(&phase.as_str()) {
+                return Ok(());
+            }
+            let needed = needed.first().copied().unwrap_or("another phase");
+            Err(CommandError::WrongPhase { run: run.to_string(), phase: phase.clone(), command, needed })
+        };
+        match command {
+            Command::Approve { digest: given, .. } => {
+                needs(&["awaiting approval"], "approve")?;
+                if *given == digest {
+                    return Ok(());
+                }
+                Err(CommandError::OtherPlan { run: run.to_string(), actual: digest, given: given.clone() })
+            }
+            Command::Deny { .. } => needs(&["awaiting approval"], "deny"),
+            Command::Resume { .. } => needs(&["stuck"], "resume"),
+            Command::Skip { .. } => needs(&["stuck"], "skip"),
+            Command::Abort { .. } => {
+                needs(&["awaiting approval", "rolling back", "verifying", "watching", "stuck"], "abort")
+            }
+            Command::Rollback { .. } | Command::Release { .. } => Ok(()),
+        }
+    }
+
+    fn known_target(&self, command: &Command) -> Result<(), CommandError> {
+        let (Command::Rollback { target, .. } | Command::Release { target, .. }) = command else {
+            return Ok(());
+        };
+        if self.viewer.look(|s| s.targets.contains_key(&target.to_string())) {
+            return Ok(());
+        }
+        Err(CommandError::NoSuchTarget { target: target.clone() })
+    }
+}

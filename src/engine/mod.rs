@@ -1,0 +1,3 @@
+//! The engine: watches releases, drives runs, folds commands, delivers messages. It decides nothing itself: the domain does.
+pub mod commands;
+pub mod snapshot;

@@ -1,0 +1,124 @@
+//! What the engine shows of itself: one immutable picture at a time, read by the API, the CLI and the metrics.
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::domain::evidence::Evidence;
+use crate::domain::names::{ServiceName, TargetId};
+use crate::domain::plan::PlanDigest;
+use crate::domain::policy::{Decision, Mode};
+use crate::domain::release::{Release, Version};
+use crate::domain::verdict::Verdict;
+use crate::domain::watch::Figures;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub epoch: u64,
+    pub targets: BTreeMap<String, TargetStatus>,
+    /// Open runs, and the latest closed ones.
+    pub runs: BTreeMap<String, RunStatus>,
+    pub sources: BTreeMap<String, Health>,
+    pub feed: Option<Health>,
+    pub journal: Option<Health>,
+    pub outbox_waiting: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    pub target: TargetId,
+    pub mode: Mode,
+    pub current: Option<Version>,
+    pub known_good: Option<Version>,
+    pub watch: Option<WatchStatus>,
+    /// The way back, before it is needed: whether this target could be rolled back now, and if not, why.
+    pub way_back: Option<WayBack>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WayBack {
+    Open { to: String },
+    Barred { why: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    pub id: String,
+    pub release: Release,
+    pub opened_at: Timestamp,
+    pub ends_at: Timestamp,
+    pub decision: Decision,
+    pub verdict: Option<Verdict>,
+    pub evidence: Vec<Evidence>,
+    pub figures: Figures,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunStatus {
+    pub run: String,
+    pub service: ServiceName,
+    pub summary: String,
+    pub phase: String,
+    pub open: bool,
+    pub reason: String,
+    pub digest: PlanDigest,
+    pub steps: Vec<String>,
+    pub step: Option<usize>,
+    /// Why it is stuck, or what it is waiting for.
+    pub detail: Option<String>,
+    pub checks: Vec<CheckStatus>,
+    pub verified: Option<bool>,
+    /// End of the approval, the verification or the watch, whichever is running.
+    pub until: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    pub name: String,
+    /// `passed`, `failed`, `no_data`, or none while it has not been tried.
+    pub outcome: Option<crate::domain::verification::CheckOutcome>,
+    pub detail: String,
+}
+
+/// Whether something answers, since when, and what it said last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    pub up: bool,
+    pub since: Timestamp,
+    pub detail: String,
+}
+
+/// The writing end, one per engine; parts of the engine change their own corner of the picture.
+#[derive(Clone, Debug)]
+pub struct Picture(watch::Sender<Snapshot>);
+
+impl Default for Picture {
+    fn default() -> Self {
+        Self(watch::Sender::new(Snapshot::default()))
+    }
+}
+
+impl Picture {
+    pub fn change(&self, change: impl FnOnce(&mut Snapshot)) {
+        self.0.send_modify(change);
+    }
+    pub fn viewer(&self) -> Viewer {
+        Viewer(self.0.subscribe())
+    }
+}
+
+/// The reading end.
+#[derive(Clone, Debug)]
+pub struct Viewer(watch::Receiver<Snapshot>);
+
+impl Viewer {
+    pub fn look<T>(&self, at: impl FnOnce(&Snapshot) -> T) -> T {
+        at(&self.0.borrow())
+    }
+    /// Returns when something changed since the last call; false when the engine is gone.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
+}

@@ -1,0 +1,280 @@
+//! What the engine needs from the world: a few traits that adapters implement.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::detect::errors::Counts;
+use crate::domain::event::{Record, StreamId};
+use crate::domain::message::Message;
+use crate::domain::names::{RuleName, TargetId};
+use crate::domain::plan::Step;
+use crate::domain::run::{Finding, Outcome};
+use crate::domain::signal::Sample;
+use crate::domain::survey::Survey;
+use crate::domain::verification::{CheckResult, CheckSpec};
+use crate::domain::workload::WorkloadView;
+
+/// The only source of "now".
+#[async_trait]
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+    async fn sleep_until(&self, at: Timestamp);
+}
+
+/// Shows workloads and their changes. One consumer.
+#[async_trait]
+pub trait ReleaseFeed: Send {
+    /// The next thing that changed; `None` when the feed has ended for good.
+    async fn next(&mut self) -> Option<FeedEvent>;
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum FeedEvent {
+    /// The workload as it is now; also sent once for each after every (re)connection.
+    Changed(Box<WorkloadView>),
+    Gone(TargetId),
+    /// The source cannot be read at present; what was sent before may be out of date.
+    Interrupted {
+        why: String,
+    },
+    Restored,
+}
+
+/// Reads measurements. Failures come back as `NoData` samples: errors are data here.
+#[async_trait]
+pub trait SignalSource: Send + Sync {
+    fn name(&self) -> &str;
+    /// How often it is worth asking about targets with a fresh release, and about the others (`None`: not at all).
+    fn intervals(&self) -> (Duration, Option<Duration>);
+    /// One reading of everything asked for, in as few requests as the source allows.
+    async fn read(&self, ask: &Ask) -> Vec<Sample>;
+    /// What a target did before, batch by batch, oldest first; empty where the source holds no past.
+    async fn history(&self, about: &AskTarget, from: Timestamp, to: Timestamp) -> History;
+}
+
+/// What to read. A source answers only for the targets and rules that are configured for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    pub at: Timestamp,
+    pub targets: Vec<AskTarget>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct AskTarget {
+    pub target: TargetId,
+    pub pods: Vec<AskPod>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct AskPod {
+    pub name: String,
+    /// Label of the version that it runs, as samples carry it.
+    pub release: Option<String>,
+    pub metrics_url: Option<String>,
+}
+
+/// Counts per batch of `step`, per rule.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    pub step: Duration,
+    pub batches: BTreeMap<RuleName, Vec<Counts>>,
+    pub p95_ms: Option<f64>,
+    /// Why there is less than was asked for.
+    pub missing: Option<String>,
+}
+
+/// Something that can be rolled back.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// All that drafting a plan needs.
+    ///
+    /// # Errors
+    /// When the target cannot be read now.
+    async fn survey(&self, target: &TargetId) -> Result<Survey, SurveyError>;
+    /// Whether the step is done. What cannot be read is [`Finding::Unseen`].
+    async fn observe(&self, step: &Step) -> Finding;
+    /// Carries the step out once. Guarded: applied to a world that is not as planned, it is refused.
+    async fn apply(&self, step: &Step) -> Outcome;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SurveyError {
+    #[error("{target} is not configured here")]
+    Unknown { target: TargetId },
+    #[error("{what} does not exist: check the namespace and the name in the configuration")]
+    Missing { what: String },
+    #[error("{what} could not be read: {why}")]
+    Unreadable { what: String, why: String },
+}
+
+/// Verification checks that ask something outside; those on our own measurements are the engine's.
+#[async_trait]
+pub trait Checks: Send + Sync {
+    async fn check(&self, check: &CheckSpec, about: &CheckContext) -> CheckResult;
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckContext {
+    pub target: TargetId,
+    /// Label of the version that was restored.
+    pub version: String,
+}
+
+/// Durable memory. Every write that is not from outside names the epoch, and is refused when that is no longer ours.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Begins a new epoch; all earlier ones can write no more.
+    async fn claim(&self) -> Result<u64, JournalError>;
+    /// Appends events and enqueues messages in one durable transaction.
+    async fn commit(&self, epoch: u64, commit: Commit) -> Result<(), JournalError>;
+    async fn read(&self, stream: &StreamId) -> Result<Vec<Record>, JournalError>;
+    /// All streams whose name begins with `prefix`.
+    async fn streams(&self, prefix: &str) -> Result<Vec<StreamId>, JournalError>;
+
+    /// Takes something from outside, durably and once per key.
+    async fn receive(&self, item: InboxItem) -> Result<Received, JournalError>;
+    /// What has been received and not folded yet, oldest first.
+    async fn inbox(&self, limit: usize) -> Result<Vec<InboxRow>, JournalError>;
+
+    /// Deliveries that are due, oldest first.
+    async fn outbox(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxRow>, JournalError>;
+    async fn settle(&self, id: i64, now: Timestamp, delivery: Delivery) -> Result<(), JournalError>;
+    /// Deliveries that wait, and the oldest's age: a channel that is down is visible.
+    async fn outbox_depth(&self) -> Result<usize, JournalError>;
+
+    /// Adds to the one-minute rows that survive a restart; rows older than 24 hours go.
+    async fn save_minutes(&self, target: &TargetId, rows: Vec<MinuteRow>) -> Result<(), JournalError>;
+    async fn minutes(&self, target: &TargetId, since: Timestamp) -> Result<Vec<MinuteRow>, JournalError>;
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Commit {
+    pub at: Timestamp,
+    pub events: Vec<NewRecord>,
+    /// One delivery per message and channel.
+    pub messages: Vec<Outgoing>,
+    /// Inbox rows that these events fold.
+    pub folded: Vec<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewRecord {
+    pub stream: StreamId,
+    pub kind: String,
+    pub body: serde_json::Value,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    pub channel: String,
+    pub message: Message,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct InboxItem {
+    /// The same thing received twice has the same key.
+    pub key: String,
+    pub kind: String,
+    pub body: serde_json::Value,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    New(i64),
+    Duplicate,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct InboxRow {
+    pub id: i64,
+    pub kind: String,
+    pub body: serde_json::Value,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxRow {
+    pub id: i64,
+    pub channel: String,
+    pub message: Message,
+    pub attempts: u32,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Delivery {
+    Done,
+    /// Delivered, and to be delivered again then (Alertmanager forgets alerts that are not re-posted), until the
+    /// incident's resolving message is delivered on the same channel.
+    Repeat {
+        at: Timestamp,
+    },
+    Retry {
+        at: Timestamp,
+        why: String,
+    },
+    /// The receiver will never take it.
+    Dropped {
+        why: String,
+    },
+}
+
+/// One rule's counts in one minute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MinuteRow {
+    pub rule: RuleName,
+    pub minute: Timestamp,
+    pub counts: Counts,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    #[error("epoch {ours} is over, {current} writes now: another process has taken this journal over")]
+    Stale { ours: u64, current: u64 },
+    #[error("the journal cannot be written or read: {why}")]
+    Unavailable { why: String },
+    #[error("the journal is damaged at record {seq}: {why}; restore it from a backup, nothing was changed")]
+    Damaged { seq: u64, why: String },
+    #[error(
+        "the journal was written by a newer version ({found}, this one knows {known}): install that version"
+    )]
+    Newer { found: u32, known: u32 },
+}
+
+/// Keeps the samples of each watch, and gives them back after a restart.
+#[async_trait]
+pub trait Recorder: Send + Sync {
+    /// Appends one batch. Failing to record never stops a watch; it is counted and logged.
+    async fn record(&self, watch: &str, samples: Vec<Sample>);
+    /// Everything recorded for this watch, oldest first; empty if nothing (readable) is there.
+    async fn replay(&self, watch: &str) -> Vec<Sample>;
+    /// The watch is over.
+    async fn close(&self, watch: &str);
+}
+
+/// Delivers messages to one channel.
+#[async_trait]
+pub trait Notifier: Send + Sync {
+    fn channel(&self) -> &str;
+    /// Whether this channel takes messages of this kind.
+    fn wants(&self, message: &Message) -> bool;
+    async fn deliver(&self, message: &Message, now: Timestamp) -> Result<Delivered, NotifyError>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivered {
+    Once,
+    /// Deliver it again after this time, until the incident closes.
+    RepeatAfter(Duration),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotifyError {
+    #[error("{channel} did not take the message, it will be tried again: {why}")]
+    Retry { channel: String, why: String, after: Option<Duration> },
+    #[error("{channel} refused the message for good: {why}")]
+    Refused { channel: String, why: String },
+}
