@@ -37,8 +37,12 @@ impl Served {
 
     /// The text format. A code that was never answered has no series, as with the client libraries.
     pub(super) fn exposition(&self, started_at: Timestamp) -> String {
-        let mut text = String::from(
-            "# HELP http_requests_total Requests answered.\n# TYPE http_requests_total counter\n",
+        let mut text = String::new();
+        family(
+            &mut text,
+            "http_requests_total",
+            "counter",
+            "Requests answered.",
         );
         for (code, count) in [(200, self.ok), (500, self.failed)] {
             if count > 0 {
@@ -48,39 +52,40 @@ impl Served {
                 );
             }
         }
-        text.push_str("# HELP http_request_duration_seconds Time to answer.\n# TYPE http_request_duration_seconds histogram\n");
+        self.write_histogram(&mut text);
+        let name = "process_start_time_seconds";
+        let started_secs = started_at.as_millisecond() as f64 / 1000.0;
+        family(
+            &mut text,
+            name,
+            "gauge",
+            "Start of the process since the epoch.",
+        );
+        line(&mut text, format_args!("{name} {started_secs}"));
+        text
+    }
+
+    fn write_histogram(&self, text: &mut String) {
+        let name = "http_request_duration_seconds";
+        family(text, name, "histogram", "Time to answer.");
         let mut below = 0;
         for (bound, count) in BOUNDS_SECS.iter().zip(self.buckets) {
             below += count;
             line(
-                &mut text,
-                format_args!("http_request_duration_seconds_bucket{{le=\"{bound}\"}} {below}"),
+                text,
+                format_args!("{name}_bucket{{le=\"{bound}\"}} {below}"),
             );
         }
         let total = self.total();
-        line(
-            &mut text,
-            format_args!("http_request_duration_seconds_bucket{{le=\"+Inf\"}} {total}"),
-        );
-        line(
-            &mut text,
-            format_args!(
-                "http_request_duration_seconds_sum {}",
-                self.duration_sum_secs
-            ),
-        );
-        line(
-            &mut text,
-            format_args!("http_request_duration_seconds_count {total}"),
-        );
-        text.push_str("# HELP process_start_time_seconds Start of the process.\n# TYPE process_start_time_seconds gauge\n");
-        let started_secs = started_at.as_millisecond() as f64 / 1000.0;
-        line(
-            &mut text,
-            format_args!("process_start_time_seconds {started_secs}"),
-        );
-        text
+        line(text, format_args!("{name}_bucket{{le=\"+Inf\"}} {total}"));
+        line(text, format_args!("{name}_sum {}", self.duration_sum_secs));
+        line(text, format_args!("{name}_count {total}"));
     }
+}
+
+fn family(text: &mut String, name: &str, kind: &str, help: &str) {
+    line(text, format_args!("# HELP {name} {help}"));
+    line(text, format_args!("# TYPE {name} {kind}"));
 }
 
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {

@@ -1,4 +1,4 @@
-//! The embedded demo world: a small Kubernetes API on loopback, workloads that serve metrics, traffic, and faults on demand.
+//! The embedded demo world: a small Kubernetes API on loopback, workloads with metrics, traffic, and faults on demand.
 //!
 //! A real kube client works against it unmodified. One beat (`world`) runs the parts of a cluster one after the other:
 //! the kubelet (`kubelet`, `pod_status`, `workload`, `metrics`), the ReplicaSet controller (`replicas`) and the
@@ -156,36 +156,21 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts the world with its first version rolled out and serving. Needs a tokio runtime.
     pub async fn start(options: SandboxOptions) -> Result<Self, SandboxError> {
-        let stop = CancellationToken::new();
+        let token = CancellationToken::new();
+        // From here on, an error return ends what has been started.
+        let stop = token.clone().drop_guard();
         let tasks = TaskTracker::new();
         let floor = Arc::new(Floor::default());
-        let mut seeds = Random::seeded(options.seed);
-        let store = Arc::new(Store::new(Random::seeded(seeds.bits())));
-        let mut world = World {
-            store: Arc::clone(&store),
-            kubelet: Kubelet {
-                floor: Arc::clone(&floor),
-                tasks: tasks.clone(),
-                stop: stop.clone(),
-                random: Random::seeded(seeds.bits()),
-                processes: HashMap::new(),
-            },
-            ready_after: options.ready_after,
-            traffic: Traffic {
-                requests_per_second: options.requests_per_second,
-                random: Random::seeded(seeds.bits()),
-                until: clock::now(),
-            },
-        };
-        let guard = stop.clone().drop_guard();
+        let mut world = new_world(&options, &floor, &tasks, &token);
         give_birth(&mut world, &options)?;
+        let store = Arc::clone(&world.store);
         let listen = |what, router| {
-            workload::serve(router, &tasks, stop.clone())
+            workload::serve(router, &tasks, token.clone())
                 .map_err(|source| SandboxError::Listen { what, source })
         };
-        let api = listen("Kubernetes API", api::router(&store, &stop))?;
+        let api = listen("Kubernetes API", api::router(&store, &token))?;
         let front = listen("front door", front::router(&floor))?;
-        tasks.spawn(world.run(stop));
+        tasks.spawn(world.run(token));
         Ok(Self {
             options,
             store,
@@ -193,7 +178,7 @@ impl Sandbox {
             api,
             front,
             tasks,
-            stop: guard,
+            stop,
         })
     }
 
@@ -207,7 +192,8 @@ impl Sandbox {
         format!("http://{}", self.front)
     }
 
-    /// Deploys a version; the rollout goes on by itself.
+    /// Deploys a version; the rollout goes on by itself. Pods take the fault that their version has when they start,
+    /// also when an undo brings the version back.
     pub fn deploy(&self, deploy: &Deploy) -> Result<(), SandboxError> {
         self.floor.set_fault(&deploy.version, deploy.fault);
         self.store
@@ -264,6 +250,32 @@ impl Sandbox {
             &self.options.namespace,
             &self.options.deployment,
         )
+    }
+}
+
+fn new_world(
+    options: &SandboxOptions,
+    floor: &Arc<Floor>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> World {
+    let mut seeds = Random::seeded(options.seed);
+    let mut random = || Random::seeded(seeds.bits());
+    World {
+        store: Arc::new(Store::new(random())),
+        kubelet: Kubelet {
+            floor: Arc::clone(floor),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            random: random(),
+            processes: HashMap::new(),
+        },
+        traffic: Traffic {
+            requests_per_second: options.requests_per_second,
+            random: random(),
+            until: clock::now(),
+        },
+        ready_after: options.ready_after,
     }
 }
 

@@ -57,16 +57,11 @@ fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 
 /// Checks an edited Deployment, and puts back what only the server writes.
 fn admit(key: &Key, before: &Value, after: &mut Value) -> Result<(), Refusal> {
-    let invalid = |reason: &str| Refusal::Invalid {
-        key: key.clone(),
-        reason: reason.to_owned(),
-    };
-    if !after["metadata"].is_object() || !after["spec"].is_object() {
-        return Err(invalid("metadata and spec: Required value"));
-    }
-    if !is_text_map(&after["metadata"]["annotations"]) || !is_text_map(&after["metadata"]["labels"])
-    {
-        return Err(invalid("metadata: annotations and labels are maps of text"));
+    if let Some(reason) = fault_of(before, after) {
+        return Err(Refusal::Invalid {
+            key: key.clone(),
+            reason: reason.to_owned(),
+        });
     }
     if Key::of(key.kind, after) != *key {
         return Err(Refusal::BadRequest(format!(
@@ -78,22 +73,6 @@ fn admit(key: &Key, before: &Value, after: &mut Value) -> Result<(), Refusal> {
     if !version.is_empty() && version != object::text(before, "/metadata/resourceVersion") {
         return Err(Refusal::Conflict(key.clone()));
     }
-    if after["spec"]["selector"] != before["spec"]["selector"] {
-        return Err(invalid("spec.selector: Invalid value: field is immutable"));
-    }
-    if !selector_matches_template(&after["spec"]) {
-        return Err(invalid(
-            "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`",
-        ));
-    }
-    if !matches!(
-        object::text(after, "/spec/strategy/type"),
-        "" | "RollingUpdate"
-    ) {
-        return Err(invalid(
-            "spec.strategy.type: the sandbox knows RollingUpdate only",
-        ));
-    }
     for field in ["uid", "creationTimestamp", "generation", "resourceVersion"] {
         after["metadata"][field] = before["metadata"][field].clone();
     }
@@ -101,6 +80,28 @@ fn admit(key: &Key, before: &Value, after: &mut Value) -> Result<(), Refusal> {
         after[field] = before[field].clone();
     }
     Ok(())
+}
+
+/// Why an edited Deployment is not valid, if it is not.
+fn fault_of(before: &Value, after: &Value) -> Option<&'static str> {
+    let (metadata, spec) = (&after["metadata"], &after["spec"]);
+    if !metadata.is_object() || !spec.is_object() {
+        Some("metadata and spec: Required value")
+    } else if !is_text_map(&metadata["annotations"]) || !is_text_map(&metadata["labels"]) {
+        Some("metadata: annotations and labels are maps of text")
+    } else if spec["selector"] != before["spec"]["selector"] {
+        Some("spec.selector: Invalid value: field is immutable")
+    } else if !selector_matches_template(spec) {
+        Some(
+            "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`",
+        )
+    } else if !is_text_map(&spec["template"]["metadata"]["annotations"]) {
+        Some("spec.template.metadata.annotations: they are a map of text")
+    } else if !matches!(object::text(spec, "/strategy/type"), "" | "RollingUpdate") {
+        Some("spec.strategy.type: the sandbox knows RollingUpdate only")
+    } else {
+        None
+    }
 }
 
 fn is_text_map(value: &Value) -> bool {

@@ -11,6 +11,8 @@ use super::rollout::{Current, Strategy};
 use super::store::{Commit, Store};
 
 pub(super) const COMPLETE: &str = "NewReplicaSetAvailable";
+const PROGRESSING: &str = "ReplicaSetUpdated";
+const PAUSED: &str = "DeploymentPaused";
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 
 /// The numbers of a status, old or new.
@@ -47,7 +49,11 @@ pub(super) fn record(
             let available = availability(counts, strategy);
             let progressing = match current {
                 Some(current) => progress(stored, counts, strategy, current, now),
-                None => Some(paused()),
+                None => Some(Verdict::new(
+                    "Unknown",
+                    PAUSED,
+                    "Deployment is paused".into(),
+                )),
             };
             let conditions = [
                 merged(stored, "Available", Some(available), now),
@@ -113,28 +119,27 @@ impl Counts {
     }
 }
 
-fn availability(counts: Counts, strategy: Strategy) -> Verdict {
-    if counts.available >= strategy.min_available() {
-        Verdict {
-            status: "True",
-            reason: "MinimumReplicasAvailable",
-            message: "Deployment has minimum availability.".into(),
-        }
-    } else {
-        Verdict {
-            status: "False",
-            reason: "MinimumReplicasUnavailable",
-            message: "Deployment does not have minimum availability.".into(),
+impl Verdict {
+    fn new(status: &'static str, reason: &'static str, message: String) -> Self {
+        Self {
+            status,
+            reason,
+            message,
         }
     }
 }
 
-fn paused() -> Verdict {
-    Verdict {
-        status: "Unknown",
-        reason: "DeploymentPaused",
-        message: "Deployment is paused".into(),
-    }
+fn availability(counts: Counts, strategy: Strategy) -> Verdict {
+    let (status, reason, has) = if counts.available >= strategy.min_available() {
+        ("True", "MinimumReplicasAvailable", "has")
+    } else {
+        ("False", "MinimumReplicasUnavailable", "does not have")
+    };
+    Verdict::new(
+        status,
+        reason,
+        format!("Deployment {has} minimum availability."),
+    )
 }
 
 /// The Progressing condition if it is to be written anew, nothing if the old one stays.
@@ -146,50 +151,46 @@ fn progress(
     now: Timestamp,
 ) -> Option<Verdict> {
     let deadline_secs = deployment["spec"]["progressDeadlineSeconds"].as_u64()?;
-    let verdict = |status, reason, message: &str| {
-        let message = format!("ReplicaSet \"{}\" {message}", current.key.name);
-        Some(Verdict {
-            status,
-            reason,
-            message,
-        })
-    };
+    let name = &current.key.name;
     if current.created_now {
-        let message = format!("Created new replica set \"{}\"", current.key.name);
-        return Some(Verdict {
-            status: "True",
-            reason: "NewReplicaSetCreated",
-            message,
-        });
+        let message = format!("Created new replica set \"{name}\"");
+        return Some(Verdict::new("True", "NewReplicaSetCreated", message));
     }
     let Some(before) = object::condition(deployment, "Progressing") else {
-        let message = format!("Found new replica set \"{}\"", current.key.name);
-        return Some(Verdict {
-            status: "True",
-            reason: "FoundNewReplicaSet",
-            message,
-        });
+        let message = format!("Found new replica set \"{name}\"");
+        return Some(Verdict::new("True", "FoundNewReplicaSet", message));
     };
+    if before["reason"] == PAUSED {
+        return Some(Verdict::new(
+            "Unknown",
+            "DeploymentResumed",
+            "Deployment is resumed".into(),
+        ));
+    }
     let was_complete = before["reason"] == COMPLETE;
     if was_complete && counts.replicas == counts.updated {
-        return None;
+        None
+    } else if counts.is_complete(strategy.desired) {
+        let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
+        Some(Verdict::new("True", COMPLETE, message))
+    } else if counts.moved_since(Counts::of_status(deployment)) {
+        let message = format!("ReplicaSet \"{name}\" is progressing.");
+        Some(Verdict::new("True", PROGRESSING, message))
+    } else if !was_complete && is_late(before, deadline_secs, now) {
+        let message = format!("ReplicaSet \"{name}\" has timed out progressing.");
+        Some(Verdict::new("False", TIMED_OUT, message))
+    } else {
+        None
     }
-    if counts.is_complete(strategy.desired) {
-        return verdict("True", COMPLETE, "has successfully progressed.");
-    }
-    if counts.moved_since(Counts::of_status(deployment)) {
-        return verdict("True", "ReplicaSetUpdated", "is progressing.");
-    }
-    let late = object::instant(before, "/lastUpdateTime").is_some_and(|since| {
-        now.duration_since(since).unsigned_abs() > Duration::from_secs(deadline_secs)
-    });
-    if late && !was_complete && before["reason"] != TIMED_OUT {
-        return verdict("False", TIMED_OUT, "has timed out progressing.");
-    }
-    None
 }
 
-/// A condition with its times: a change of status moves the transition, each new verdict the update.
+fn is_late(progressing: &Value, deadline_secs: u64, now: Timestamp) -> bool {
+    object::instant(progressing, "/lastUpdateTime").is_some_and(|since| {
+        now.duration_since(since).unsigned_abs() > Duration::from_secs(deadline_secs)
+    })
+}
+
+/// A condition with its times: a change of status moves the transition, a change of reason and each progress the update.
 fn merged(
     deployment: &Value,
     kind: &str,
@@ -203,7 +204,7 @@ fn merged(
     let same_status = before.filter(|before| before["status"] == verdict.status);
     if let Some(same) = same_status
         && same["reason"] == verdict.reason
-        && kind != "Progressing"
+        && verdict.reason != PROGRESSING
     {
         return Some(same.clone());
     }
@@ -280,7 +281,24 @@ mod tests {
         let waiting = deployment("NewReplicaSetCreated", 1, 3);
         assert_eq!(reason(&waiting, 4, 1, 3, 110), None);
         assert_eq!(reason(&waiting, 4, 1, 3, 111), Some(TIMED_OUT));
-        assert_eq!(reason(&deployment(TIMED_OUT, 1, 3), 4, 1, 3, 200), None);
+    }
+
+    #[test]
+    fn what_is_said_twice_keeps_its_times() {
+        let before = deployment("NewReplicaSetCreated", 1, 3);
+        for reason in [PAUSED, TIMED_OUT] {
+            let verdict = || Some(Verdict::new("False", reason, String::new()));
+            let first = merged(&before, "Progressing", verdict(), at(120));
+            let mut stored = before.clone();
+            stored["status"]["conditions"] = json!([first]);
+            assert_eq!(merged(&stored, "Progressing", verdict(), at(300)), first);
+        }
+    }
+
+    #[test]
+    fn a_resumed_deployment_gets_its_deadline_anew() {
+        let paused = deployment(PAUSED, 1, 3);
+        assert_eq!(reason(&paused, 4, 1, 3, 900), Some("DeploymentResumed"));
     }
 
     #[test]
@@ -292,11 +310,7 @@ mod tests {
     #[test]
     fn the_transition_stays_while_the_status_stays() {
         let before = deployment("NewReplicaSetCreated", 1, 3);
-        let verdict = |status, reason| Verdict {
-            status,
-            reason,
-            message: String::new(),
-        };
+        let verdict = |status, reason| Verdict::new(status, reason, String::new());
         let same = merged(
             &before,
             "Progressing",

@@ -65,53 +65,54 @@ pub(super) struct Current {
     pub(super) created_now: bool,
 }
 
+/// Finds or makes the current ReplicaSet, and gives it and the Deployment the newest revision number.
 fn ensure_current(
     store: &Store,
     deployment: &Value,
     strategy: Strategy,
     now: Timestamp,
 ) -> Result<Current, Refusal> {
-    let all = store.controlled(Kind::ReplicaSet, deployment);
     let template = &deployment["spec"]["template"];
-    let found = all
-        .iter()
-        .find(|replica_set| revision::runs_template(replica_set, template));
-    let newest_other = all
-        .iter()
-        .filter(|replica_set| found.is_none_or(|found| !Arc::ptr_eq(found, replica_set)))
-        .map(|replica_set| revision::number(replica_set))
-        .max()
-        .unwrap_or_default();
-    let (stored, created_now) = match found {
-        Some(found) => {
-            let key = Key::of(Kind::ReplicaSet, found);
-            let stored = store.update(&key, Commit::Durable, |replica_set| {
-                revision::make_current(replica_set, deployment, newest_other + 1);
+    let (same, others): (Vec<_>, Vec<_>) = store
+        .controlled(Kind::ReplicaSet, deployment)
+        .into_iter()
+        .partition(|replica_set| revision::runs_template(replica_set, template));
+    let numbers = others.iter().map(|other| revision::number(other));
+    let newest = numbers.max().unwrap_or_default() + 1;
+    let stored = match same.first() {
+        Some(found) => store.update(
+            &Key::of(Kind::ReplicaSet, found),
+            Commit::Durable,
+            |found| {
+                revision::make_current(found, deployment, newest);
                 Ok(())
-            })?;
-            (stored, false)
-        }
+            },
+        )?,
         None => {
-            let total = all.iter().map(|replica_set| wanted(replica_set)).sum();
-            let replicas = strategy.room(0, total);
-            let made =
-                revision::replica_set(deployment, newest_other + 1, replicas, strategy.max_total());
-            (store.create(Kind::ReplicaSet, made, now)?, true)
+            let total = others.iter().map(|other| wanted(other)).sum();
+            let made = revision::replica_set(
+                deployment,
+                newest,
+                strategy.room(0, total),
+                strategy.max_total(),
+            );
+            store.create(Kind::ReplicaSet, made, now)?
         }
     };
-    let number = revision::number(&stored).to_string();
-    store.update(
-        &Key::of(Kind::Deployment, deployment),
-        Commit::Durable,
-        |deployment| {
-            revision::annotate(deployment, revision::REVISION, number);
-            Ok(())
-        },
-    )?;
+    number_deployment(store, deployment, revision::number(&stored))?;
     Ok(Current {
         key: Key::of(Kind::ReplicaSet, &stored),
-        created_now,
+        created_now: same.is_empty(),
     })
+}
+
+fn number_deployment(store: &Store, deployment: &Value, number: i64) -> Result<(), Refusal> {
+    let key = Key::of(Kind::Deployment, deployment);
+    store.update(&key, Commit::Durable, |deployment| {
+        revision::annotate(deployment, revision::REVISION, number.to_string());
+        Ok(())
+    })?;
+    Ok(())
 }
 
 fn scale(store: &Store, key: &Key, strategy: Strategy, replicas: i64) -> Result<(), Refusal> {
