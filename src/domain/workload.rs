@@ -61,7 +61,8 @@ pub enum Notice {
     },
 }
 
-/// Tells a release from a restart, a scaling and a known state. `our_run` is the run that is restoring this target now.
+/// Tells a release from a restart, a scaling and a known state. `our_run` is the open run that
+/// restores exactly this version.
 pub fn notice(
     memory: &TargetMemory,
     view: &WorkloadView,

@@ -11,7 +11,7 @@ use crate::domain::plan::PlanDigest;
 use crate::domain::policy::{Decision, Mode};
 use crate::domain::release::{Release, Version};
 use crate::domain::verdict::Verdict;
-use crate::domain::watch::Figures;
+use crate::domain::watch::{Baseline, Figures};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -53,6 +53,8 @@ pub struct WatchStatus {
     pub verdict: Option<Verdict>,
     pub evidence: Vec<Evidence>,
     pub figures: Figures,
+    /// What was usual before the release, by the rule with the most requests.
+    pub baseline: Option<Baseline>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,8 @@
 //! The way back for a Deployment: what `kubectl rollout undo` does, pinned to a version and guarded.
 //!
 //! Source: kubectl's `pkg/polymorphichelpers/{rollback,rollout_status}.go`. Three differences: the target is a known version
-//! and not "the one before"; JSON Patch `test`s refuse a template that changed in between; the change-cause is ours.
+//! and not "the one before"; JSON Patch `test`s refuse a template
+//! that changed in between; the change-cause is ours.
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,6 @@ const KEPT_ANNOTATIONS: [&str; 6] = [
     "deprecated.deployment.rollback.to",
 ];
 const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
-const REVISION: &str = "deployment.kubernetes.io/revision";
 
 /// A Deployment by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,30 +147,37 @@ fn steps(
 /// How long the patch may take with all its retries.
 const RESTORE_SECS: u64 = 120;
 
+/// The template as a whole is the guard: whatever somebody deploys in between changes it. Annotations are changed one by one
+/// and not as a map, so that what the controller writes meanwhile is not undone.
 fn patch(survey: &KubernetesSurvey, target: &Revision, run: &str) -> Value {
-    let cause = format!(
-        "rollguard: rolled back from {} (revision {}) by run {run}",
-        survey.version.label, survey.revision
-    );
-    let mut annotations: BTreeMap<&str, &str> = BTreeMap::new();
-    let kept = |key: &str| KEPT_ANNOTATIONS.contains(&key);
-    annotations
-        .extend(target.annotations.iter().filter(|(k, _)| !kept(k)).map(|(k, v)| (k.as_str(), v.as_str())));
-    annotations
-        .extend(survey.annotations.iter().filter(|(k, _)| kept(k)).map(|(k, v)| (k.as_str(), v.as_str())));
-    annotations.insert(CHANGE_CAUSE, &cause);
+    let cause =
+        format!("rollguard: rolled back from {} (revision {}) by run {run}", survey.version.label, survey.revision);
+    let mut wanted: BTreeMap<&str, &str> = BTreeMap::new();
+    wanted.extend(target.annotations.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+    wanted.insert(CHANGE_CAUSE, &cause);
+    wanted.retain(|key, _| !KEPT_ANNOTATIONS.contains(key));
     let mut operations = vec![
         json!({"op": "test", "path": "/metadata/uid", "value": survey.uid}),
         json!({"op": "test", "path": "/spec/template", "value": survey.template}),
+        json!({"op": "replace", "path": "/spec/template", "value": target.template}),
     ];
-    if let Some(revision) = survey.annotations.get(REVISION) {
-        let path = format!("/metadata/annotations/{}", REVISION.replace('/', "~1"));
-        operations.push(json!({"op": "test", "path": path, "value": revision}));
+    if survey.annotations.is_empty() {
+        operations.push(json!({"op": "add", "path": "/metadata/annotations", "value": wanted}));
+        return Value::Array(operations);
     }
-    operations.push(json!({"op": "replace", "path": "/spec/template", "value": target.template}));
-    let replace = if survey.annotations.is_empty() { "add" } else { "replace" };
-    operations.push(json!({"op": replace, "path": "/metadata/annotations", "value": annotations}));
+    for (key, value) in &wanted {
+        operations.push(json!({"op": "add", "path": annotation_path(key), "value": value}));
+    }
+    let unwanted = survey.annotations.keys().filter(|key| {
+        !KEPT_ANNOTATIONS.contains(&key.as_str()) && !wanted.contains_key(key.as_str())
+    });
+    operations.extend(unwanted.map(|key| json!({"op": "remove", "path": annotation_path(key)})));
     Value::Array(operations)
+}
+
+/// RFC 6901: `~` and `/` in a key are escaped.
+fn annotation_path(key: &str) -> String {
+    format!("/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 /// Whether the template is as the step leaves it, as it found it, or something else.

@@ -134,6 +134,10 @@ impl ErrorRule {
         self.tally.add(onset, by_pod, old);
     }
 
+    pub(super) fn recent_batches(&self) -> usize {
+        self.recent.len()
+    }
+
     pub(super) fn recent(&self) -> Counts {
         let mut sum = Counts::default();
         self.recent.iter().for_each(|c| sum.add(*c));

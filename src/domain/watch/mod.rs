@@ -111,6 +111,8 @@ pub struct Assessment {
 pub struct Figures {
     /// Requests of the last minute.
     pub recent: BTreeMap<RuleName, Counts>,
+    /// How long that is: less than a minute while the watch is young.
+    pub recent_secs: f64,
     pub p95_ms: Option<f64>,
     pub pods: usize,
     pub pods_ready: usize,
@@ -272,6 +274,8 @@ impl Watch {
         let (pods, pods_ready, restarts) = self.pods.figures();
         Figures {
             recent: self.errors.iter().map(|rule| (rule.name.clone(), rule.recent())).collect(),
+            recent_secs: self.errors.iter().map(ErrorRule::recent_batches).max().unwrap_or(0) as f64
+                * self.spec.judging.batch_secs,
             p95_ms: self.latency.iter().find_map(LatencyRule::p95_ms),
             pods,
             pods_ready,

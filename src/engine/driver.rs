@@ -1,0 +1,274 @@
+//! Drives one run: fold → next → do → append, until it is over. There is no other way, after a crash either.
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::commands::Command;
+use super::ledger::{Entry, Ledger};
+use super::measured;
+use super::snapshot::{CheckStatus, Picture, RunStatus, Viewer};
+use crate::domain::event::{RunEvent, RunOpened, TargetEvent};
+use crate::domain::evidence::Strength;
+use crate::domain::message::of_run;
+use crate::domain::names::TargetId;
+use crate::domain::run::{Effect, End, Next, Outcome, Phase, Run, evolve, next};
+use crate::domain::verification::CheckResult;
+use crate::ports::{CheckContext, Checks, Clock, JournalError, Target};
+use crate::telemetry::{Metric, label};
+
+/// What a driver works with.
+#[derive(Clone)]
+pub struct Tools {
+    pub ledger: Ledger,
+    pub clock: Arc<dyn Clock>,
+    pub target: Arc<dyn Target>,
+    pub checks: Arc<dyn Checks>,
+    pub picture: Picture,
+    pub viewer: Viewer,
+    /// What the watcher needs to know of runs.
+    pub notes: mpsc::Sender<Note>,
+    pub stop: CancellationToken,
+}
+
+/// What a driver tells the watcher, after it is in the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    Folded { target: TargetId, event: TargetEvent, at: Timestamp },
+    Closed { run: String, end: End },
+}
+
+/// What reaches a driver from outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A command with its inbox row.
+    Command { row: i64, command: Command },
+    Relapsed { reason: String },
+    Superseded { by: String },
+}
+
+/// Drives the run until it is closed or the process stops.
+///
+/// # Errors
+/// When the journal is not ours any more, or damaged.
+pub async fn drive(mut run: Run, tools: Tools, mut inputs: mpsc::Receiver<Input>) -> Result<(), JournalError> {
+    loop {
+        show(&run, &tools.picture);
+        while let Ok(input) = inputs.try_recv() {
+            run = take(run, input, &tools).await?;
+        }
+        let now = tools.clock.now();
+        let until = match next(&run, now, tools.ledger.epoch()) {
+            Next::Finished => return finish(&run, &tools).await,
+            Next::Record(event) => {
+                run = append(run, event, &tools, None).await?;
+                continue;
+            }
+            Next::Do(effect) => {
+                let event = perform(&run, effect, &tools).await;
+                run = append(run, event, &tools, None).await?;
+                continue;
+            }
+            Next::WaitUntil(until) => until,
+            Next::AwaitPerson => Timestamp::MAX,
+        };
+        tokio::select! {
+            () = tools.clock.sleep_until(until) => {}
+            Some(input) = inputs.recv() => run = take(run, input, &tools).await?,
+            () = tools.stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+async fn finish(run: &Run, tools: &Tools) -> Result<(), JournalError> {
+    if let (Phase::Closed(end), Some(opened)) = (&run.phase, &run.opened) {
+        let outcome = run.phase_title().replace(' ', "_");
+        Metric::RunsTotal.add(1, vec![label("service", &opened.service), label("outcome", outcome)]);
+        tell(tools, Note::Closed { run: opened.run.clone(), end: *end }).await;
+    }
+    Ok(())
+}
+
+async fn tell(tools: &Tools, note: Note) {
+    // The watcher ends only with the process; then nobody needs the note.
+    if tools.notes.send(note).await.is_err() {
+        tracing::debug!("the watcher has stopped");
+    }
+}
+
+/// Makes an event of what came from outside, if it fits the phase; a row that does not fit is folded without effect.
+async fn take(run: Run, input: Input, tools: &Tools) -> Result<Run, JournalError> {
+    let (row, event) = match input {
+        Input::Command { row, command } => (Some(row), fitting(&run, command)),
+        Input::Relapsed { reason } => {
+            let first = run.relapsed.is_none() && matches!(run.phase, Phase::Verifying { .. } | Phase::Watching { .. });
+            (None, first.then_some(RunEvent::Relapsed { reason }))
+        }
+        Input::Superseded { by } => (None, run.is_open().then_some(RunEvent::Superseded { by })),
+    };
+    match (event, row) {
+        (Some(event), row) => append(run, event, tools, row).await,
+        (None, Some(row)) => {
+            tools.ledger.commit(tools.clock.now(), &[], vec![], vec![row]).await?;
+            Ok(run)
+        }
+        (None, None) => Ok(run),
+    }
+}
+
+fn fitting(run: &Run, command: Command) -> Option<RunEvent> {
+    let digest_fits = |given: &_| run.opened.as_ref().is_some_and(|o| o.digest == *given);
+    match (command, &run.phase) {
+        (Command::Approve { digest, by, .. }, Phase::AwaitingApproval { .. }) if digest_fits(&digest) => {
+            Some(RunEvent::Approved { by, digest })
+        }
+        (Command::Deny { reason, by, .. }, Phase::AwaitingApproval { .. }) => Some(RunEvent::Denied { by, reason }),
+        (Command::Resume { by, .. }, Phase::Stuck { .. }) => Some(RunEvent::Resumed { by }),
+        (Command::Skip { by, .. }, Phase::Stuck { step, .. }) => Some(RunEvent::Skipped { by, step: *step }),
+        (Command::Abort { reason, by, .. }, _) if run.is_open() => Some(RunEvent::Aborted { by, reason }),
+        (
+            Command::Approve { .. }
+            | Command::Deny { .. }
+            | Command::Resume { .. }
+            | Command::Skip { .. }
+            | Command::Abort { .. }
+            | Command::Rollback { .. }
+            | Command::Release { .. },
+            _,
+        ) => None,
+    }
+}
+
+async fn append(run: Run, event: RunEvent, tools: &Tools, row: Option<i64>) -> Result<Run, JournalError> {
+    let at = tools.clock.now();
+    let known = run.knows(&event);
+    let after = evolve(run, &event, at);
+    if known && row.is_none() {
+        return Ok(after);
+    }
+    let Some(opened) = after.opened.as_deref() else { return Ok(after) };
+    let mut entries = vec![Entry::Run { run: opened.run.clone(), event: event.clone() }];
+    let marks = if matches!(event, RunEvent::Approved { .. }) { marks_bad(opened) } else { vec![] };
+    entries.extend(marks.iter().map(|(target, event)| Entry::Target { target: target.clone(), event: event.clone() }));
+    let messages = of_run(&event, &after, at);
+    tools.ledger.commit(at, &entries, messages, row.into_iter().collect()).await?;
+    tracing::info!(run = opened.run, phase = after.phase_title(), event = ?Brief(&event), "run");
+    for (target, event) in marks {
+        tell(tools, Note::Folded { target, event, at }).await;
+    }
+    Ok(after)
+}
+
+/// The versions that the run takes away are known to be bad from the moment at which it begins.
+pub fn marks_bad(opened: &RunOpened) -> Vec<(TargetId, TargetEvent)> {
+    let mark = |change: &crate::domain::plan::Change| {
+        (change.target.clone(), TargetEvent::RolledBack { run: opened.run.clone(), bad: change.from.clone() })
+    };
+    opened.plan.changes.iter().map(mark).collect()
+}
+
+async fn perform(run: &Run, effect: Effect, tools: &Tools) -> RunEvent {
+    let Some(opened) = run.opened.as_deref() else {
+        return RunEvent::WatchEnded { healthy: false, reason: "the run was never opened".into() };
+    };
+    match effect {
+        Effect::Observe(step) => match opened.plan.steps.get(step) {
+            Some(planned) => RunEvent::Observed { step, finding: tools.target.observe(planned).await },
+            None => RunEvent::StepDone { step },
+        },
+        Effect::Apply(step) => match opened.plan.steps.get(step) {
+            Some(planned) => RunEvent::Applied { step, outcome: tools.target.apply(planned).await },
+            None => RunEvent::Applied { step, outcome: Outcome::Refused { why: "no such step".into() } },
+        },
+        Effect::Check(check) => RunEvent::Checked { check, result: verify(opened, check, tools).await },
+        Effect::Conclude => conclude(run, opened, &tools.viewer),
+    }
+}
+
+async fn verify(opened: &RunOpened, check: usize, tools: &Tools) -> CheckResult {
+    let (Some(spec), Some(change)) = (opened.checks.get(check), opened.plan.changes.first()) else {
+        return CheckResult::no_data("there is nothing to check");
+    };
+    if let Some(result) = measured::check(&spec.kind, &change.target, &opened.run, &tools.viewer) {
+        return result;
+    }
+    let about = CheckContext { target: change.target.clone(), version: change.to.label.clone() };
+    tools.checks.check(spec, &about).await
+}
+
+/// What the watch after the rollback thinks at its end.
+fn conclude(run: &Run, opened: &RunOpened, viewer: &Viewer) -> RunEvent {
+    let verdict = opened.plan.changes.first().and_then(|change| {
+        viewer.look(|s| {
+            let watch = s.targets.get(&change.target.to_string())?.watch.as_ref()?;
+            measured::is_after(watch, &opened.run).then(|| watch.verdict.clone())?
+        })
+    });
+    let (healthy, reason) = match (&run.relapsed, run.verified, verdict) {
+        (Some(reason), _, _) => (false, reason.clone()),
+        (None, Some(false) | None, _) => (false, "the rollback was never verified".to_string()),
+        (None, Some(true), Some(v)) => (v.strength < Strength::Page, v.reason),
+        (None, Some(true), None) => (true, "verified; it could not be measured until the end".to_string()),
+    };
+    RunEvent::WatchEnded { healthy, reason }
+}
+
+/// An event's name without its body, which may be long.
+struct Brief<'a>(&'a RunEvent);
+
+impl std::fmt::Debug for Brief<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            RunEvent::Opened(opened) => write!(f, "Opened({})", opened.plan.summary()),
+            RunEvent::Applied { step, outcome } => write!(f, "Applied({step}, {outcome:?})"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+/// Draws the run into the picture that the API shows.
+pub fn show(run: &Run, picture: &Picture) {
+    let Some(status) = status(run) else { return };
+    picture.change(|s| {
+        s.runs.insert(status.run.clone(), status);
+        while s.runs.len() > RUNS_SHOWN {
+            let Some(oldest) = s.runs.values().find(|r| !r.open).map(|r| r.run.clone()) else { break };
+            s.runs.remove(&oldest);
+        }
+    });
+}
+
+const RUNS_SHOWN: usize = 200;
+
+fn status(run: &Run) -> Option<RunStatus> {
+    let opened = run.opened.as_deref()?;
+    let (step, detail, until) = match &run.phase {
+        Phase::AwaitingApproval { until } | Phase::Verifying { until } | Phase::Watching { until } => {
+            (None, None, Some(*until))
+        }
+        Phase::Executing { step, started } => (Some(*step), None, started.map(|s| s.deadline)),
+        Phase::Stuck { step, why } => (Some(*step), Some(why.clone()), None),
+        Phase::New | Phase::Closed(_) => (None, None, None),
+    };
+    let check = |(name, result): (&str, Option<&CheckResult>)| CheckStatus {
+        name: name.to_string(),
+        outcome: result.map(|r| r.outcome),
+        detail: result.map_or(String::new(), |r| r.detail.clone()),
+    };
+    Some(RunStatus {
+        run: opened.run.clone(),
+        service: opened.service.clone(),
+        summary: opened.plan.summary(),
+        phase: run.phase_title().to_string(),
+        open: run.is_open(),
+        reason: opened.decided.reason.clone(),
+        digest: opened.digest.clone(),
+        steps: opened.plan.steps.iter().map(|s| s.title.clone()).collect(),
+        step,
+        detail: detail.or_else(|| run.relapsed.clone()),
+        checks: run.check_results().into_iter().map(check).collect(),
+        verified: run.verified,
+        until,
+    })
+}

@@ -1,0 +1,120 @@
+//! The one way into the journal: events and the messages that they cause, in one durable commit.
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::snapshot::{Health, Picture};
+use crate::domain::event::{RunEvent, StreamId, TargetEvent, to_parts};
+use crate::domain::message::Message;
+use crate::domain::names::TargetId;
+use crate::ports::{Clock, Commit, Journal, JournalError, NewRecord, Notifier, Outgoing};
+use crate::telemetry::Metric;
+
+/// One event with the stream that it belongs to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    Run { run: String, event: RunEvent },
+    Target { target: TargetId, event: TargetEvent },
+}
+
+/// Writes as the holder of one epoch. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    journal: Arc<dyn Journal>,
+    notifiers: Arc<[Arc<dyn Notifier>]>,
+    clock: Arc<dyn Clock>,
+    picture: Picture,
+    epoch: u64,
+    enqueued: Arc<Notify>,
+}
+
+/// Between attempts to write a journal that cannot be written. Nothing is done meanwhile: it comes before every effect.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Ledger {
+    pub fn new(
+        journal: Arc<dyn Journal>,
+        notifiers: Arc<[Arc<dyn Notifier>]>,
+        clock: Arc<dyn Clock>,
+        picture: Picture,
+        epoch: u64,
+    ) -> Self {
+        Self { journal, notifiers, clock, picture, epoch, enqueued: Arc::new(Notify::new()) }
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Resolves when messages were enqueued since the last call.
+    pub async fn enqueued(&self) {
+        self.enqueued.notified().await;
+    }
+
+    /// Commits, and does not give up while the journal is unavailable.
+    ///
+    /// # Errors
+    /// When another process has taken over, or the journal is damaged: this one must stop.
+    pub async fn commit(
+        &self,
+        at: Timestamp,
+        entries: &[Entry],
+        messages: Vec<Message>,
+        folded: Vec<i64>,
+    ) -> Result<(), JournalError> {
+        let events = entries.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+        let messages = self.address(messages);
+        let any_messages = !messages.is_empty();
+        let commit = Commit { at, events, messages, folded };
+        loop {
+            let began = Instant::now();
+            match self.journal.commit(self.epoch, commit.clone()).await {
+                Ok(()) => break,
+                Err(JournalError::Unavailable { why }) => self.unavailable(&why, began).await,
+                Err(error) => return Err(error),
+            }
+        }
+        self.shown(true, String::new());
+        if any_messages {
+            self.enqueued.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn unavailable(&self, why: &str, began: Instant) {
+        Metric::JournalErrorsTotal.add(1, vec![]);
+        self.shown(false, why.to_string());
+        let after_ms = began.elapsed().as_millis();
+        tracing::error!(why, after_ms, "the journal cannot be written: nothing is done until it can");
+        let again = self.clock.now().saturating_add(RETRY).unwrap_or(Timestamp::MAX);
+        self.clock.sleep_until(again).await;
+    }
+
+    fn shown(&self, up: bool, detail: String) {
+        let now = self.clock.now();
+        self.picture.change(|s| match &mut s.journal {
+            Some(health) if health.up == up => health.detail = detail,
+            journal => *journal = Some(Health { up, since: now, detail }),
+        });
+    }
+
+    fn address(&self, messages: Vec<Message>) -> Vec<Outgoing> {
+        let to = |message: Message| {
+            let wanting = self.notifiers.iter().filter(|n| n.wants(&message));
+            let channels: Vec<_> = wanting.map(|n| n.channel().to_string()).collect();
+            channels.into_iter().map(move |channel| Outgoing { channel, message: message.clone() })
+        };
+        messages.into_iter().flat_map(to).collect()
+    }
+}
+
+fn record(entry: &Entry) -> Result<NewRecord, JournalError> {
+    let (stream, parts) = match entry {
+        Entry::Run { run, event } => (StreamId::run(run), to_parts(event)),
+        Entry::Target { target, event } => (StreamId::target(target), to_parts(event)),
+    };
+    let (kind, body) = parts.map_err(|e| JournalError::Unavailable { why: e.to_string() })?;
+    Ok(NewRecord { stream, kind, body })
+}

@@ -1,0 +1,81 @@
+//! Verification checks that our own measurements answer: pods, error rate, latency and throughput after the rollback.
+use super::snapshot::{Viewer, WatchStatus};
+use crate::domain::evidence::{count_of, percent};
+use crate::domain::names::TargetId;
+use crate::domain::release::ReleaseKind;
+use crate::domain::verification::{CheckKind, CheckResult};
+use crate::domain::watch::{Baseline, Figures};
+
+/// A p95 within a tenth of what it was before the release is normal.
+const NORMAL_P95: f64 = 1.1;
+
+/// The result of a check on our own measurements; `None` for checks that ask something outside.
+pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) -> Option<CheckResult> {
+    let figures = || {
+        viewer.look(|s| {
+            let watch = s.targets.get(&target.to_string())?.watch.as_ref().filter(|w| is_after(w, run))?;
+            Some((watch.figures.clone(), watch.baseline.clone()))
+        })
+    };
+    let judge: fn(&Figures, &Option<Baseline>, f64) -> CheckResult = match kind {
+        CheckKind::PodsReady => |figures, _, _| pods_ready(figures),
+        CheckKind::ErrorRate { .. } => |figures, _, below| error_rate(figures, below),
+        CheckKind::LatencyP95 { .. } => latency,
+        CheckKind::Throughput { .. } => throughput,
+        CheckKind::Http { .. } | CheckKind::Version { .. } | CheckKind::NoActiveAlerts => return None,
+    };
+    let limit = match kind {
+        CheckKind::ErrorRate { below } => *below,
+        CheckKind::LatencyP95 { below_ms } => *below_ms,
+        CheckKind::Throughput { at_least } => *at_least,
+        CheckKind::PodsReady | CheckKind::Http { .. } | CheckKind::Version { .. } | CheckKind::NoActiveAlerts => 0.0,
+    };
+    let not_yet = || CheckResult::no_data("the restored version is not measured yet");
+    Some(figures().map_or_else(not_yet, |(figures, baseline)| judge(&figures, &baseline, limit)))
+}
+
+/// Whether this is the watch after that rollback.
+pub fn is_after(watch: &WatchStatus, run: &str) -> bool {
+    matches!(&watch.release.kind, ReleaseKind::OurRollback { run: by } if by == run)
+}
+
+fn pods_ready(figures: &Figures) -> CheckResult {
+    let detail = format!("{} of {} ready", figures.pods_ready, count_of(figures.pods, "pod"));
+    match (figures.pods, figures.restarts) {
+        (0, _) => CheckResult::no_data("no pod of the restored version has been seen"),
+        (_, 1..) => CheckResult::failed(format!("{detail}, {} since the rollback", count_of(figures.restarts as usize, "restart"))),
+        (pods, 0) if figures.pods_ready == pods => CheckResult::passed(format!("{detail}, no restarts")),
+        (_, 0) => CheckResult::failed(detail),
+    }
+}
+
+fn error_rate(figures: &Figures, below: f64) -> CheckResult {
+    let served = figures.recent.values().filter(|counts| counts.total > 0.0);
+    let worst = served.max_by(|a, b| a.ratio().unwrap_or(0.0).total_cmp(&b.ratio().unwrap_or(0.0)));
+    let Some(counts) = worst else { return CheckResult::no_data("no requests in the last minute") };
+    let ratio = counts.ratio().unwrap_or(0.0);
+    let detail = format!("{} on {:.0} requests, limit {}", percent(ratio), counts.total, percent(below));
+    if ratio < below { CheckResult::passed(detail) } else { CheckResult::failed(detail) }
+}
+
+fn latency(figures: &Figures, baseline: &Option<Baseline>, below_ms: f64) -> CheckResult {
+    let Some(p95) = figures.p95_ms else { return CheckResult::no_data("no latency in the last minute") };
+    let before = baseline.as_ref().and_then(|b| b.p95_ms);
+    let usual = before.map_or(String::new(), |ms| format!(", before the release {ms:.0} ms"));
+    let detail = format!("p95 {p95:.0} ms, limit {below_ms:.0} ms{usual}");
+    let normal = p95 < below_ms || before.is_some_and(|ms| p95 <= ms * NORMAL_P95);
+    if normal { CheckResult::passed(detail) } else { CheckResult::failed(detail) }
+}
+
+fn throughput(figures: &Figures, baseline: &Option<Baseline>, at_least: f64) -> CheckResult {
+    let total = figures.recent.values().map(|c| c.total).fold(0.0, f64::max);
+    let Some(before) = baseline.as_ref().and_then(Baseline::per_second).filter(|rate| *rate > 0.0) else {
+        return CheckResult::no_data("nothing is known of the time before the release");
+    };
+    if figures.recent_secs <= 0.0 {
+        return CheckResult::no_data("nothing is measured yet");
+    }
+    let now = total / figures.recent_secs;
+    let detail = format!("{now:.1} requests/s, {} of {before:.1} before the release", percent(now / before));
+    if now >= before * at_least { CheckResult::passed(detail) } else { CheckResult::failed(detail) }
+}

@@ -1,0 +1,117 @@
+//! Delivers what is enqueued: at least once, in order per incident and channel, without ever holding up a rollback.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::ledger::Ledger;
+use super::snapshot::Picture;
+use crate::ports::{Clock, Delivered, Delivery, Journal, Notifier, NotifyError, OutboxRow};
+use crate::telemetry::{Metric, label};
+
+/// Deliveries taken at once.
+const BATCH: usize = 64;
+/// Without a hint the outbox is looked at this often, for retries and repeated pages.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Back-off between attempts, doubling.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+#[derive(Clone)]
+pub struct Outbox {
+    pub journal: Arc<dyn Journal>,
+    pub notifiers: Arc<[Arc<dyn Notifier>]>,
+    pub clock: Arc<dyn Clock>,
+    pub ledger: Ledger,
+    pub picture: Picture,
+}
+
+impl Outbox {
+    pub async fn run(self, stop: CancellationToken) {
+        loop {
+            if !self.deliver_due().await {
+                let wake = self.clock.now().saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX);
+                tokio::select! {
+                    () = self.ledger.enqueued() => {}
+                    () = self.clock.sleep_until(wake) => {}
+                    () = stop.cancelled() => return,
+                }
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+        }
+    }
+
+    /// Delivers what is due now; true when there was something, so that more may be due.
+    pub async fn deliver_due(&self) -> bool {
+        let rows = match self.journal.outbox(self.clock.now(), BATCH).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                tracing::error!(%error, "the outbox cannot be read");
+                return false;
+            }
+        };
+        let any = !rows.is_empty();
+        let mut by_channel: BTreeMap<String, Vec<OutboxRow>> = BTreeMap::new();
+        rows.into_iter().for_each(|row| by_channel.entry(row.channel.clone()).or_default().push(row));
+        // Channels do not wait for each other; within one, order is kept.
+        join_all(by_channel.into_values().map(|rows| self.deliver_all(rows))).await;
+        self.show_depth().await;
+        any
+    }
+
+    async fn deliver_all(&self, rows: Vec<OutboxRow>) {
+        for row in rows {
+            let delivery = self.deliver(&row).await;
+            if let Err(error) = self.journal.settle(row.id, self.clock.now(), delivery).await {
+                tracing::error!(%error, "a delivery cannot be noted down: it will be repeated");
+            }
+        }
+    }
+
+    async fn deliver(&self, row: &OutboxRow) -> Delivery {
+        let Some(notifier) = self.notifiers.iter().find(|n| n.channel() == row.channel) else {
+            return Delivery::Dropped { why: format!("channel {} is no longer configured", row.channel) };
+        };
+        let now = self.clock.now();
+        let channel = || vec![label("channel", &row.channel)];
+        match notifier.deliver(&row.message, now).await {
+            Ok(delivered) => {
+                Metric::NotificationsTotal.add(1, channel());
+                match delivered {
+                    Delivered::Once => Delivery::Done,
+                    Delivered::RepeatAfter(wait) => Delivery::Repeat { at: later(now, wait) },
+                }
+            }
+            Err(NotifyError::Retry { why, after, .. }) => {
+                Metric::NotificationsFailedTotal.add(1, channel());
+                tracing::warn!(channel = row.channel, attempt = row.attempts + 1, why, "a message was not taken");
+                Delivery::Retry { at: later(now, after.unwrap_or_else(|| back_off(row.attempts))), why }
+            }
+            Err(NotifyError::Refused { why, .. }) => {
+                Metric::NotificationsFailedTotal.add(1, channel());
+                tracing::error!(channel = row.channel, message = row.message.key, why, "a message was refused for good");
+                Delivery::Dropped { why }
+            }
+        }
+    }
+
+    async fn show_depth(&self) {
+        if let Ok(depth) = self.journal.outbox_depth().await {
+            Metric::OutboxWaiting.set(depth as f64, vec![]);
+            self.picture.change(|s| s.outbox_waiting = depth);
+        }
+    }
+}
+
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    now.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+fn back_off(attempts: u32) -> Duration {
+    RETRY_FIRST.saturating_mul(1 << attempts.min(12)).min(RETRY_MAX)
+}

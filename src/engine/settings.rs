@@ -1,0 +1,48 @@
+//! What the engine knows of each service: its policy, rules and checks, as the configuration gave them.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::names::{ServiceName, TargetId, TargetName};
+use crate::domain::policy::Mode;
+use crate::domain::runbook::{Judging, Rule};
+use crate::domain::verification::CheckSpec;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceSettings {
+    pub name: ServiceName,
+    pub mode: Mode,
+    pub targets: Vec<TargetName>,
+    pub rules: Vec<Rule>,
+    pub judging: Judging,
+    pub watch: Duration,
+    pub page_after: Duration,
+    pub cool_down: Duration,
+    pub approval_expires: Duration,
+    pub rollout_deadline: Duration,
+    pub verify_deadline: Duration,
+    pub checks: Vec<CheckSpec>,
+    pub status_page: Option<String>,
+}
+
+/// All services, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet(BTreeMap<ServiceName, Arc<ServiceSettings>>);
+
+impl Fleet {
+    pub fn new(services: Vec<ServiceSettings>) -> Self {
+        Self(services.into_iter().map(|s| (s.name.clone(), Arc::new(s))).collect())
+    }
+
+    pub fn service(&self, name: &ServiceName) -> Option<Arc<ServiceSettings>> {
+        self.0.get(name).cloned()
+    }
+
+    pub fn targets(&self) -> impl Iterator<Item = (TargetId, Arc<ServiceSettings>)> + '_ {
+        self.0.values().flat_map(|settings| {
+            settings.targets.iter().map(move |target| {
+                (TargetId { service: settings.name.clone(), target: target.clone() }, settings.clone())
+            })
+        })
+    }
+}
