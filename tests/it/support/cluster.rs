@@ -41,7 +41,7 @@ impl Cluster {
         let (etcd, etcd_url) = start_etcd(dir.path());
         let port = free_port();
         let api_server = start_api_server(dir.path(), &etcd_url, port).await;
-        let admin = write_kubeconfig(dir.path(), port, ADMIN);
+        let admin = write_kubeconfig(dir.path(), &url(port), ADMIN);
         let mut processes = vec![etcd, api_server];
         processes.extend(start_controllers(dir.path(), &admin).await);
         let kubelet = Kubelet::start(move || connect(admin)).await;
@@ -59,7 +59,7 @@ impl Cluster {
 
     /// Where the API server listens: `https://127.0.0.1:PORT`.
     pub(crate) fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        url(self.port)
     }
 
     /// The file with the certificates that the API server's own is to be checked against.
@@ -84,7 +84,12 @@ impl Cluster {
 
     /// A kubeconfig file for whoever has `token`.
     pub(crate) fn kubeconfig_as(&self, token: &str) -> PathBuf {
-        write_kubeconfig(self.dir.path(), self.port, token)
+        self.kubeconfig_through(&self.url(), token)
+    }
+
+    /// The same through a proxy at the URL `server`.
+    pub(crate) fn kubeconfig_through(&self, server: &str, token: &str) -> PathBuf {
+        write_kubeconfig(self.dir.path(), server, token)
     }
 
     /// Makes a ServiceAccount, which has no rights before a Role is bound to it, and gives its token.
@@ -112,23 +117,21 @@ impl Cluster {
         name
     }
 
-    /// What the real kubectl prints, run as the administrator; panics when it fails.
-    pub(crate) async fn kubectl(&self, arguments: &[&str]) -> String {
-        let output = self.try_kubectl(arguments).await;
+    /// What the real kubectl prints, run as the administrator; panics when it fails. `line` is split at spaces.
+    pub(crate) async fn kubectl(&self, namespace: &str, line: &str) -> String {
+        let output = self.try_kubectl(namespace, line).await;
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "kubectl {arguments:?} failed: {errors}"
-        );
+        assert!(output.status.success(), "kubectl {line}: {errors}");
         String::from_utf8(output.stdout).unwrap()
     }
 
     /// How the real kubectl ended, run as the administrator.
-    pub(crate) async fn try_kubectl(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn try_kubectl(&self, namespace: &str, line: &str) -> Output {
         let mut command = Command::new(binary("kubectl"));
         command
             .arg(format!("--kubeconfig={}", self.kubeconfig().display()))
-            .args(arguments);
+            .arg(format!("--namespace={namespace}"))
+            .args(line.split_whitespace());
         tokio::task::spawn_blocking(move || command.output().unwrap())
             .await
             .unwrap()
@@ -138,9 +141,13 @@ impl Cluster {
     pub(crate) async fn apply(&self, namespace: &str, object: &Value) {
         let file = tempfile::NamedTempFile::new_in(self.dir.path()).unwrap();
         std::fs::write(file.path(), object.to_string()).unwrap();
-        let path = file.path().display().to_string();
-        self.kubectl(&["apply", "-n", namespace, "-f", &path]).await;
+        let line = format!("apply -f {}", file.path().display());
+        self.kubectl(namespace, &line).await;
     }
+}
+
+fn url(port: u16) -> String {
+    format!("https://127.0.0.1:{port}")
 }
 
 fn named<K: serde::de::DeserializeOwned>(name: &str) -> K {
@@ -165,7 +172,7 @@ async fn start_api_server(dir: &Path, etcd_url: &str, port: u16) -> Process {
     make_service_account_key(dir);
     let tokens = format!("{ADMIN},admin,1,system:masters\n");
     std::fs::write(dir.join("tokens.csv"), tokens).unwrap();
-    let url = format!("https://127.0.0.1:{port}");
+    let url = url(port);
     let mut command = Command::new(binary("kube-apiserver"));
     command
         .arg(format!("--etcd-servers={etcd_url}"))
@@ -235,14 +242,14 @@ fn ca(dir: &Path) -> PathBuf {
 }
 
 /// JSON is YAML. Written anew in a file of its own name each time, since a reader may have it open.
-fn write_kubeconfig(dir: &Path, port: u16, token: &str) -> PathBuf {
+fn write_kubeconfig(dir: &Path, server: &str, token: &str) -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
         "clusters": [{ "name": "test", "cluster": {
-            "server": format!("https://127.0.0.1:{port}"),
+            "server": server,
             "certificate-authority": ca(dir),
         }}],
         "users": [{ "name": "test", "user": { "token": token } }],
@@ -254,7 +261,8 @@ fn write_kubeconfig(dir: &Path, port: u16, token: &str) -> PathBuf {
     path
 }
 
-async fn connect(kubeconfig: PathBuf) -> Client {
+/// A client of the current runtime.
+pub(crate) async fn connect(kubeconfig: PathBuf) -> Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options)

@@ -1,10 +1,11 @@
 //! The real components that the integration tests run against, and what stands in for the parts of a cluster that do not fit here.
-//!
-//! A test that needs a component is `#[ignore = "tests/run AREA"]`: a plain `cargo test` counts it as ignored, and
-//! `tests/run AREA` sets the components up, names their folder in `ROLLGUARD_TEST_BIN` and runs it.
+
+// A test that needs a component is `#[ignore = "tests/run AREA"]`: a plain `cargo test` counts it as ignored, and
+// `tests/run AREA` sets the components up, names their folder in `ROLLGUARD_TEST_BIN` and runs it.
 
 pub(crate) mod alertmanager;
 pub(crate) mod cluster;
+pub(crate) mod faulty;
 pub(crate) mod kubelet;
 mod pod_status;
 pub(crate) mod process;
