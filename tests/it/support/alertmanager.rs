@@ -8,6 +8,7 @@ use super::binary;
 use super::process::free_port;
 use super::server::Server;
 
+/// A running Alertmanager; dropping it kills it.
 pub(crate) struct Alertmanager {
     server: Server,
 }

@@ -20,6 +20,7 @@ pub(crate) struct Setup {
     pub(crate) alertmanager: Option<String>,
 }
 
+/// A running Prometheus; dropping it kills it.
 pub(crate) struct Prometheus {
     server: Server,
 }
