@@ -1,3 +1,6 @@
-//! All integration tests in one binary: linking is what costs.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+//! The integration tests, one binary, so that they link once and share one control plane.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
+
+mod components;
 mod sandbox;
+mod support;
