@@ -7,6 +7,7 @@ pub mod guardrails;
 pub mod memory;
 pub mod message;
 pub mod names;
+pub mod opening;
 pub mod plan;
 pub mod policy;
 pub mod release;

@@ -56,7 +56,7 @@ pub enum Notice {
     },
     /// A release; `known_good` is learned from the workload's own history when nothing is remembered.
     Release {
-        release: Release,
+        release: Box<Release>,
         known_good: Option<Version>,
     },
 }
@@ -90,7 +90,7 @@ pub fn notice(
     let to = view.version.clone().distinct_from(memory.known_good.as_ref());
     let from = current.cloned();
     let release = Release { target: view.target.clone(), kind, from, to, at: view.current_since };
-    Notice::Release { release, known_good: memory.known_good.clone() }
+    Notice::Release { release: Box::new(release), known_good: memory.known_good.clone() }
 }
 
 fn first_sight(view: &WorkloadView, now: Timestamp, watch: Duration) -> Notice {
@@ -106,7 +106,7 @@ fn first_sight(view: &WorkloadView, now: Timestamp, watch: Duration) -> Notice {
             let to = view.version.clone().distinct_from(known_good.as_ref());
             let at = view.current_since;
             let release = Release { target: view.target.clone(), kind: ReleaseKind::New, from, to, at };
-            Notice::Release { release, known_good }
+            Notice::Release { release: Box::new(release), known_good }
         }
     }
 }

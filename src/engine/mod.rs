@@ -7,3 +7,5 @@ pub mod measured;
 pub mod outbox;
 pub mod settings;
 pub mod snapshot;
+pub mod sources;
+pub mod watcher;

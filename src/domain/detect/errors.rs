@@ -62,9 +62,7 @@ impl Absolute {
     }
 
     fn against(null: f64, grid: [f64; 6], bounds: Bounds) -> Self {
-        // Keeps the grid above the null and below certainty, also for thresholds near 1.
-        let lowest = null + (RATIO_MAX - null).max(0.0) * 0.05;
-        let grid = grid.map(|p| p.min(RATIO_MAX).max(lowest));
+        let grid = grid.map(|p| p.min(RATIO_MAX));
         Self { null, grid, mixture: Mixture::new(bounds) }
     }
 

@@ -1,0 +1,109 @@
+//! Opens a run: everything it will ever need to know, gathered at the moment of the decision.
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+
+use super::event::{ApprovalAsk, RunEvent, RunOpened};
+use super::evidence::{Cause, Strength};
+use super::names::ServiceName;
+use super::plan::Plan;
+use super::policy::{Decided, Decision, severity};
+use super::release::hex;
+use super::run::{Next, Run, evolve, next};
+use super::runbook::{ChecklistItem, Item};
+use super::verdict::Verdict;
+use super::verification::CheckSpec;
+
+/// What a run is opened for.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    pub service: &'a ServiceName,
+    pub incident: String,
+    pub decided: Decided,
+    /// None when a person ordered it without evidence.
+    pub verdict: Option<&'a Verdict>,
+    pub requested_by: Option<String>,
+    pub released_at: Option<Timestamp>,
+    pub plan: Plan,
+    pub checks: Vec<CheckSpec>,
+    pub approval_secs: u64,
+    pub verify_secs: u64,
+    pub watch_secs: u64,
+    pub status_page: Option<String>,
+}
+
+/// A stable, short and typable id: the same decision about the same incident is the same run.
+pub fn run_id(service: &ServiceName, incident: &str, decided_at: Timestamp) -> String {
+    let digest = hex(&Sha256::digest(format!("{incident}|{decided_at}")));
+    format!("{service}-{}", digest.get(..6).unwrap_or(&digest))
+}
+
+/// The first events of a run: opened, adopted by this epoch and, unless it waits for a person, its first step started.
+pub fn open(request: Request<'_>, run_id: String, now: Timestamp, epoch: u64) -> (Run, Vec<RunEvent>) {
+    let opened = RunEvent::Opened(Box::new(opened(request, run_id, now)));
+    let mut run = evolve(Run::default(), &opened, now);
+    let mut events = vec![opened];
+    while let Next::Record(event) = next(&run, now, epoch) {
+        run = evolve(run, &event, now);
+        events.push(event);
+    }
+    (run, events)
+}
+
+fn opened(request: Request<'_>, run: String, now: Timestamp) -> RunOpened {
+    let asks = request.decided.decision == Decision::Ask;
+    let secs = i64::try_from(request.approval_secs).unwrap_or(i64::MAX);
+    let expires_at = now.saturating_add(SignedDuration::from_secs(secs)).unwrap_or(Timestamp::MAX);
+    RunOpened {
+        run,
+        checklist: checklist(&request),
+        severity: request.verdict.map_or(3, severity),
+        cause: request.verdict.map_or(Cause::Unknown, |v| v.cause),
+        incident: request.incident,
+        service: request.service.clone(),
+        decided: request.decided,
+        requested_by: request.requested_by,
+        released_at: request.released_at,
+        digest: request.plan.digest(),
+        plan: request.plan,
+        approval: asks.then_some(ApprovalAsk { expires_at }),
+        checks: request.checks,
+        verify_secs: request.verify_secs,
+        watch_secs: request.watch_secs,
+        status_page: request.status_page,
+    }
+}
+
+/// The runbook's checklist, item by item. A person who orders a rollback answers for severity and cause.
+fn checklist(request: &Request<'_>) -> Vec<ChecklistItem> {
+    let item = |item, met, detail: String| ChecklistItem { item, met, detail };
+    let by = request.requested_by.as_deref();
+    let sev = request.verdict.map_or(3, severity);
+    let caused = request.verdict.is_some_and(|v| v.cause == Cause::Release && v.strength == Strength::Rollback);
+    let ordered = |what: &str| by.map(|by| format!("{what}: {by} ordered the rollback"));
+    vec![
+        item(
+            Item::Severity,
+            sev <= 2 || by.is_some(),
+            ordered("not judged").unwrap_or_else(|| format!("SEV {sev}")),
+        ),
+        item(
+            Item::Cause,
+            caused || by.is_some(),
+            ordered("not judged").unwrap_or_else(|| request.decided.reason.clone()),
+        ),
+        item(Item::Target, true, format!("{}, pinned by fingerprint and still in the history", request.plan.summary())),
+        item(Item::PeopleTold, true, "the announcement is enqueued with this decision".into()),
+        item(Item::Backup, true, "no database is touched".into()),
+        item(Item::PlanReviewed, true, format!("plan {}, {} steps", request.plan.digest(), request.plan.steps.len())),
+        item(
+            Item::StatusPage,
+            request.status_page.is_some(),
+            request.status_page.clone().unwrap_or_else(|| "no status page is configured".into()),
+        ),
+    ]
+}
+
+/// The items that forbid acting, if any.
+pub fn blocking(opened: &RunOpened) -> Vec<&ChecklistItem> {
+    opened.checklist.iter().filter(|c| c.item.blocks() && !c.met).collect()
+}

@@ -1,0 +1,257 @@
+//! From an assessment to what is done about it: a message, a page, a run, or the end of the watch.
+use jiff::Timestamp;
+
+use super::Watcher;
+use super::guarded::Guarded;
+use crate::domain::event::{TargetEvent, WatchEnd};
+use crate::domain::evidence::Strength;
+use crate::domain::guardrails::{Bar, cooling_down};
+use crate::domain::memory::makes_known_good;
+use crate::domain::message::of_run;
+use crate::domain::names::TargetId;
+use crate::domain::opening::{Request, blocking, open, run_id};
+use crate::domain::plan::{Goal, Plan, draft};
+use crate::domain::policy::{Circumstances, Decided, Decision, decide};
+use crate::domain::release::ReleaseKind;
+use crate::domain::run::{End, Run, evolve};
+use crate::domain::verdict::{Health, Verdict};
+use crate::domain::watch::Assessment;
+use crate::engine::driver::{Input, marks_bad};
+use crate::engine::ledger::Entry;
+use crate::ports::JournalError;
+use crate::telemetry::{Metric, label};
+
+impl Watcher {
+    /// Judges one target now and does what has to be done.
+    pub(super) async fn consider(&mut self, target: &TargetId) -> Result<(), JournalError> {
+        let now = self.now();
+        let Some(guarded) = self.targets.get_mut(target) else { return Ok(()) };
+        let Some(active) = &mut guarded.watch else { return Ok(()) };
+        let assessment = active.look(now);
+        self.record(target, now).await;
+        self.act(target, &assessment).await?;
+        if assessment.ended {
+            self.end_watch(target, &assessment).await?;
+        }
+        self.show(target);
+        Ok(())
+    }
+
+    async fn act(&mut self, target: &TargetId, assessment: &Assessment) -> Result<(), JournalError> {
+        let Some(guarded) = self.targets.get(target) else { return Ok(()) };
+        let Some(watch) = &guarded.memory.watch else { return Ok(()) };
+        let verdict = &assessment.verdict;
+        if verdict.health == Health::Minor && !watch.told_minor {
+            let event = TargetEvent::MinorTrouble { watch: watch.spec.id.clone(), reason: verdict.reason.clone() };
+            return self.commit(target, vec![event]).await;
+        }
+        if let ReleaseKind::OurRollback { run } = &watch.spec.release.kind {
+            let run = run.clone();
+            return self.relapse(target, &run, verdict).await;
+        }
+        let (decided, plan) = self.decide(guarded, verdict, assessment.at);
+        if decided.would.unwrap_or(decided.decision) <= watch.reached {
+            return Ok(());
+        }
+        match (decided.decision, plan) {
+            (Decision::Ask | Decision::Rollback, Some(plan)) => self.open_run(target, verdict, decided, plan).await,
+            (Decision::Hold | Decision::Page | Decision::Ask | Decision::Rollback, _) => {
+                self.note_decision(target, verdict, decided).await
+            }
+        }
+    }
+
+    /// Decides, with a plan if the evidence is enough for one.
+    fn decide(&self, guarded: &Guarded, verdict: &Verdict, now: Timestamp) -> (Decided, Option<Plan>) {
+        let settings = &guarded.settings;
+        let (mut bars, mut plan) = (Vec::new(), None);
+        if verdict.strength == Strength::Rollback {
+            bars.extend(cooling_down(guarded.memory.last_rollback_at, now, settings.cool_down.as_secs()));
+            let open = self.runs.iter().find(|(_, run)| run.service == settings.name);
+            bars.extend(open.map(|(run, _)| Bar::RunOpen { run: run.clone() }));
+            match way_back(guarded, now) {
+                Ok(drafted) => plan = Some(drafted),
+                Err(bar) => bars.push(bar),
+            }
+        }
+        let kind = guarded.memory.watch.as_ref().map_or(&ReleaseKind::New, |w| &w.spec.release.kind);
+        let around = Circumstances {
+            mode: settings.mode,
+            now,
+            kind,
+            page_level_since: guarded.watch.as_ref().and_then(|w| w.page_level_since),
+            page_after_secs: settings.page_after.as_secs_f64(),
+            bars: &bars,
+        };
+        (decide(verdict, &around), plan)
+    }
+
+    async fn note_decision(&mut self, target: &TargetId, verdict: &Verdict, decided: Decided) -> Result<(), JournalError> {
+        let Some(watch) = self.targets.get(target).and_then(|g| g.memory.watch.as_ref()) else { return Ok(()) };
+        let watch = watch.spec.id.clone();
+        self.count_decision(target, &decided);
+        self.commit(target, vec![TargetEvent::Decided { watch, decided, cause: verdict.cause }]).await
+    }
+
+    fn count_decision(&self, target: &TargetId, decided: &Decided) {
+        let decision = format!("{:?}", decided.decision).to_lowercase();
+        tracing::info!(%target, decision, reason = decided.reason, barred = ?decided.barred, would = ?decided.would, "decided");
+        Metric::DecisionsTotal.add(1, vec![label("service", &target.service), label("decision", decision)]);
+    }
+
+    /// Decision, plan, run, adoption and first step in one commit: then the run can be driven at once.
+    async fn open_run(
+        &mut self,
+        target: &TargetId,
+        verdict: &Verdict,
+        decided: Decided,
+        plan: Plan,
+    ) -> Result<(), JournalError> {
+        let now = self.now();
+        let Some(guarded) = self.targets.get(target) else { return Ok(()) };
+        let Some(watch) = &guarded.memory.watch else { return Ok(()) };
+        let (incident, settings) = (watch.spec.id.clone(), guarded.settings.clone());
+        let request = Request {
+            service: &settings.name,
+            incident: incident.clone(),
+            decided: decided.clone(),
+            verdict: Some(verdict),
+            requested_by: None,
+            released_at: Some(watch.spec.release.at),
+            plan,
+            checks: settings.checks.clone(),
+            approval_secs: settings.approval_expires.as_secs(),
+            verify_secs: settings.verify_deadline.as_secs(),
+            watch_secs: settings.watch.as_secs(),
+            status_page: settings.status_page.clone(),
+        };
+        self.count_decision(target, &decided);
+        let event = TargetEvent::Decided { watch: incident.clone(), decided, cause: verdict.cause };
+        self.launch(request, run_id(&settings.name, &incident, now), vec![(target.clone(), event)], vec![]).await
+    }
+
+    /// Opens a run durably and lets it be driven.
+    pub(super) async fn launch(
+        &mut self,
+        request: Request<'_>,
+        id: String,
+        mut targets: Vec<(TargetId, TargetEvent)>,
+        folded: Vec<i64>,
+    ) -> Result<(), JournalError> {
+        let now = self.now();
+        let (run, events) = open(request, id.clone(), now, self.parts.tools.ledger.epoch());
+        let Some(opened) = run.opened.as_deref() else { return Ok(()) };
+        if let Some(item) = blocking(opened).first() {
+            tracing::error!(run = id, item = item.item.title(), "the checklist forbids this rollback");
+            return self.parts.tools.ledger.commit(now, &[], vec![], folded).await;
+        }
+        if opened.approval.is_none() {
+            targets.extend(marks_bad(opened));
+        }
+        let mut messages = Vec::new();
+        let mut folding = Run::default();
+        let mut entries: Vec<Entry> =
+            targets.iter().map(|(target, event)| Entry::Target { target: target.clone(), event: event.clone() }).collect();
+        for event in events {
+            folding = evolve(folding, &event, now);
+            messages.extend(of_run(&event, &folding, now));
+            entries.push(Entry::Run { run: id.clone(), event });
+        }
+        self.parts.tools.ledger.commit(now, &entries, messages, folded).await?;
+        targets.iter().for_each(|(target, event)| self.remember(target, event, now));
+        self.start(run);
+        Ok(())
+    }
+
+    /// Still bad after our rollback: its run is told, once.
+    async fn relapse(&mut self, target: &TargetId, run: &str, verdict: &Verdict) -> Result<(), JournalError> {
+        let Some(active) = self.targets.get_mut(target).and_then(|g| g.watch.as_mut()) else { return Ok(()) };
+        if verdict.strength < Strength::Page || active.relapse_told {
+            return Ok(());
+        }
+        let Some(open) = self.runs.get(run) else { return Ok(()) };
+        let input = Input::Relapsed { reason: verdict.reason.clone() };
+        active.relapse_told = open.inputs.try_send(input).is_ok();
+        Ok(())
+    }
+
+    pub(super) async fn on_run_closed(&mut self, run: &str, end: End) -> Result<(), JournalError> {
+        let Some(closed) = self.runs.remove(run) else { return Ok(()) };
+        for (target, _) in closed.targets {
+            let after = self.targets.get(&target).and_then(|g| g.memory.watch.as_ref());
+            let ours = matches!(after.map(|w| &w.spec.release.kind), Some(ReleaseKind::OurRollback { run: by }) if by == run);
+            if ours {
+                let watch_end = match end {
+                    End::Recovered => WatchEnd::Healthy,
+                    End::StillBad => WatchEnd::Degraded,
+                    End::Superseded => WatchEnd::Superseded,
+                    End::Denied | End::Expired | End::Aborted => WatchEnd::Inconclusive,
+                };
+                self.close_watch(&target, watch_end, format!("run {run} is over")).await?;
+                self.show(&target);
+            }
+        }
+        self.publish_book();
+        Ok(())
+    }
+
+    async fn end_watch(&mut self, target: &TargetId, assessment: &Assessment) -> Result<(), JournalError> {
+        let verdict = &assessment.verdict;
+        let end = match (verdict.health, verdict.strength) {
+            (_, Strength::Page | Strength::Urgent | Strength::Rollback) => WatchEnd::Degraded,
+            (Health::Healthy, _) => WatchEnd::Healthy,
+            (Health::Pending | Health::Minor | Health::Degraded | Health::Inconclusive, _) => WatchEnd::Inconclusive,
+        };
+        self.close_watch(target, end, verdict.reason.clone()).await?;
+        self.publish_book();
+        Ok(())
+    }
+
+    /// Ends a watch; it may leave its version as the known good one.
+    pub(super) async fn close_watch(&mut self, target: &TargetId, end: WatchEnd, reason: String) -> Result<(), JournalError> {
+        let now = self.now();
+        self.record(target, now).await;
+        let Some(guarded) = self.targets.get_mut(target) else { return Ok(()) };
+        let Some(active) = guarded.watch.take() else { return Ok(()) };
+        let spec = active.watch.spec().clone();
+        let clean = active.worst < Strength::Page && !active.watch.troubled();
+        let watched_secs = now.duration_since(spec.opened_at).as_secs_f64();
+        tracing::info!(%target, version = spec.release.to.label, ?end, reason, "the watch is over");
+        let mut events = vec![TargetEvent::WatchClosed { watch: spec.id.clone(), end, reason }];
+        if let Some(why) = makes_known_good(end, clean, watched_secs, &spec) {
+            events.push(TargetEvent::KnownGood { version: spec.release.to.clone(), why });
+        }
+        self.commit(target, events).await?;
+        self.parts.recorder.close(&spec.id).await;
+        Ok(())
+    }
+
+    /// Writes the batch to the recording, once it is as long as a batch.
+    async fn record(&mut self, target: &TargetId, now: Timestamp) {
+        let Some(active) = self.targets.get_mut(target).and_then(|g| g.watch.as_mut()) else { return };
+        let spec = active.watch.spec();
+        let due = now.duration_since(active.recorded_at).as_secs_f64() >= spec.judging.batch_secs * 0.9;
+        if !due || active.batch.is_empty() {
+            return;
+        }
+        let watch = spec.id.clone();
+        active.recorded_at = now;
+        let mut samples: Vec<_> = std::mem::take(&mut active.batch).into_values().collect();
+        samples.sort_by_key(|sample| sample.at);
+        self.parts.recorder.record(&watch, samples).await;
+    }
+}
+
+/// The plan to go back to the known good version, from the last survey.
+fn way_back(guarded: &Guarded, now: Timestamp) -> Result<Plan, Bar> {
+    let good = guarded.memory.known_good.clone().ok_or(Bar::NoKnownGood)?;
+    let survey = match &guarded.survey {
+        Some(Ok(survey)) => survey,
+        Some(Err(error)) => return Err(Bar::NotSurveyed { why: error.to_string() }),
+        None => return Err(Bar::NotSurveyed { why: "it was not asked yet".into() }),
+    };
+    let settings = &guarded.settings;
+    let incident = guarded.memory.watch.as_ref().map_or("", |w| w.spec.id.as_str());
+    let run = run_id(&settings.name, incident, now);
+    draft(survey, &Goal::Version(good), &run, settings.rollout_deadline.as_secs()).map_err(Bar::Refused)
+}

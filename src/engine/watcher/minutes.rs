@@ -1,0 +1,95 @@
+//! What a target does while nothing is released: counts per minute, the history that the next release is compared with.
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::baseline::learn;
+use crate::domain::detect::counter::Counters;
+use crate::domain::detect::errors::Counts;
+use crate::domain::names::RuleName;
+use crate::domain::signal::{Reading, Sample};
+use crate::domain::watch::Baseline;
+use crate::ports::MinuteRow;
+
+/// Minutes that a baseline is learned from.
+const KEPT: usize = 60;
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+pub(super) struct Minutes {
+    rules: BTreeMap<RuleName, Rule>,
+    minute: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+struct Rule {
+    counters: Counters,
+    now: Counts,
+    past: VecDeque<Counts>,
+}
+
+impl Minutes {
+    /// The rows of an earlier life.
+    pub(super) fn restore(&mut self, rows: Vec<MinuteRow>) {
+        for row in rows {
+            let rule = self.rules.entry(row.rule).or_default();
+            rule.past.push_back(row.counts);
+            if rule.past.len() > KEPT {
+                rule.past.pop_front();
+            }
+        }
+    }
+
+    /// Takes a sample of a target that is not under watch; answers the minute that it completed, if any.
+    pub(super) fn take(&mut self, sample: &Sample) -> Vec<MinuteRow> {
+        let Reading::Counts { rule, bad, total } = &sample.reading else { return Vec::new() };
+        let completed = self.turn(sample.at);
+        let pod = sample.pod.as_deref().unwrap_or("");
+        let rule = self.rules.entry(rule.clone()).or_default();
+        let came = rule.counters.advance(pod, Counts { bad: *bad, total: *total }, false);
+        rule.now.add(came);
+        completed
+    }
+
+    fn turn(&mut self, at: Timestamp) -> Vec<MinuteRow> {
+        let minute = Timestamp::from_second(at.as_second() / 60 * 60).unwrap_or(at);
+        let ended = match self.minute.replace(minute) {
+            Some(ended) if ended != minute => ended,
+            Some(_) | None => return Vec::new(),
+        };
+        let close = |(name, rule): (&RuleName, &mut Rule)| {
+            let counts = std::mem::take(&mut rule.now);
+            rule.past.push_back(counts);
+            if rule.past.len() > KEPT {
+                rule.past.pop_front();
+            }
+            MinuteRow { rule: name.clone(), minute: ended, counts }
+        };
+        self.rules.iter_mut().map(close).collect()
+    }
+
+    pub(super) fn baselines(&self) -> BTreeMap<RuleName, Baseline> {
+        let learn = |(name, rule): (&RuleName, &Rule)| {
+            // The minute under way counts too: with a young daemon it is all there is.
+            let mut past: Vec<Counts> = rule.past.iter().copied().collect();
+            past.push(rule.now);
+            (name.clone(), learn(&past, MINUTE))
+        };
+        self.rules.iter().map(learn).filter(|(_, b)| b.total > 0.0).collect()
+    }
+
+    /// A watch begins: what comes now belongs to it.
+    pub(super) fn pause(&mut self) {
+        self.minute = None;
+        self.rules.values_mut().for_each(|rule| {
+            rule.counters = Counters::default();
+            rule.now = Counts::default();
+        });
+    }
+}
+
+/// How far back history is asked for.
+pub(super) fn history_begins(at: Timestamp) -> Timestamp {
+    at.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN)
+}

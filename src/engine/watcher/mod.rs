@@ -1,0 +1,269 @@
+//! The watcher: one task that notices releases, lets the domain judge them, and opens runs. It alone changes targets.
+mod acting;
+mod guarded;
+mod inbox;
+mod minutes;
+mod noticing;
+mod restore;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::commands::{Command, Desk};
+use super::driver::{Input, Note, Tools, drive};
+use super::ledger::Entry;
+use super::settings::Fleet;
+use super::snapshot::Health;
+use super::sources::{Answer, AskBook};
+use crate::domain::event::TargetEvent;
+use crate::domain::message::{Message, of_target};
+use crate::domain::names::{ServiceName, TargetId};
+use crate::domain::release::Fingerprint;
+use crate::domain::run::Run;
+use crate::domain::signal::{Reading, Sample};
+use crate::domain::survey::Survey;
+use crate::ports::{FeedEvent, History, Journal, JournalError, Recorder, ReleaseFeed, SignalSource, SurveyError};
+use crate::telemetry::{Metric, label};
+use guarded::Guarded;
+
+/// What the watcher works with, besides the [`Tools`] that it hands to the drivers of runs.
+pub struct Parts {
+    pub tools: Tools,
+    pub journal: Arc<dyn Journal>,
+    pub recorder: Arc<dyn Recorder>,
+    pub sources: Vec<Arc<dyn SignalSource>>,
+    pub fleet: Fleet,
+    pub desk: Desk,
+    pub notes: mpsc::Receiver<Note>,
+    pub answers: mpsc::Receiver<Answer>,
+    pub book: watch::Sender<Arc<AskBook>>,
+    pub stop: CancellationToken,
+}
+
+/// What a background look-up found.
+enum Found {
+    /// History and survey for the watch that is being opened.
+    Opening { target: TargetId, version: Fingerprint, histories: Vec<History>, survey: Result<Survey, SurveyError> },
+    Survey { target: TargetId, survey: Result<Survey, SurveyError> },
+    /// The survey for a rollback that a person ordered.
+    Ordered { row: i64, command: Command, survey: Result<Survey, SurveyError> },
+}
+
+struct OpenRun {
+    service: ServiceName,
+    targets: Vec<(TargetId, Fingerprint)>,
+    inputs: mpsc::Sender<Input>,
+}
+
+pub struct Watcher {
+    parts: Parts,
+    targets: BTreeMap<TargetId, Guarded>,
+    runs: BTreeMap<String, OpenRun>,
+    drivers: TaskTracker,
+    found: mpsc::Sender<Found>,
+    /// Inbox rows up to here were handed on in this life.
+    inbox_seen: i64,
+    failed: mpsc::Sender<JournalError>,
+}
+
+/// How often watches are looked at without anything new.
+const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(1);
+/// Inputs that may wait for a driver; more than a person can type.
+const INPUTS: usize = 64;
+
+impl Watcher {
+    /// Watches until `stop`.
+    ///
+    /// # Errors
+    /// When the journal is not ours any more, or damaged: the process must stop then.
+    pub async fn run(parts: Parts, mut feed: Box<dyn ReleaseFeed>) -> Result<(), JournalError> {
+        let (found, mut finds) = mpsc::channel(256);
+        let (failed, mut failures) = mpsc::channel(1);
+        let targets = parts.fleet.targets().map(|(id, settings)| (id.clone(), Guarded::new(id, settings))).collect();
+        let drivers = TaskTracker::new();
+        let mut watcher = Self { parts, targets, runs: BTreeMap::new(), drivers, found, inbox_seen: 0, failed };
+        watcher.restore().await?;
+        watcher.fold_inbox().await?;
+        let mut next_look = watcher.now();
+        let (clock, stop, desk) = (watcher.parts.tools.clock.clone(), watcher.parts.stop.clone(), watcher.parts.desk.clone());
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(error) = failures.recv() => return Err(error),
+                Some(note) = watcher.parts.notes.recv() => watcher.on_note(note).await?,
+                Some(event) = feed.next() => watcher.on_feed(event).await?,
+                Some(found) = finds.recv() => watcher.on_found(found).await?,
+                () = desk.arrival() => watcher.fold_inbox().await?,
+                Some(answer) = watcher.parts.answers.recv() => watcher.on_answer(answer).await?,
+                () = clock.sleep_until(next_look) => {
+                    next_look = watcher.now().saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX);
+                    watcher.look_at_all().await?;
+                }
+            }
+        }
+        watcher.drivers.close();
+        watcher.drivers.wait().await;
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.tools.clock.now()
+    }
+
+    async fn look_at_all(&mut self) -> Result<(), JournalError> {
+        let watched: Vec<TargetId> =
+            self.targets.values().filter(|g| g.watch.is_some()).map(|g| g.id.clone()).collect();
+        Metric::WatchesOpen.set(watched.len() as f64, vec![]);
+        Metric::RunsOpen.set(self.runs.len() as f64, vec![]);
+        for target in watched {
+            self.consider(&target).await?;
+        }
+        self.renew_surveys();
+        // Commands that another replica took, or that were left by an earlier life.
+        self.fold_inbox().await
+    }
+
+    async fn on_feed(&mut self, event: FeedEvent) -> Result<(), JournalError> {
+        match event {
+            FeedEvent::Changed(view) => self.on_view(*view).await?,
+            FeedEvent::Gone(target) => self.on_gone(&target).await?,
+            FeedEvent::Interrupted { why } => self.feed_health(false, why),
+            FeedEvent::Restored => self.feed_health(true, String::new()),
+        }
+        self.publish_book();
+        Ok(())
+    }
+
+    fn feed_health(&self, up: bool, detail: String) {
+        let since = self.now();
+        Metric::FeedUp.set(f64::from(u8::from(up)), vec![]);
+        self.parts.tools.picture.change(|s| match &mut s.feed {
+            Some(health) if health.up == up => health.detail = detail,
+            feed => *feed = Some(Health { up, since, detail }),
+        });
+    }
+
+    async fn on_answer(&mut self, answer: Answer) -> Result<(), JournalError> {
+        self.source_health(&answer);
+        for sample in answer.samples {
+            self.on_sample(sample).await;
+        }
+        Ok(())
+    }
+
+    fn source_health(&self, answer: &Answer) {
+        let blind = answer.samples.iter().find_map(|s| match &s.reading {
+            Reading::NoData { reason, .. } if s.pod.is_none() => Some(reason.clone()),
+            _ => None,
+        });
+        let (up, since) = (blind.is_none(), self.now());
+        let detail = blind.unwrap_or_default();
+        Metric::SourceUp.set(f64::from(u8::from(up)), vec![label("source", &answer.source)]);
+        self.parts.tools.picture.change(|s| match s.sources.get_mut(&answer.source) {
+            Some(health) if health.up == up => health.detail = detail,
+            _ => {
+                s.sources.insert(answer.source.clone(), Health { up, since, detail });
+            }
+        });
+    }
+
+    async fn on_sample(&mut self, sample: Sample) {
+        let Some(target) = sample.target.clone() else { return };
+        let id = TargetId { service: sample.service.clone(), target };
+        let Some(guarded) = self.targets.get_mut(&id) else { return };
+        if let Some(active) = &mut guarded.watch {
+            active.take(sample);
+            return;
+        }
+        let rows = guarded.minutes.take(&sample);
+        if !rows.is_empty()
+            && let Err(error) = self.parts.journal.save_minutes(&id, rows).await
+        {
+            tracing::warn!(%error, target = %id, "a minute of history is kept in memory only");
+        }
+    }
+
+    async fn on_note(&mut self, note: Note) -> Result<(), JournalError> {
+        match note {
+            Note::Folded { target, event, at } => {
+                self.remember(&target, &event, at);
+                Ok(())
+            }
+            Note::Closed { run, end } => self.on_run_closed(&run, end).await,
+        }
+    }
+
+    /// Commits events of targets with the messages that they cause, and folds them.
+    async fn commit(&mut self, target: &TargetId, events: Vec<TargetEvent>) -> Result<(), JournalError> {
+        let at = self.now();
+        let messages = self.messages(target, &events, at);
+        let entry = |event: &TargetEvent| Entry::Target { target: target.clone(), event: event.clone() };
+        let entries: Vec<Entry> = events.iter().map(entry).collect();
+        self.parts.tools.ledger.commit(at, &entries, messages, vec![]).await?;
+        events.iter().for_each(|event| self.remember(target, event, at));
+        Ok(())
+    }
+
+    fn messages(&self, target: &TargetId, events: &[TargetEvent], at: Timestamp) -> Vec<Message> {
+        let Some(mut memory) = self.targets.get(target).map(|g| g.memory.clone()) else { return Vec::new() };
+        let mut messages = Vec::new();
+        for event in events {
+            messages.extend(of_target(event, &memory));
+            memory = memory.fold(event, at);
+        }
+        messages
+    }
+
+    fn remember(&mut self, target: &TargetId, event: &TargetEvent, at: Timestamp) {
+        if let Some(guarded) = self.targets.get_mut(target) {
+            guarded.memory = std::mem::take(&mut guarded.memory).fold(event, at);
+        }
+    }
+
+    /// Lets a run be driven from now on.
+    fn start(&mut self, run: Run) {
+        let Some(opened) = run.opened.as_deref() else { return };
+        let (inputs, receiver) = mpsc::channel(INPUTS);
+        let change = |c: &crate::domain::plan::Change| (c.target.clone(), c.to.fingerprint.clone());
+        let targets = opened.plan.changes.iter().map(change).collect();
+        let open = OpenRun { service: opened.service.clone(), targets, inputs };
+        self.runs.insert(opened.run.clone(), open);
+        let (tools, failed) = (self.parts.tools.clone(), self.failed.clone());
+        self.drivers.spawn(async move {
+            if let Err(error) = drive(run, tools, receiver).await {
+                // One report is enough: the process stops.
+                drop(failed.try_send(error));
+            }
+        });
+    }
+
+    fn show(&self, target: &TargetId) {
+        if let Some(guarded) = self.targets.get(target) {
+            let status = guarded.status();
+            self.parts.tools.picture.change(|s| {
+                s.targets.insert(target.to_string(), status);
+            });
+        }
+    }
+
+    fn publish_book(&self) {
+        let mut book = AskBook::default();
+        for guarded in self.targets.values() {
+            let list = if guarded.watch.is_some() { &mut book.fresh } else { &mut book.idle };
+            list.extend(guarded.ask());
+        }
+        self.parts.book.send_if_modified(|current| {
+            let changed = **current != book;
+            if changed {
+                *current = Arc::new(book);
+            }
+            changed
+        });
+    }
+}

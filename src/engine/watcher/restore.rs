@@ -1,0 +1,81 @@
+//! The beginning of every life: what the journal holds is folded, and what was open goes on. There is no other path.
+use super::Watcher;
+use super::guarded::ActiveWatch;
+use super::minutes::history_begins;
+use crate::domain::event::{RUN_STREAMS, Record, RunEvent, StreamId, TargetEvent, from_record};
+use crate::domain::memory::TargetMemory;
+use crate::domain::names::TargetId;
+use crate::domain::run::{Run, evolve};
+use crate::engine::driver::show;
+use crate::ports::JournalError;
+
+impl Watcher {
+    pub(super) async fn restore(&mut self) -> Result<(), JournalError> {
+        let targets: Vec<TargetId> = self.targets.keys().cloned().collect();
+        for target in targets {
+            self.restore_target(&target).await?;
+            self.show(&target);
+        }
+        for stream in self.parts.journal.streams(RUN_STREAMS).await? {
+            let run = self.restore_run(&stream).await?;
+            show(&run, &self.parts.tools.picture);
+            if run.is_open() {
+                tracing::info!(stream = stream.as_str(), phase = run.phase_title(), "an open run goes on");
+                self.start(run);
+            }
+        }
+        Ok(())
+    }
+
+    async fn restore_target(&mut self, target: &TargetId) -> Result<(), JournalError> {
+        let records = self.parts.journal.read(&StreamId::target(target)).await?;
+        let mut memory = TargetMemory::default();
+        for record in &records {
+            let event: TargetEvent = from_record(record).map_err(|e| unreadable(record, &e))?;
+            memory = memory.fold(&event, record.at);
+        }
+        let watch = match &memory.watch {
+            Some(open) => Some(self.restore_watch(open).await),
+            None => None,
+        };
+        let minutes = self.parts.journal.minutes(target, history_begins(self.now())).await?;
+        if let Some(guarded) = self.targets.get_mut(target) {
+            guarded.memory = memory;
+            guarded.watch = watch;
+            guarded.minutes.restore(minutes);
+        }
+        Ok(())
+    }
+
+    /// Judges the recording of an open watch anew, batch by batch, as it was judged when it was recorded.
+    async fn restore_watch(&self, open: &crate::domain::memory::OpenWatch) -> ActiveWatch {
+        let mut active = ActiveWatch::new(open.spec.as_ref().clone());
+        let samples = self.parts.recorder.replay(&open.spec.id).await;
+        tracing::info!(watch = open.spec.id, samples = samples.len(), "an open watch goes on");
+        let mut at = open.spec.opened_at;
+        for sample in samples {
+            if sample.at > at {
+                active.look(at);
+                at = sample.at;
+            }
+            active.take(sample);
+        }
+        active.look(at);
+        active.batch.clear();
+        active.recorded_at = self.now();
+        active
+    }
+
+    async fn restore_run(&self, stream: &StreamId) -> Result<Run, JournalError> {
+        let mut run = Run::default();
+        for record in self.parts.journal.read(stream).await? {
+            let event: RunEvent = from_record(&record).map_err(|e| unreadable(&record, &e))?;
+            run = evolve(run, &event, record.at);
+        }
+        Ok(run)
+    }
+}
+
+fn unreadable(record: &Record, error: &serde_json::Error) -> JournalError {
+    JournalError::Damaged { seq: record.seq, why: format!("{} of {}: {error}", record.kind, record.stream.as_str()) }
+}
