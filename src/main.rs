@@ -1,2 +1,2 @@
-//! stub
+//! The `rollguard` program: arguments in, exit code out.
 fn main() {}

@@ -1,4 +1,6 @@
 //! Every metric name, in one enum: what is measured about rollguard itself.
+use std::time::{Duration, Instant};
+
 use metrics::{Label, counter, gauge, histogram};
 
 /// Metrics of the daemon. Labels are bounded: service, target, channel, source and outcomes, never ids.
@@ -97,4 +99,17 @@ impl Metric {
 /// A label for the calls above.
 pub fn label(key: &'static str, value: impl ToString) -> Label {
     Label::new(key, value.to_string())
+}
+
+/// Measures how long something takes, by the monotonic clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
 }

@@ -78,7 +78,8 @@ fn checklist(request: &Request<'_>) -> Vec<ChecklistItem> {
     let item = |item, met, detail: String| ChecklistItem { item, met, detail };
     let by = request.requested_by.as_deref();
     let sev = request.verdict.map_or(3, severity);
-    let caused = request.verdict.is_some_and(|v| v.cause == Cause::Release && v.strength == Strength::Rollback);
+    let caused =
+        request.verdict.is_some_and(|v| v.cause == Cause::Release && v.strength == Strength::Rollback);
     let ordered = |what: &str| by.map(|by| format!("{what}: {by} ordered the rollback"));
     vec![
         item(
@@ -91,10 +92,18 @@ fn checklist(request: &Request<'_>) -> Vec<ChecklistItem> {
             caused || by.is_some(),
             ordered("not judged").unwrap_or_else(|| request.decided.reason.clone()),
         ),
-        item(Item::Target, true, format!("{}, pinned by fingerprint and still in the history", request.plan.summary())),
+        item(
+            Item::Target,
+            true,
+            format!("{}, pinned by fingerprint and still in the history", request.plan.summary()),
+        ),
         item(Item::PeopleTold, true, "the announcement is enqueued with this decision".into()),
         item(Item::Backup, true, "no database is touched".into()),
-        item(Item::PlanReviewed, true, format!("plan {}, {} steps", request.plan.digest(), request.plan.steps.len())),
+        item(
+            Item::PlanReviewed,
+            true,
+            format!("plan {}, {} steps", request.plan.digest(), request.plan.steps.len()),
+        ),
         item(
             Item::StatusPage,
             request.status_page.is_some(),

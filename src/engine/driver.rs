@@ -43,16 +43,27 @@ pub enum Note {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// A command with its inbox row.
-    Command { row: i64, command: Command },
-    Relapsed { reason: String },
-    Superseded { by: String },
+    Command {
+        row: i64,
+        command: Command,
+    },
+    Relapsed {
+        reason: String,
+    },
+    Superseded {
+        by: String,
+    },
 }
 
 /// Drives the run until it is closed or the process stops.
 ///
 /// # Errors
 /// When the journal is not ours any more, or damaged.
-pub async fn drive(mut run: Run, tools: Tools, mut inputs: mpsc::Receiver<Input>) -> Result<(), JournalError> {
+pub async fn drive(
+    mut run: Run,
+    tools: Tools,
+    mut inputs: mpsc::Receiver<Input>,
+) -> Result<(), JournalError> {
     loop {
         show(&run, &tools.picture);
         while let Ok(input) = inputs.try_recv() {
@@ -102,7 +113,8 @@ async fn take(run: Run, input: Input, tools: &Tools) -> Result<Run, JournalError
     let (row, event) = match input {
         Input::Command { row, command } => (Some(row), fitting(&run, command)),
         Input::Relapsed { reason } => {
-            let first = run.relapsed.is_none() && matches!(run.phase, Phase::Verifying { .. } | Phase::Watching { .. });
+            let first = run.relapsed.is_none()
+                && matches!(run.phase, Phase::Verifying { .. } | Phase::Watching { .. });
             (None, first.then_some(RunEvent::Relapsed { reason }))
         }
         Input::Superseded { by } => (None, run.is_open().then_some(RunEvent::Superseded { by })),
@@ -123,7 +135,9 @@ fn fitting(run: &Run, command: Command) -> Option<RunEvent> {
         (Command::Approve { digest, by, .. }, Phase::AwaitingApproval { .. }) if digest_fits(&digest) => {
             Some(RunEvent::Approved { by, digest })
         }
-        (Command::Deny { reason, by, .. }, Phase::AwaitingApproval { .. }) => Some(RunEvent::Denied { by, reason }),
+        (Command::Deny { reason, by, .. }, Phase::AwaitingApproval { .. }) => {
+            Some(RunEvent::Denied { by, reason })
+        }
         (Command::Resume { by, .. }, Phase::Stuck { .. }) => Some(RunEvent::Resumed { by }),
         (Command::Skip { by, .. }, Phase::Stuck { step, .. }) => Some(RunEvent::Skipped { by, step: *step }),
         (Command::Abort { reason, by, .. }, _) if run.is_open() => Some(RunEvent::Aborted { by, reason }),
@@ -150,7 +164,9 @@ async fn append(run: Run, event: RunEvent, tools: &Tools, row: Option<i64>) -> R
     let Some(opened) = after.opened.as_deref() else { return Ok(after) };
     let mut entries = vec![Entry::Run { run: opened.run.clone(), event: event.clone() }];
     let marks = if matches!(event, RunEvent::Approved { .. }) { marks_bad(opened) } else { vec![] };
-    entries.extend(marks.iter().map(|(target, event)| Entry::Target { target: target.clone(), event: event.clone() }));
+    entries.extend(
+        marks.iter().map(|(target, event)| Entry::Target { target: target.clone(), event: event.clone() }),
+    );
     let messages = of_run(&event, &after, at);
     tools.ledger.commit(at, &entries, messages, row.into_iter().collect()).await?;
     tracing::info!(run = opened.run, phase = after.phase_title(), event = ?Brief(&event), "run");

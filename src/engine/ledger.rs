@@ -1,6 +1,6 @@
 //! The one way into the journal: events and the messages that they cause, in one durable commit.
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
@@ -10,7 +10,7 @@ use crate::domain::event::{RunEvent, StreamId, TargetEvent, to_parts};
 use crate::domain::message::Message;
 use crate::domain::names::TargetId;
 use crate::ports::{Clock, Commit, Journal, JournalError, NewRecord, Notifier, Outgoing};
-use crate::telemetry::Metric;
+use crate::telemetry::{Metric, Stopwatch};
 
 /// One event with the stream that it belongs to.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +69,7 @@ impl Ledger {
         let any_messages = !messages.is_empty();
         let commit = Commit { at, events, messages, folded };
         loop {
-            let began = Instant::now();
+            let began = Stopwatch::start();
             match self.journal.commit(self.epoch, commit.clone()).await {
                 Ok(()) => break,
                 Err(JournalError::Unavailable { why }) => self.unavailable(&why, began).await,
@@ -83,7 +83,7 @@ impl Ledger {
         Ok(())
     }
 
-    async fn unavailable(&self, why: &str, began: Instant) {
+    async fn unavailable(&self, why: &str, began: Stopwatch) {
         Metric::JournalErrorsTotal.add(1, vec![]);
         self.shown(false, why.to_string());
         let after_ms = began.elapsed().as_millis();

@@ -28,7 +28,10 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
         CheckKind::ErrorRate { below } => *below,
         CheckKind::LatencyP95 { below_ms } => *below_ms,
         CheckKind::Throughput { at_least } => *at_least,
-        CheckKind::PodsReady | CheckKind::Http { .. } | CheckKind::Version { .. } | CheckKind::NoActiveAlerts => 0.0,
+        CheckKind::PodsReady
+        | CheckKind::Http { .. }
+        | CheckKind::Version { .. }
+        | CheckKind::NoActiveAlerts => 0.0,
     };
     let not_yet = || CheckResult::no_data("the restored version is not measured yet");
     Some(figures().map_or_else(not_yet, |(figures, baseline)| judge(&figures, &baseline, limit)))
@@ -43,7 +46,10 @@ fn pods_ready(figures: &Figures) -> CheckResult {
     let detail = format!("{} of {} ready", figures.pods_ready, count_of(figures.pods, "pod"));
     match (figures.pods, figures.restarts) {
         (0, _) => CheckResult::no_data("no pod of the restored version has been seen"),
-        (_, 1..) => CheckResult::failed(format!("{detail}, {} since the rollback", count_of(figures.restarts as usize, "restart"))),
+        (_, 1..) => CheckResult::failed(format!(
+            "{detail}, {} since the rollback",
+            count_of(figures.restarts as usize, "restart")
+        )),
         (pods, 0) if figures.pods_ready == pods => CheckResult::passed(format!("{detail}, no restarts")),
         (_, 0) => CheckResult::failed(detail),
     }

@@ -89,12 +89,22 @@ impl Outbox {
             }
             Err(NotifyError::Retry { why, after, .. }) => {
                 Metric::NotificationsFailedTotal.add(1, channel());
-                tracing::warn!(channel = row.channel, attempt = row.attempts + 1, why, "a message was not taken");
+                tracing::warn!(
+                    channel = row.channel,
+                    attempt = row.attempts + 1,
+                    why,
+                    "a message was not taken"
+                );
                 Delivery::Retry { at: later(now, after.unwrap_or_else(|| back_off(row.attempts))), why }
             }
             Err(NotifyError::Refused { why, .. }) => {
                 Metric::NotificationsFailedTotal.add(1, channel());
-                tracing::error!(channel = row.channel, message = row.message.key, why, "a message was refused for good");
+                tracing::error!(
+                    channel = row.channel,
+                    message = row.message.key,
+                    why,
+                    "a message was refused for good"
+                );
                 Delivery::Dropped { why }
             }
         }

@@ -1,13 +1,13 @@
 //! Asks the signal sources at their own pace, for whatever is worth asking about now.
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::signal::Sample;
 use crate::ports::{Ask, AskTarget, Clock, SignalSource};
-use crate::telemetry::{Metric, label};
+use crate::telemetry::{Metric, Stopwatch, label};
 
 /// What is worth asking about: targets under watch, and the others, for their history.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,17 +34,17 @@ pub async fn poll(
     let (fresh_every, idle_every) = source.intervals();
     let mut ticks = tokio::time::interval(fresh_every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut idle_asked: Option<Instant> = None;
+    let mut idle_asked: Option<Stopwatch> = None;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        let now = Instant::now();
-        let idle_due = idle_every.is_some_and(|every| idle_asked.is_none_or(|at| now - at >= every));
+        let idle_due =
+            idle_every.is_some_and(|every| idle_asked.is_none_or(|asked| asked.elapsed() >= every));
         let targets = due(&book.borrow(), idle_due);
         if idle_due {
-            idle_asked = Some(now);
+            idle_asked = Some(Stopwatch::start());
         }
         if targets.is_empty() {
             continue;
@@ -65,7 +65,7 @@ fn due(book: &AskBook, idle_due: bool) -> Vec<AskTarget> {
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 async fn ask(source: &dyn SignalSource, ask: Ask) -> Answer {
-    let began = Instant::now();
+    let began = Stopwatch::start();
     let name = || vec![label("source", source.name())];
     let samples = tokio::time::timeout(ANSWER_MAX, source.read(&ask)).await.unwrap_or_default();
     Metric::SourceSeconds.observe(began.elapsed().as_secs_f64(), name());

@@ -53,9 +53,9 @@ impl Parameters {
     fn version(&self) -> Result<u64, Refusal> {
         match self.resource_version.as_str() {
             "" => Ok(0),
-            text => text
-                .parse()
-                .map_err(|_| Refusal::BadRequest(format!("invalid resource version {text:?}"))),
+            text => {
+                text.parse().map_err(|_| Refusal::BadRequest(format!("invalid resource version {text:?}")))
+            }
         }
     }
 
@@ -76,22 +76,12 @@ fn is_set(parameter: &str) -> bool {
 
 pub(super) fn router(store: &Arc<Store>, stop: &CancellationToken) -> Router {
     let resources = |version: &'static str| {
-        let api = Api {
-            store: Arc::clone(store),
-            stop: stop.clone(),
-            version,
-        };
+        let api = Api { store: Arc::clone(store), stop: stop.clone(), version };
         Router::new()
-            .route(
-                "/",
-                get(move || async move { Json(resource_list(version)) }),
-            )
+            .route("/", get(move || async move { Json(resource_list(version)) }))
             .route("/{resource}", get(list_everywhere))
             .route("/namespaces/{namespace}/{resource}", get(list_in_namespace))
-            .route(
-                "/namespaces/{namespace}/{resource}/{name}",
-                get(read).patch(patch).put(replace),
-            )
+            .route("/namespaces/{namespace}/{resource}/{name}", get(read).patch(patch).put(replace))
             .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })
             .with_state(api)
     };
@@ -99,7 +89,12 @@ pub(super) fn router(store: &Arc<Store>, stop: &CancellationToken) -> Router {
         .route("/livez", get(|| async { "ok" }))
         .route("/readyz", get(|| async { "ok" }))
         .route("/version", get(|| async { Json(server_version()) }))
-        .route("/api", get(|| async { Json(json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})) }))
+        .route(
+            "/api",
+            get(|| async {
+                Json(json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}))
+            }),
+        )
         .route("/apis", get(|| async { Json(group_list()) }))
         .nest("/api/v1", resources("v1"))
         .nest("/apis/apps/v1", resources("apps/v1"))
@@ -184,12 +179,8 @@ impl Api {
             let oldest = listing.version;
             return Err(Refusal::Expired { asked, oldest });
         }
-        let items: Vec<&Value> = listing
-            .objects
-            .iter()
-            .map(|object| &**object)
-            .filter(|object| filter.matches(object))
-            .collect();
+        let items: Vec<&Value> =
+            listing.objects.iter().map(|object| &**object).filter(|object| filter.matches(object)).collect();
         Ok(Json(json!({
             "kind": format!("{}List", filter.kind.name()),
             "apiVersion": filter.kind.api_version(),
@@ -203,7 +194,8 @@ impl Api {
         if !parameters.send_initial_events.is_empty() {
             // As a server without the WatchList feature answers; clients then list first.
             return Err(Refusal::BadRequest(
-                "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled".into(),
+                "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"
+                    .into(),
             ));
         }
         let start = match parameters.version()? {
@@ -223,20 +215,14 @@ impl Api {
             let line = waiting.recv().await?;
             Some((Ok::<_, Infallible>(line), waiting))
         });
-        Ok((
-            [(header::CONTENT_TYPE, "application/json")],
-            Body::from_stream(body),
-        )
-            .into_response())
+        Ok(([(header::CONTENT_TYPE, "application/json")], Body::from_stream(body)).into_response())
     }
 
     fn edit(&self, key: &Key, edit: &Edit, parameters: &Parameters) -> Result<Response, Refusal> {
         if key.kind != Kind::Deployment {
             return Err(Refusal::MethodNotAllowed);
         }
-        let edited = self
-            .store
-            .update(key, parameters.commit()?, |object| edit.apply(key, object))?;
+        let edited = self.store.update(key, parameters.commit()?, |object| edit.apply(key, object))?;
         Ok(Json(&*edited).into_response())
     }
 }
@@ -251,10 +237,7 @@ fn whole_objects_only(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 fn header_text(headers: &HeaderMap, name: header::HeaderName) -> &str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 fn server_version() -> Value {

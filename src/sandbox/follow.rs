@@ -66,9 +66,7 @@ impl Follow {
     }
 
     async fn send_existing(&self) -> Result<u64, Ended> {
-        let listing = self
-            .store
-            .list(self.filter.kind, self.filter.namespace.as_deref());
+        let listing = self.store.list(self.filter.kind, self.filter.namespace.as_deref());
         for object in &listing.objects {
             if self.filter.matches(object) {
                 self.send("ADDED", object).await?;
@@ -108,10 +106,7 @@ impl Follow {
 
 /// What a change is to this watch: an object may enter or leave the selection without being created or deleted.
 fn event_type(filter: &Filter, change: &Change) -> Option<&'static str> {
-    let before = change
-        .before
-        .as_ref()
-        .is_some_and(|before| filter.matches(before));
+    let before = change.before.as_ref().is_some_and(|before| filter.matches(before));
     let after = match change.action {
         Action::Added | Action::Modified => filter.matches(&change.object),
         Action::Deleted => false,
@@ -138,13 +133,7 @@ mod tests {
 
     fn change(before: Option<&str>, after: &str, action: Action) -> Change {
         let labelled = |app: &str| Arc::new(json!({"metadata": {"labels": {"app": app}}}));
-        Change {
-            version: 1,
-            kind: Kind::Pod,
-            action,
-            object: labelled(after),
-            before: before.map(labelled),
-        }
+        Change { version: 1, kind: Kind::Pod, action, object: labelled(after), before: before.map(labelled) }
     }
 
     #[test]
@@ -154,10 +143,7 @@ mod tests {
             (change(None, "web", Action::Added), Some("ADDED")),
             (change(None, "db", Action::Added), None),
             (change(Some("db"), "web", Action::Modified), Some("ADDED")),
-            (
-                change(Some("web"), "web", Action::Modified),
-                Some("MODIFIED"),
-            ),
+            (change(Some("web"), "web", Action::Modified), Some("MODIFIED")),
             (change(Some("web"), "db", Action::Modified), Some("DELETED")),
             (change(Some("web"), "web", Action::Deleted), Some("DELETED")),
             (change(Some("db"), "db", Action::Deleted), None),

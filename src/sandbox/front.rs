@@ -19,20 +19,11 @@ struct Front {
 }
 
 pub(super) fn router(floor: &Arc<Floor>) -> Router {
-    let front = Arc::new(Front {
-        floor: Arc::clone(floor),
-        turn: AtomicUsize::new(0),
-    });
+    let front = Arc::new(Front { floor: Arc::clone(floor), turn: AtomicUsize::new(0) });
     let (health, version, root) = (front.clone(), front.clone(), front);
     Router::new()
-        .route(
-            "/health",
-            get(|| async move { health.ask(|pod| health_answer(pod.health())) }),
-        )
-        .route(
-            "/version",
-            get(|| async move { version.ask(|pod| Json(json!({"version": pod.version}))) }),
-        )
+        .route("/health", get(|| async move { health.ask(|pod| health_answer(pod.health())) }))
+        .route("/version", get(|| async move { version.ask(|pod| Json(json!({"version": pod.version}))) }))
         .route("/", get(|| async move { root.ask(Workload::answer) }))
 }
 

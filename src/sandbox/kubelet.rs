@@ -38,10 +38,7 @@ impl Floor {
     }
 
     fn fault(&self, version: &str) -> Fault {
-        lock(&self.faults)
-            .get(version)
-            .copied()
-            .unwrap_or(Fault::None)
+        lock(&self.faults).get(version).copied().unwrap_or(Fault::None)
     }
 }
 
@@ -142,38 +139,17 @@ impl Kubelet {
             ready_changed_at: now,
             restarts: 0,
             last_exit: None,
-            state: State::Running {
-                process: self.start(name, image, fault, now)?,
-                ready: false,
-            },
+            state: State::Running { process: self.start(name, image, fault, now)?, ready: false },
         })
     }
 
-    fn start(
-        &mut self,
-        pod: &str,
-        image: &str,
-        fault: Fault,
-        now: Timestamp,
-    ) -> std::io::Result<Process> {
+    fn start(&mut self, pod: &str, image: &str, fault: Fault, now: Timestamp) -> std::io::Result<Process> {
         let random = Random::seeded(self.random.bits());
         let version = version_of(image);
-        let workload = Arc::new(Workload::new(
-            pod,
-            version,
-            fault,
-            &self.floor.dependency,
-            now,
-            random,
-        ));
+        let workload = Arc::new(Workload::new(pod, version, fault, &self.floor.dependency, now, random));
         let stop = self.stop.child_token();
         let address = workload.serve(&self.tasks, stop.clone())?;
-        Ok(Process {
-            started_at: now,
-            port: address.port(),
-            workload,
-            stop,
-        })
+        Ok(Process { started_at: now, port: address.port(), workload, stop })
     }
 
     fn advance(
@@ -195,10 +171,7 @@ impl Kubelet {
             }
             State::BackOff { until } if now >= *until => {
                 let process = self.start(&container.pod, &container.image, container.fault, now)?;
-                container.state = State::Running {
-                    process,
-                    ready: false,
-                };
+                container.state = State::Running { process, ready: false };
                 container.restarts += 1;
             }
             State::BackOff { .. } => {}
@@ -227,10 +200,7 @@ impl Kubelet {
             .processes
             .values()
             .filter_map(|container| match &container.state {
-                State::Running {
-                    process,
-                    ready: true,
-                } => Some(Arc::clone(&process.workload)),
+                State::Running { process, ready: true } => Some(Arc::clone(&process.workload)),
                 State::Running { ready: false, .. } | State::BackOff { .. } => None,
             })
             .collect();
@@ -242,14 +212,9 @@ impl Kubelet {
 impl Container {
     fn crash(&mut self, now: Timestamp) {
         if let State::Running { process, .. } = &self.state {
-            self.last_exit = Some(Exit {
-                started_at: process.started_at,
-                finished_at: now,
-            });
+            self.last_exit = Some(Exit { started_at: process.started_at, finished_at: now });
         }
-        self.state = State::BackOff {
-            until: now + back_off(self.restarts),
-        };
+        self.state = State::BackOff { until: now + back_off(self.restarts) };
     }
 
     fn view<'a>(&'a self, pod: &'a Value) -> PodView<'a> {

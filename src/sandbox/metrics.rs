@@ -5,9 +5,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 /// The default buckets of the Prometheus client libraries, in seconds.
-const BOUNDS_SECS: [f64; 11] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
+const BOUNDS_SECS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// The counters of one process; they begin at zero with it.
 #[derive(Debug, Default)]
@@ -38,29 +36,16 @@ impl Served {
     /// The text format. A code that was never answered has no series, as with the client libraries.
     pub(super) fn exposition(&self, started_at: Timestamp) -> String {
         let mut text = String::new();
-        family(
-            &mut text,
-            "http_requests_total",
-            "counter",
-            "Requests answered.",
-        );
+        family(&mut text, "http_requests_total", "counter", "Requests answered.");
         for (code, count) in [(200, self.ok), (500, self.failed)] {
             if count > 0 {
-                line(
-                    &mut text,
-                    format_args!("http_requests_total{{code=\"{code}\"}} {count}"),
-                );
+                line(&mut text, format_args!("http_requests_total{{code=\"{code}\"}} {count}"));
             }
         }
         self.write_histogram(&mut text);
         let name = "process_start_time_seconds";
         let started_secs = started_at.as_millisecond() as f64 / 1000.0;
-        family(
-            &mut text,
-            name,
-            "gauge",
-            "Start of the process since the epoch.",
-        );
+        family(&mut text, name, "gauge", "Start of the process since the epoch.");
         line(&mut text, format_args!("{name} {started_secs}"));
         text
     }
@@ -71,10 +56,7 @@ impl Served {
         let mut below = 0;
         for (bound, count) in BOUNDS_SECS.iter().zip(self.buckets) {
             below += count;
-            line(
-                text,
-                format_args!("{name}_bucket{{le=\"{bound}\"}} {below}"),
-            );
+            line(text, format_args!("{name}_bucket{{le=\"{bound}\"}} {below}"));
         }
         let total = self.total();
         line(text, format_args!("{name}_bucket{{le=\"+Inf\"}} {total}"));
@@ -116,19 +98,12 @@ mod tests {
             "http_request_duration_seconds_count 4",
             "process_start_time_seconds 1.5",
         ] {
-            assert!(
-                text.lines().any(|line| line == expected),
-                "{expected} is not in\n{text}"
-            );
+            assert!(text.lines().any(|line| line == expected), "{expected} is not in\n{text}");
         }
     }
 
     #[test]
     fn a_code_that_was_never_answered_has_no_series() {
-        assert!(
-            !Served::default()
-                .exposition(Timestamp::UNIX_EPOCH)
-                .contains("code=")
-        );
+        assert!(!Served::default().exposition(Timestamp::UNIX_EPOCH).contains("code="));
     }
 }

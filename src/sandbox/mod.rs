@@ -93,20 +93,12 @@ pub struct Deploy {
 
 impl Deploy {
     pub fn new(version: &str, fault: Fault) -> Self {
-        Self {
-            version: version.to_owned(),
-            fault,
-            change_cause: None,
-            pace: Duration::ZERO,
-        }
+        Self { version: version.to_owned(), fault, change_cause: None, pace: Duration::ZERO }
     }
 
     #[must_use]
     pub fn because(self, change_cause: &str) -> Self {
-        Self {
-            change_cause: Some(change_cause.to_owned()),
-            ..self
-        }
+        Self { change_cause: Some(change_cause.to_owned()), ..self }
     }
 
     #[must_use]
@@ -129,10 +121,7 @@ pub enum SandboxError {
     #[error(
         "the sandbox could not listen for its {what} on 127.0.0.1; is the machine out of ports or sockets?"
     )]
-    Listen {
-        what: &'static str,
-        source: std::io::Error,
-    },
+    Listen { what: &'static str, source: std::io::Error },
     #[error("the sandbox could not write its Deployment {deployment:?}: {reason}")]
     Write { deployment: String, reason: String },
     #[error(
@@ -171,15 +160,7 @@ impl Sandbox {
         let api = listen("Kubernetes API", api::router(&store, &token))?;
         let front = listen("front door", front::router(&floor))?;
         tasks.spawn(world.run(token));
-        Ok(Self {
-            options,
-            store,
-            floor,
-            api,
-            front,
-            tasks,
-            stop,
-        })
+        Ok(Self { options, store, floor, api, front, tasks, stop })
     }
 
     /// Where the Kubernetes API is: `http://127.0.0.1:PORT`.
@@ -212,10 +193,8 @@ impl Sandbox {
 
     /// The image tag in the Deployment's template.
     pub fn running_version(&self) -> Result<String, SandboxError> {
-        let deployment = self
-            .store
-            .get(&self.key())
-            .map_err(|refusal| write_error(&self.options, &refusal))?;
+        let deployment =
+            self.store.get(&self.key()).map_err(|refusal| write_error(&self.options, &refusal))?;
         Ok(template::version(&deployment).to_owned())
     }
 
@@ -245,11 +224,7 @@ impl Sandbox {
     }
 
     fn key(&self) -> Key {
-        Key::new(
-            Kind::Deployment,
-            &self.options.namespace,
-            &self.options.deployment,
-        )
+        Key::new(Kind::Deployment, &self.options.namespace, &self.options.deployment)
     }
 }
 
@@ -295,18 +270,9 @@ fn give_birth(world: &mut World, options: &SandboxOptions) -> Result<(), Sandbox
         object::condition(&deployment, "Progressing")
             .is_some_and(|progressing| progressing["reason"] == progress::COMPLETE)
     });
-    if complete {
-        Ok(())
-    } else {
-        Err(SandboxError::StillBorn {
-            deployment: options.deployment.clone(),
-        })
-    }
+    if complete { Ok(()) } else { Err(SandboxError::StillBorn { deployment: options.deployment.clone() }) }
 }
 
 fn write_error(options: &SandboxOptions, refusal: &Refusal) -> SandboxError {
-    SandboxError::Write {
-        deployment: options.deployment.clone(),
-        reason: refusal.to_string(),
-    }
+    SandboxError::Write { deployment: options.deployment.clone(), reason: refusal.to_string() }
 }

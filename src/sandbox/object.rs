@@ -56,9 +56,7 @@ impl Kind {
     }
 
     pub(super) fn parse(api_version: &str, plural: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.api_version() == api_version && kind.plural() == plural)
+        Self::ALL.into_iter().find(|kind| kind.api_version() == api_version && kind.plural() == plural)
     }
 }
 
@@ -72,36 +70,22 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn new(kind: Kind, namespace: &str, name: &str) -> Self {
-        Self {
-            kind,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
     pub(super) fn of(kind: Kind, object: &Value) -> Self {
-        Self::new(
-            kind,
-            text(object, "/metadata/namespace"),
-            text(object, "/metadata/name"),
-        )
+        Self::new(kind, text(object, "/metadata/namespace"), text(object, "/metadata/name"))
     }
 }
 
 /// The text at a JSON pointer, empty where there is none.
 pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The whole number at a JSON pointer, 0 where there is none (as Kubernetes reads its own optional counts).
 pub(super) fn number(object: &Value, pointer: &str) -> i64 {
-    object
-        .pointer(pointer)
-        .and_then(Value::as_i64)
-        .unwrap_or_default()
+    object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default()
 }
 
 pub(super) fn flag(object: &Value, pointer: &str) -> bool {
@@ -113,19 +97,11 @@ pub(super) fn instant(object: &Value, pointer: &str) -> Option<Timestamp> {
 }
 
 pub(super) fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
-    object
-        .get("metadata")?
-        .get("annotations")?
-        .get(key)?
-        .as_str()
+    object.get("metadata")?.get("annotations")?.get(key)?.as_str()
 }
 
 pub(super) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
-    object
-        .pointer("/status/conditions")?
-        .as_array()?
-        .iter()
-        .find(|condition| condition["type"] == kind)
+    object.pointer("/status/conditions")?.as_array()?.iter().find(|condition| condition["type"] == kind)
 }
 
 pub(super) fn is_true(object: &Value, kind: &str) -> bool {
@@ -133,14 +109,9 @@ pub(super) fn is_true(object: &Value, kind: &str) -> bool {
 }
 
 pub(super) fn is_controlled_by(object: &Value, owner_uid: &str) -> bool {
-    object
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array)
-        .is_some_and(|owners| {
-            owners
-                .iter()
-                .any(|owner| owner["uid"] == owner_uid && owner["controller"] == true)
-        })
+    object.pointer("/metadata/ownerReferences").and_then(Value::as_array).is_some_and(|owners| {
+        owners.iter().any(|owner| owner["uid"] == owner_uid && owner["controller"] == true)
+    })
 }
 
 pub(super) fn is_deleting(object: &Value) -> bool {
@@ -161,8 +132,5 @@ pub(super) fn controller_reference(kind: Kind, owner: &Value) -> Value {
 
 /// A time as Kubernetes writes it: whole seconds.
 pub(super) fn time(at: Timestamp) -> Value {
-    Timestamp::from_second(at.as_second())
-        .unwrap_or(at)
-        .to_string()
-        .into()
+    Timestamp::from_second(at.as_second()).unwrap_or(at).to_string().into()
 }

@@ -58,10 +58,7 @@ fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
 /// Checks an edited Deployment, and puts back what only the server writes.
 fn admit(key: &Key, before: &Value, after: &mut Value) -> Result<(), Refusal> {
     if let Some(reason) = fault_of(before, after) {
-        return Err(Refusal::Invalid {
-            key: key.clone(),
-            reason: reason.to_owned(),
-        });
+        return Err(Refusal::Invalid { key: key.clone(), reason: reason.to_owned() });
     }
     if Key::of(key.kind, after) != *key {
         return Err(Refusal::BadRequest(format!(
@@ -92,9 +89,7 @@ fn fault_of(before: &Value, after: &Value) -> Option<&'static str> {
     } else if spec["selector"] != before["spec"]["selector"] {
         Some("spec.selector: Invalid value: field is immutable")
     } else if !selector_matches_template(spec) {
-        Some(
-            "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`",
-        )
+        Some("spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`")
     } else if !is_text_map(&spec["template"]["metadata"]["annotations"]) {
         Some("spec.template.metadata.annotations: they are a map of text")
     } else if !matches!(object::text(spec, "/strategy/type"), "" | "RollingUpdate") {
@@ -105,21 +100,14 @@ fn fault_of(before: &Value, after: &Value) -> Option<&'static str> {
 }
 
 fn is_text_map(value: &Value) -> bool {
-    value.is_null()
-        || value
-            .as_object()
-            .is_some_and(|map| map.values().all(Value::is_string))
+    value.is_null() || value.as_object().is_some_and(|map| map.values().all(Value::is_string))
 }
 
 fn selector_matches_template(spec: &Value) -> bool {
     let labels = &spec["template"]["metadata"]["labels"];
     spec["selector"]["matchLabels"]
         .as_object()
-        .is_some_and(|wanted| {
-            wanted
-                .iter()
-                .all(|(key, value)| labels.get(key) == Some(value))
-        })
+        .is_some_and(|wanted| wanted.iter().all(|(key, value)| labels.get(key) == Some(value)))
 }
 
 #[cfg(test)]
@@ -147,10 +135,7 @@ mod tests {
     }
 
     fn json_patch(operations: &Value) -> Result<Value, Refusal> {
-        edited(&Edit::parse_patch(
-            "application/json-patch+json",
-            operations.to_string().as_bytes(),
-        )?)
+        edited(&Edit::parse_patch("application/json-patch+json", operations.to_string().as_bytes())?)
     }
 
     fn code(result: Result<Value, Refusal>) -> u16 {
@@ -163,27 +148,14 @@ mod tests {
             {"op": "test", "path": "/metadata/annotations/a~1b", "value": "1"},
             {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "web:v2"},
         ]));
-        assert_eq!(
-            patched.unwrap()["spec"]["template"]["spec"]["containers"][0]["image"],
-            "web:v2"
-        );
+        assert_eq!(patched.unwrap()["spec"]["template"]["spec"]["containers"][0]["image"], "web:v2");
     }
 
     #[test]
     fn a_failed_test_and_a_missing_path_are_422() {
         let image = "/spec/template/spec/containers/0/image";
-        assert_eq!(
-            code(json_patch(
-                &json!([{"op": "test", "path": image, "value": "web:v9"}])
-            )),
-            422
-        );
-        assert_eq!(
-            code(json_patch(
-                &json!([{"op": "replace", "path": "/spec/none", "value": 1}])
-            )),
-            422
-        );
+        assert_eq!(code(json_patch(&json!([{"op": "test", "path": image, "value": "web:v9"}]))), 422);
+        assert_eq!(code(json_patch(&json!([{"op": "replace", "path": "/spec/none", "value": 1}]))), 422);
     }
 
     #[test]
@@ -191,20 +163,15 @@ mod tests {
         assert_eq!(code(json_patch(&json!({"op": "test"}))), 400);
         let applied = Edit::parse_patch("application/apply-patch+yaml", b"{}").unwrap_err();
         assert_eq!(applied.code().as_u16(), 415);
-        let directive = Edit::parse_patch(
-            "application/strategic-merge-patch+json",
-            br#"{"$patch":"replace"}"#,
-        );
+        let directive =
+            Edit::parse_patch("application/strategic-merge-patch+json", br#"{"$patch":"replace"}"#);
         assert_eq!(directive.unwrap_err().code().as_u16(), 400);
     }
 
     #[test]
     fn a_merge_patch_removes_with_null() {
         let merge = Edit::MergePatch(json!({"metadata": {"annotations": {"a/b": null, "c": "2"}}}));
-        assert_eq!(
-            edited(&merge).unwrap()["metadata"]["annotations"],
-            json!({"c": "2"})
-        );
+        assert_eq!(edited(&merge).unwrap()["metadata"]["annotations"], json!({"c": "2"}));
     }
 
     #[test]

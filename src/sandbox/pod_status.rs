@@ -63,13 +63,9 @@ fn conditions(view: &PodView<'_>, container: &str, ready: bool) -> Value {
         }
         condition
     };
-    let done = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": time(view.started_at)});
-    json!([
-        done("PodScheduled"),
-        done("Initialized"),
-        readiness("ContainersReady"),
-        readiness("Ready")
-    ])
+    let done =
+        |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": time(view.started_at)});
+    json!([done("PodScheduled"), done("Initialized"), readiness("ContainersReady"), readiness("Ready")])
 }
 
 fn container_state(view: &PodView<'_>, container: &str) -> Value {
@@ -101,10 +97,7 @@ fn terminated(exit: Exit) -> Value {
 
 /// One image, one digest: what pulling it from a registry would have given.
 fn image_id(image: &str) -> String {
-    let digest: String = Sha256::digest(image.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let digest: String = Sha256::digest(image.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
     let repository = image.rsplit_once(':').map_or(image, |(name, _)| name);
     format!("{repository}@sha256:{digest}")
 }

@@ -42,36 +42,28 @@ pub(super) fn record(
     now: Timestamp,
 ) -> Result<(), Refusal> {
     let counts = Counts::of(store, deployment, current);
-    store.update(
-        &Key::of(Kind::Deployment, deployment),
-        Commit::Durable,
-        |stored| {
-            let available = availability(counts, strategy);
-            let progressing = match current {
-                Some(current) => progress(stored, counts, strategy, current, now),
-                None => Some(Verdict::new(
-                    "Unknown",
-                    PAUSED,
-                    "Deployment is paused".into(),
-                )),
-            };
-            let conditions = [
-                merged(stored, "Available", Some(available), now),
-                merged(stored, "Progressing", progressing, now),
-            ];
-            stored["status"] = json!({
-                // The generation that this pass acted on; the store may already hold a newer one.
-                "observedGeneration": deployment["metadata"]["generation"],
-                "replicas": counts.replicas,
-                "updatedReplicas": counts.updated,
-                "readyReplicas": counts.ready,
-                "availableReplicas": counts.available,
-                "unavailableReplicas": (counts.wanted - counts.available).max(0),
-                "conditions": conditions.into_iter().flatten().collect::<Vec<Value>>(),
-            });
-            Ok(())
-        },
-    )?;
+    store.update(&Key::of(Kind::Deployment, deployment), Commit::Durable, |stored| {
+        let available = availability(counts, strategy);
+        let progressing = match current {
+            Some(current) => progress(stored, counts, strategy, current, now),
+            None => Some(Verdict::new("Unknown", PAUSED, "Deployment is paused".into())),
+        };
+        let conditions = [
+            merged(stored, "Available", Some(available), now),
+            merged(stored, "Progressing", progressing, now),
+        ];
+        stored["status"] = json!({
+            // The generation that this pass acted on; the store may already hold a newer one.
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": counts.replicas,
+            "updatedReplicas": counts.updated,
+            "readyReplicas": counts.ready,
+            "availableReplicas": counts.available,
+            "unavailableReplicas": (counts.wanted - counts.available).max(0),
+            "conditions": conditions.into_iter().flatten().collect::<Vec<Value>>(),
+        });
+        Ok(())
+    })?;
     Ok(())
 }
 
@@ -85,8 +77,7 @@ impl Counts {
             counts.ready += object::number(&replica_set, "/status/readyReplicas");
             counts.available += object::number(&replica_set, "/status/availableReplicas");
             counts.wanted += object::number(&replica_set, "/spec/replicas");
-            if current.is_some_and(|current| current.key == Key::of(Kind::ReplicaSet, &replica_set))
-            {
+            if current.is_some_and(|current| current.key == Key::of(Kind::ReplicaSet, &replica_set)) {
                 counts.updated = replicas;
             }
         }
@@ -121,11 +112,7 @@ impl Counts {
 
 impl Verdict {
     fn new(status: &'static str, reason: &'static str, message: String) -> Self {
-        Self {
-            status,
-            reason,
-            message,
-        }
+        Self { status, reason, message }
     }
 }
 
@@ -135,11 +122,7 @@ fn availability(counts: Counts, strategy: Strategy) -> Verdict {
     } else {
         ("False", "MinimumReplicasUnavailable", "does not have")
     };
-    Verdict::new(
-        status,
-        reason,
-        format!("Deployment {has} minimum availability."),
-    )
+    Verdict::new(status, reason, format!("Deployment {has} minimum availability."))
 }
 
 /// The Progressing condition if it is to be written anew, nothing if the old one stays.
@@ -161,11 +144,7 @@ fn progress(
         return Some(Verdict::new("True", "FoundNewReplicaSet", message));
     };
     if before["reason"] == PAUSED {
-        return Some(Verdict::new(
-            "Unknown",
-            "DeploymentResumed",
-            "Deployment is resumed".into(),
-        ));
+        return Some(Verdict::new("Unknown", "DeploymentResumed", "Deployment is resumed".into()));
     }
     let was_complete = before["reason"] == COMPLETE;
     if was_complete && counts.replicas == counts.updated {
@@ -185,18 +164,12 @@ fn progress(
 }
 
 fn is_late(progressing: &Value, deadline_secs: u64, now: Timestamp) -> bool {
-    object::instant(progressing, "/lastUpdateTime").is_some_and(|since| {
-        now.duration_since(since).unsigned_abs() > Duration::from_secs(deadline_secs)
-    })
+    object::instant(progressing, "/lastUpdateTime")
+        .is_some_and(|since| now.duration_since(since).unsigned_abs() > Duration::from_secs(deadline_secs))
 }
 
 /// A condition with its times: a change of status moves the transition, a change of reason and each progress the update.
-fn merged(
-    deployment: &Value,
-    kind: &str,
-    verdict: Option<Verdict>,
-    now: Timestamp,
-) -> Option<Value> {
+fn merged(deployment: &Value, kind: &str, verdict: Option<Verdict>, now: Timestamp) -> Option<Value> {
     let before = object::condition(deployment, kind);
     let Some(verdict) = verdict else {
         return before.cloned();
@@ -208,10 +181,7 @@ fn merged(
     {
         return Some(same.clone());
     }
-    let transition = same_status.map_or_else(
-        || object::time(now),
-        |same| same["lastTransitionTime"].clone(),
-    );
+    let transition = same_status.map_or_else(|| object::time(now), |same| same["lastTransitionTime"].clone());
     Some(json!({
         "type": kind,
         "status": verdict.status,
@@ -226,11 +196,7 @@ fn merged(
 mod tests {
     use super::*;
 
-    const STRATEGY: Strategy = Strategy {
-        desired: 3,
-        max_surge: 1,
-        max_unavailable: 0,
-    };
+    const STRATEGY: Strategy = Strategy { desired: 3, max_surge: 1, max_unavailable: 0 };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -252,17 +218,8 @@ mod tests {
         available: i64,
         second: i64,
     ) -> Option<&'static str> {
-        let counts = Counts {
-            replicas,
-            updated,
-            ready: available,
-            available,
-            wanted: replicas,
-        };
-        let current = Current {
-            key: Key::new(Kind::ReplicaSet, "shop", "web-1"),
-            created_now: false,
-        };
+        let counts = Counts { replicas, updated, ready: available, available, wanted: replicas };
+        let current = Current { key: Key::new(Kind::ReplicaSet, "shop", "web-1"), created_now: false };
         progress(deployment, counts, STRATEGY, &current, at(second)).map(|verdict| verdict.reason)
     }
 
@@ -311,22 +268,11 @@ mod tests {
     fn the_transition_stays_while_the_status_stays() {
         let before = deployment("NewReplicaSetCreated", 1, 3);
         let verdict = |status, reason| Verdict::new(status, reason, String::new());
-        let same = merged(
-            &before,
-            "Progressing",
-            Some(verdict("True", "ReplicaSetUpdated")),
-            at(120),
-        )
-        .unwrap();
+        let same =
+            merged(&before, "Progressing", Some(verdict("True", "ReplicaSetUpdated")), at(120)).unwrap();
         assert_eq!(same["lastTransitionTime"], "1970-01-01T00:01:40Z");
         assert_eq!(same["lastUpdateTime"], "1970-01-01T00:02:00Z");
-        let changed = merged(
-            &before,
-            "Progressing",
-            Some(verdict("False", TIMED_OUT)),
-            at(120),
-        )
-        .unwrap();
+        let changed = merged(&before, "Progressing", Some(verdict("False", TIMED_OUT)), at(120)).unwrap();
         assert_eq!(changed["lastTransitionTime"], "1970-01-01T00:02:00Z");
     }
 }

@@ -59,9 +59,7 @@ impl Random {
 
     /// The random end of a generated name.
     pub(super) fn suffix(&mut self, length: usize) -> String {
-        (0..length)
-            .map(|_| name_letter(self.bits() % NAME_LETTERS.len() as u64))
-            .collect()
+        (0..length).map(|_| name_letter(self.bits() % NAME_LETTERS.len() as u64)).collect()
     }
 
     pub(super) fn uid(&mut self) -> String {
@@ -79,11 +77,7 @@ impl Random {
 
 /// A number the way Kubernetes writes hashes into names.
 pub(super) fn name_safe(number: u64) -> String {
-    number
-        .to_string()
-        .bytes()
-        .map(|digit| name_letter(u64::from(digit)))
-        .collect()
+    number.to_string().bytes().map(|digit| name_letter(u64::from(digit))).collect()
 }
 
 fn name_letter(number: u64) -> char {
@@ -108,18 +102,10 @@ mod tests {
         for mean in [0.3, 5.0, 80.0] {
             let total: u64 = (0..20_000).map(|_| random.poisson(mean)).sum();
             let seen = total as f64 / 20_000.0;
-            assert!(
-                (seen - mean).abs() < 0.03 * mean,
-                "mean {mean}, seen {seen}"
-            );
+            assert!((seen - mean).abs() < 0.03 * mean, "mean {mean}, seen {seen}");
         }
-        let below = (0..20_000)
-            .filter(|_| random.log_normal(0.08, 0.5) < 0.08)
-            .count();
-        assert!(
-            (9_600..10_400).contains(&below),
-            "median is off: {below} of 20000 below it"
-        );
+        let below = (0..20_000).filter(|_| random.log_normal(0.08, 0.5) < 0.08).count();
+        assert!((9_600..10_400).contains(&below), "median is off: {below} of 20000 below it");
     }
 
     #[test]

@@ -17,9 +17,7 @@ pub(super) enum Refusal {
     NoSuchPath,
     #[error("the server does not allow this method on the requested resource")]
     MethodNotAllowed,
-    #[error(
-        "only application/json of whole objects is served here: tables and partial metadata are not"
-    )]
+    #[error("only application/json of whole objects is served here: tables and partial metadata are not")]
     NotAcceptable,
     #[error("{} \"{}\" already exists", .0.kind.resource(), .0.name)]
     AlreadyExists(Key),

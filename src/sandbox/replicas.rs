@@ -33,14 +33,10 @@ fn sync_replica_set(store: &Store, replica_set: &Value, now: Timestamp) -> Resul
     for pod in pods.drain(..surplus) {
         terminate(store, &pod, now)?;
     }
-    store.update(
-        &Key::of(Kind::ReplicaSet, replica_set),
-        Commit::Durable,
-        |stored| {
-            stored["status"] = status(replica_set, &pods, now);
-            Ok(())
-        },
-    )?;
+    store.update(&Key::of(Kind::ReplicaSet, replica_set), Commit::Durable, |stored| {
+        stored["status"] = status(replica_set, &pods, now);
+        Ok(())
+    })?;
     Ok(())
 }
 
@@ -149,8 +145,7 @@ mod tests {
             })
             .unwrap();
         sync(&store, at(2));
-        let going =
-            |pod: &Value| object::is_deleting(&store.get(&Key::of(Kind::Pod, pod)).unwrap());
+        let going = |pod: &Value| object::is_deleting(&store.get(&Key::of(Kind::Pod, pod)).unwrap());
         assert!(!going(&pods[0]) && going(&pods[1]));
         assert_eq!(store.get(&key).unwrap()["status"]["replicas"], 1);
     }

@@ -22,9 +22,7 @@ const NOT_COPIED: [&str; 6] = [
 ];
 
 pub(super) fn number(replica_set: &Value) -> i64 {
-    object::annotation(replica_set, REVISION)
-        .and_then(|revision| revision.parse().ok())
-        .unwrap_or_default()
+    object::annotation(replica_set, REVISION).and_then(|revision| revision.parse().ok()).unwrap_or_default()
 }
 
 /// Whether a ReplicaSet runs this template, its own hash label aside.
@@ -33,12 +31,7 @@ pub(super) fn runs_template(replica_set: &Value, template: &Value) -> bool {
 }
 
 /// A new ReplicaSet for the Deployment's template, with `replicas` pods wanted.
-pub(super) fn replica_set(
-    deployment: &Value,
-    revision: i64,
-    replicas: i64,
-    max_replicas: i64,
-) -> Value {
+pub(super) fn replica_set(deployment: &Value, revision: i64, replicas: i64, max_replicas: i64) -> Value {
     let spec = &deployment["spec"];
     let hash = template_hash(&spec["template"]);
     let mut template = spec["template"].clone();
@@ -62,19 +55,14 @@ pub(super) fn replica_set(
         "status": {"replicas": 0},
     });
     make_current(&mut replica_set, deployment, revision);
-    mark_scale(
-        &mut replica_set,
-        object::number(deployment, "/spec/replicas"),
-        max_replicas,
-    );
+    mark_scale(&mut replica_set, object::number(deployment, "/spec/replicas"), max_replicas);
     replica_set
 }
 
 /// Gives a ReplicaSet that stands for the current template its number and the Deployment's annotations. One that
 /// comes back is renumbered, and keeps its old number in its history.
 pub(super) fn make_current(replica_set: &mut Value, deployment: &Value, revision: i64) {
-    replica_set["spec"]["minReadySeconds"] =
-        json!(object::number(deployment, "/spec/minReadySeconds"));
+    replica_set["spec"]["minReadySeconds"] = json!(object::number(deployment, "/spec/minReadySeconds"));
     let copied = deployment["metadata"]["annotations"].as_object();
     for (key, value) in copied.into_iter().flatten() {
         if !NOT_COPIED.contains(&key.as_str()) {
@@ -107,10 +95,7 @@ pub(super) fn annotate(object: &mut Value, key: &str, value: impl Into<Value>) {
 
 fn without_hash(template: &Value) -> Value {
     let mut template = template.clone();
-    if let Some(labels) = template
-        .pointer_mut("/metadata/labels")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(TEMPLATE_HASH);
     }
     template
@@ -121,9 +106,7 @@ fn template_hash(template: &Value) -> String {
     let hash = without_hash(template)
         .to_string()
         .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     name_safe(u64::from(hash))
 }
 
@@ -146,14 +129,8 @@ mod tests {
         let made = replica_set(&deployment(), 1, 2, 4);
         let hash = object::text(&made, "/metadata/labels/pod-template-hash");
         assert_eq!(made["metadata"]["name"], format!("web-{hash}"));
-        assert_eq!(
-            made["spec"]["selector"]["matchLabels"],
-            json!({"app": "web", "pod-template-hash": hash})
-        );
-        assert_eq!(
-            made["spec"]["template"]["metadata"]["labels"][TEMPLATE_HASH],
-            hash
-        );
+        assert_eq!(made["spec"]["selector"]["matchLabels"], json!({"app": "web", "pod-template-hash": hash}));
+        assert_eq!(made["spec"]["template"]["metadata"]["labels"][TEMPLATE_HASH], hash);
         assert!(object::is_controlled_by(&made, "d1"));
         assert_eq!(
             made["metadata"]["annotations"],
@@ -166,10 +143,7 @@ mod tests {
     fn another_template_gets_another_hash() {
         let mut other = deployment();
         other["spec"]["template"]["spec"]["containers"][0]["image"] = json!("web:v2");
-        let (one, two) = (
-            replica_set(&deployment(), 1, 1, 4),
-            replica_set(&other, 2, 1, 4),
-        );
+        let (one, two) = (replica_set(&deployment(), 1, 1, 4), replica_set(&other, 2, 1, 4));
         assert_ne!(one["metadata"]["name"], two["metadata"]["name"]);
         assert!(!runs_template(&one, &other["spec"]["template"]));
     }

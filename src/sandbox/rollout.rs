@@ -45,10 +45,8 @@ fn sync_deployment(store: &Store, deployment: &Value, now: Timestamp) -> Result<
     }
     let current = ensure_current(store, deployment, strategy, now)?;
     let all = store.controlled(Kind::ReplicaSet, deployment);
-    let (new, old): (Vec<_>, Vec<_>) = all
-        .iter()
-        .map(|replica_set| Scale::of(replica_set))
-        .partition(|scale| scale.key == current.key);
+    let (new, old): (Vec<_>, Vec<_>) =
+        all.iter().map(|replica_set| Scale::of(replica_set)).partition(|scale| scale.key == current.key);
     for new in &new {
         for (key, replicas) in next_scales(strategy, new, &old) {
             scale(store, &key, strategy, replicas)?;
@@ -80,30 +78,19 @@ fn ensure_current(
     let numbers = others.iter().map(|other| revision::number(other));
     let newest = numbers.max().unwrap_or_default() + 1;
     let stored = match same.first() {
-        Some(found) => store.update(
-            &Key::of(Kind::ReplicaSet, found),
-            Commit::Durable,
-            |found| {
-                revision::make_current(found, deployment, newest);
-                Ok(())
-            },
-        )?,
+        Some(found) => store.update(&Key::of(Kind::ReplicaSet, found), Commit::Durable, |found| {
+            revision::make_current(found, deployment, newest);
+            Ok(())
+        })?,
         None => {
             let total = others.iter().map(|other| wanted(other)).sum();
-            let made = revision::replica_set(
-                deployment,
-                newest,
-                strategy.room(0, total),
-                strategy.max_total(),
-            );
+            let made =
+                revision::replica_set(deployment, newest, strategy.room(0, total), strategy.max_total());
             store.create(Kind::ReplicaSet, made, now)?
         }
     };
     number_deployment(store, deployment, revision::number(&stored))?;
-    Ok(Current {
-        key: Key::of(Kind::ReplicaSet, &stored),
-        created_now: same.is_empty(),
-    })
+    Ok(Current { key: Key::of(Kind::ReplicaSet, &stored), created_now: same.is_empty() })
 }
 
 fn number_deployment(store: &Store, deployment: &Value, number: i64) -> Result<(), Refusal> {
@@ -125,19 +112,10 @@ fn scale(store: &Store, key: &Key, strategy: Strategy, replicas: i64) -> Result<
 }
 
 /// Deletes the oldest empty ReplicaSets beyond the history that is to be kept.
-fn clean_up(
-    store: &Store,
-    deployment: &Value,
-    current: &Key,
-    all: &[Arc<Value>],
-) -> Result<(), Refusal> {
-    let limit = deployment["spec"]["revisionHistoryLimit"]
-        .as_i64()
-        .unwrap_or(DEFAULT_HISTORY_LIMIT);
-    let mut old: Vec<_> = all
-        .iter()
-        .filter(|replica_set| Key::of(Kind::ReplicaSet, replica_set) != *current)
-        .collect();
+fn clean_up(store: &Store, deployment: &Value, current: &Key, all: &[Arc<Value>]) -> Result<(), Refusal> {
+    let limit = deployment["spec"]["revisionHistoryLimit"].as_i64().unwrap_or(DEFAULT_HISTORY_LIMIT);
+    let mut old: Vec<_> =
+        all.iter().filter(|replica_set| Key::of(Kind::ReplicaSet, replica_set) != *current).collect();
     let surplus = (old.len() as i64 - limit).max(0) as usize;
     old.sort_by_key(|replica_set| revision::number(replica_set));
     for replica_set in old.into_iter().take(surplus) {
@@ -172,11 +150,7 @@ impl Strategy {
             desired,
             max_surge,
             // With neither a surge nor a gap a rollout could not move.
-            max_unavailable: if max_surge == 0 {
-                max_unavailable.max(1)
-            } else {
-                max_unavailable
-            },
+            max_unavailable: if max_surge == 0 { max_unavailable.max(1) } else { max_unavailable },
         }
     }
 
@@ -206,11 +180,8 @@ fn count_or_percent(value: &Value, desired: i64, round: impl Fn(f64) -> f64) -> 
 /// What to scale now: the new ReplicaSet first, else the old ones, unhealthy pods before healthy ones.
 fn next_scales(strategy: Strategy, new: &Scale, old: &[Scale]) -> Vec<(Key, i64)> {
     let total = new.wanted + old.iter().map(|scale| scale.wanted).sum::<i64>();
-    let target = if new.wanted > strategy.desired {
-        strategy.desired
-    } else {
-        strategy.room(new.wanted, total)
-    };
+    let target =
+        if new.wanted > strategy.desired { strategy.desired } else { strategy.room(new.wanted, total) };
     if target != new.wanted {
         return vec![(new.key.clone(), target)];
     }
@@ -251,29 +222,17 @@ fn remove_available(scales: &mut [Scale], limit: i64) {
 mod tests {
     use super::*;
 
-    const SURGE_1: Strategy = Strategy {
-        desired: 3,
-        max_surge: 1,
-        max_unavailable: 0,
-    };
+    const SURGE_1: Strategy = Strategy { desired: 3, max_surge: 1, max_unavailable: 0 };
 
     fn scale(name: &str, wanted: i64, available: i64) -> Scale {
-        Scale {
-            key: Key::new(Kind::ReplicaSet, "shop", name),
-            wanted,
-            available,
-        }
+        Scale { key: Key::new(Kind::ReplicaSet, "shop", name), wanted, available }
     }
 
     fn scales(strategy: Strategy, new: (i64, i64), old: (i64, i64)) -> Vec<(String, i64)> {
-        next_scales(
-            strategy,
-            &scale("new", new.0, new.1),
-            &[scale("old", old.0, old.1)],
-        )
-        .into_iter()
-        .map(|(key, replicas)| (key.name, replicas))
-        .collect()
+        next_scales(strategy, &scale("new", new.0, new.1), &[scale("old", old.0, old.1)])
+            .into_iter()
+            .map(|(key, replicas)| (key.name, replicas))
+            .collect()
     }
 
     fn to(name: &str, replicas: i64) -> Vec<(String, i64)> {
@@ -298,21 +257,14 @@ mod tests {
 
     #[test]
     fn unavailable_pods_may_go_before_when_the_strategy_says_so() {
-        let strategy = Strategy {
-            max_surge: 0,
-            max_unavailable: 1,
-            ..SURGE_1
-        };
+        let strategy = Strategy { max_surge: 0, max_unavailable: 1, ..SURGE_1 };
         assert_eq!(scales(strategy, (0, 0), (3, 3)), to("old", 2));
         assert_eq!(scales(strategy, (0, 0), (2, 2)), to("new", 1));
     }
 
     #[test]
     fn a_scaled_down_deployment_shrinks_its_new_replica_set() {
-        let fewer = Strategy {
-            desired: 1,
-            ..SURGE_1
-        };
+        let fewer = Strategy { desired: 1, ..SURGE_1 };
         assert_eq!(scales(fewer, (3, 3), (0, 0)), to("new", 1));
     }
 

@@ -36,28 +36,19 @@ impl Filter {
     ) -> Result<Self, Refusal> {
         let mut requirements = Vec::new();
         for term in terms(labels) {
-            requirements.push(requirement(term, "label", |key| {
-                Some(Subject::Label(key.to_owned()))
-            })?);
+            requirements.push(requirement(term, "label", |key| Some(Subject::Label(key.to_owned())))?);
         }
         for term in terms(fields) {
             requirements.push(requirement(term, "field", field)?);
         }
-        Ok(Self {
-            kind,
-            namespace,
-            requirements,
-        })
+        Ok(Self { kind, namespace, requirements })
     }
 
     pub(super) fn matches(&self, object: &Value) -> bool {
         self.namespace
             .as_deref()
             .is_none_or(|namespace| object::text(object, "/metadata/namespace") == namespace)
-            && self
-                .requirements
-                .iter()
-                .all(|wanted| wanted.holds_for(object))
+            && self.requirements.iter().all(|wanted| wanted.holds_for(object))
     }
 }
 
@@ -74,10 +65,7 @@ impl Requirement {
 }
 
 fn terms(selector: &str) -> impl Iterator<Item = &str> {
-    selector
-        .split(',')
-        .map(str::trim)
-        .filter(|term| !term.is_empty())
+    selector.split(',').map(str::trim).filter(|term| !term.is_empty())
 }
 
 fn field(key: &str) -> Option<Subject> {
@@ -109,11 +97,7 @@ fn requirement(
     if key.contains(['(', '!', ' ']) || value.contains(['(', ')', ' ']) {
         return Err(refused());
     }
-    Ok(Requirement {
-        subject: subject(key).ok_or_else(refused)?,
-        equal,
-        value: value.to_owned(),
-    })
+    Ok(Requirement { subject: subject(key).ok_or_else(refused)?, equal, value: value.to_owned() })
 }
 
 #[cfg(test)]
@@ -147,12 +131,8 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for (labels, fields) in [
-            ("app in (web,db)", ""),
-            ("app", ""),
-            ("!app", ""),
-            ("", "spec.nodeName=a"),
-        ] {
+        for (labels, fields) in [("app in (web,db)", ""), ("app", ""), ("!app", ""), ("", "spec.nodeName=a")]
+        {
             let refused = matches(labels, fields).unwrap_err();
             assert_eq!(refused.code().as_u16(), 400, "{labels} {fields}");
         }

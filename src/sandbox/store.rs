@@ -89,24 +89,17 @@ impl Store {
         let objects = inner
             .objects
             .iter()
-            .filter(|(key, _)| {
-                key.kind == kind && namespace.is_none_or(|wanted| key.namespace == wanted)
-            })
+            .filter(|(key, _)| key.kind == kind && namespace.is_none_or(|wanted| key.namespace == wanted))
             .map(|(_, object)| Arc::clone(object))
             .collect();
-        Listing {
-            version: inner.version,
-            objects,
-        }
+        Listing { version: inner.version, objects }
     }
 
     /// The objects of `kind` that `owner` controls.
     pub(super) fn controlled(&self, kind: Kind, owner: &Value) -> Vec<Arc<Value>> {
         let uid = object::text(owner, "/metadata/uid");
         let mut listing = self.list(kind, Some(object::text(owner, "/metadata/namespace")));
-        listing
-            .objects
-            .retain(|object| object::is_controlled_by(object, uid));
+        listing.objects.retain(|object| object::is_controlled_by(object, uid));
         listing.objects
     }
 
@@ -155,8 +148,7 @@ impl Store {
             return Ok(before);
         }
         if after["spec"] != before["spec"] {
-            after["metadata"]["generation"] =
-                json!(object::number(&before, "/metadata/generation") + 1);
+            after["metadata"]["generation"] = json!(object::number(&before, "/metadata/generation") + 1);
         }
         match commit {
             Commit::DryRun => Ok(Arc::new(after)),
@@ -180,14 +172,9 @@ impl Store {
     pub(super) fn changes_since(&self, version: u64) -> Result<Vec<Arc<Change>>, Refusal> {
         let inner = self.lock();
         if version < inner.complete_since {
-            return Err(Refusal::Expired {
-                asked: version,
-                oldest: inner.complete_since,
-            });
+            return Err(Refusal::Expired { asked: version, oldest: inner.complete_since });
         }
-        let first = inner
-            .history
-            .partition_point(|change| change.version <= version);
+        let first = inner.history.partition_point(|change| change.version <= version);
         Ok(inner.history.iter().skip(first).cloned().collect())
     }
 
@@ -203,8 +190,7 @@ impl Store {
     fn announce(&self, inner: MutexGuard<'_, Inner>) {
         let version = inner.version;
         drop(inner);
-        self.version
-            .send_modify(|newest| *newest = version.max(*newest));
+        self.version.send_modify(|newest| *newest = version.max(*newest));
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -214,10 +200,7 @@ impl Store {
 
 impl Inner {
     fn get(&self, key: &Key) -> Result<Arc<Value>, Refusal> {
-        self.objects
-            .get(key)
-            .cloned()
-            .ok_or_else(|| Refusal::NotFound(key.clone()))
+        self.objects.get(key).cloned().ok_or_else(|| Refusal::NotFound(key.clone()))
     }
 
     fn commit(&mut self, key: Key, action: Action, mut object: Value) -> Arc<Value> {
@@ -251,8 +234,7 @@ mod tests {
 
     fn store_with_pod() -> (Store, Key) {
         let store = Store::new(Random::seeded(1));
-        let pod =
-            json!({"metadata": {"namespace": "shop", "generateName": "web-"}, "spec": {"x": 1}});
+        let pod = json!({"metadata": {"namespace": "shop", "generateName": "web-"}, "spec": {"x": 1}});
         let pod = store.create(Kind::Pod, pod, Timestamp::UNIX_EPOCH).unwrap();
         (store, Key::of(Kind::Pod, &pod))
     }
@@ -270,11 +252,7 @@ mod tests {
     fn created_objects_get_what_an_api_server_assigns() {
         let (store, key) = store_with_pod();
         let pod = store.get(&key).unwrap();
-        assert!(
-            key.name.starts_with("web-") && key.name.len() == 9,
-            "{}",
-            key.name
-        );
+        assert!(key.name.starts_with("web-") && key.name.len() == 9, "{}", key.name);
         assert_eq!(pod["metadata"]["creationTimestamp"], "1970-01-01T00:00:00Z");
         assert_eq!(pod["metadata"]["resourceVersion"], "1001");
         assert_eq!(pod["apiVersion"], "v1");
@@ -283,10 +261,7 @@ mod tests {
     #[test]
     fn the_generation_follows_the_spec_only_and_no_change_is_no_event() {
         let (store, key) = store_with_pod();
-        assert_eq!(
-            set_spec(&store, &key, 2, Commit::Durable)["metadata"]["generation"],
-            2
-        );
+        assert_eq!(set_spec(&store, &key, 2, Commit::Durable)["metadata"]["generation"], 2);
         set_spec(&store, &key, 2, Commit::Durable);
         let status = store.update(&key, Commit::Durable, |object| {
             object["status"] = json!({"phase": "Running"});
@@ -311,9 +286,7 @@ mod tests {
         }
         let refused = store.changes_since(FIRST_VERSION).unwrap_err();
         assert_eq!(refused.code().as_u16(), 410);
-        let Refusal::Expired { oldest, .. } = refused else {
-            panic!("{refused}")
-        };
+        let Refusal::Expired { oldest, .. } = refused else { panic!("{refused}") };
         assert_eq!(store.changes_since(oldest).unwrap().len(), HISTORY_LIMIT);
     }
 

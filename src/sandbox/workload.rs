@@ -116,25 +116,14 @@ impl Workload {
             let mut random = lock(&self.random);
             let healthy = (1.0 - self.fault.error_ratio()) * (1.0 - self.dependency.error_ratio());
             let latency = random.log_normal(LATENCY_MEDIAN_SECS, LATENCY_SIGMA);
-            (
-                !random.happens(healthy),
-                latency * self.fault.latency_factor(),
-            )
+            (!random.happens(healthy), latency * self.fault.latency_factor())
         };
         lock(&self.served).record(failed, duration_secs);
-        if failed {
-            StatusCode::INTERNAL_SERVER_ERROR
-        } else {
-            StatusCode::OK
-        }
+        if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }
     }
 
     pub(super) fn health(&self) -> StatusCode {
-        if self.ready.load(Ordering::Relaxed) {
-            StatusCode::OK
-        } else {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        if self.ready.load(Ordering::Relaxed) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
     }
 
     pub(super) fn requests_served(&self) -> u64 {
@@ -142,30 +131,17 @@ impl Workload {
     }
 
     fn router(self: &Arc<Self>) -> Router {
-        let (metrics, health, version, root) =
-            (self.clone(), self.clone(), self.clone(), self.clone());
+        let (metrics, health, version, root) = (self.clone(), self.clone(), self.clone(), self.clone());
         Router::new()
             .route("/metrics", get(|| async move { metrics.exposition() }))
-            .route(
-                "/health",
-                get(|| async move { health_answer(health.health()) }),
-            )
-            .route(
-                "/version",
-                get(|| async move { Json(json!({"version": version.version})) }),
-            )
+            .route("/health", get(|| async move { health_answer(health.health()) }))
+            .route("/version", get(|| async move { Json(json!({"version": version.version})) }))
             .route("/", get(|| async move { root.answer() }))
     }
 
     fn exposition(&self) -> impl IntoResponse + use<> {
         let text = lock(&self.served).exposition(self.started_at);
-        (
-            [(
-                header::CONTENT_TYPE,
-                "text/plain; version=0.0.4; charset=utf-8",
-            )],
-            text,
-        )
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
     }
 
     /// Serves until `stop`; the answer is the address.
@@ -179,11 +155,7 @@ impl Workload {
 }
 
 pub(super) fn health_answer(code: StatusCode) -> (StatusCode, Json<serde_json::Value>) {
-    let status = if code.is_success() {
-        "ok"
-    } else {
-        "unavailable"
-    };
+    let status = if code.is_success() { "ok" } else { "unavailable" };
     (code, Json(json!({"status": status})))
 }
 
@@ -217,17 +189,8 @@ mod tests {
     fn failures_of_10_000(fault: Fault, broken: f64) -> usize {
         let dependency = Arc::new(Dependency::default());
         dependency.break_for(broken);
-        let workload = Workload::new(
-            "p",
-            "v1",
-            fault,
-            &dependency,
-            Timestamp::UNIX_EPOCH,
-            Random::seeded(5),
-        );
-        (0..10_000)
-            .filter(|_| workload.answer() != StatusCode::OK)
-            .count()
+        let workload = Workload::new("p", "v1", fault, &dependency, Timestamp::UNIX_EPOCH, Random::seeded(5));
+        (0..10_000).filter(|_| workload.answer() != StatusCode::OK).count()
     }
 
     #[test]

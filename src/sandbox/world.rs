@@ -55,8 +55,7 @@ impl World {
         let ready = self.kubelet.floor.ready();
         let elapsed = now.duration_since(self.traffic.until).unsigned_abs();
         self.traffic.until = now;
-        let expected =
-            self.traffic.requests_per_second * elapsed.min(MAX_TRAFFIC_STEP).as_secs_f64();
+        let expected = self.traffic.requests_per_second * elapsed.min(MAX_TRAFFIC_STEP).as_secs_f64();
         for pod in &ready {
             for _ in 0..self.traffic.random.poisson(expected / ready.len() as f64) {
                 pod.answer();
@@ -98,11 +97,7 @@ mod tests {
             random: Random::seeded(2),
             processes: HashMap::new(),
         };
-        let traffic = Traffic {
-            requests_per_second: 60.0,
-            random: Random::seeded(3),
-            until: at(0),
-        };
+        let traffic = Traffic { requests_per_second: 60.0, random: Random::seeded(3), until: at(0) };
         let mut world = World {
             store: Arc::new(Store::new(Random::seeded(1))),
             kubelet,
@@ -110,10 +105,7 @@ mod tests {
             traffic,
         };
         let deployment = template::deployment(&SandboxOptions::default());
-        world
-            .store
-            .create(Kind::Deployment, deployment, at(0))
-            .unwrap();
+        world.store.create(Kind::Deployment, deployment, at(0)).unwrap();
         for _ in 0..3 {
             world.step(Duration::ZERO, at(0));
         }
@@ -133,10 +125,7 @@ mod tests {
     }
 
     fn status(world: &World, count: &str) -> i64 {
-        object::number(
-            &world.store.get(&key()).unwrap(),
-            &format!("/status/{count}"),
-        )
+        object::number(&world.store.get(&key()).unwrap(), &format!("/status/{count}"))
     }
 
     fn versions(world: &World) -> Vec<String> {
@@ -150,14 +139,8 @@ mod tests {
         deploy(&world, "v2", Fault::None);
         for second in 1..30 {
             world.step(READY_AFTER, at(second));
-            let (all, available) = (
-                status(&world, "replicas"),
-                status(&world, "availableReplicas"),
-            );
-            assert!(
-                available >= 3 && all <= 4,
-                "second {second}: {available} of {all}"
-            );
+            let (all, available) = (status(&world, "replicas"), status(&world, "availableReplicas"));
+            assert!(available >= 3 && all <= 4, "second {second}: {available} of {all}");
             assert!(versions(&world).len() >= 3, "second {second}");
         }
         assert_eq!(versions(&world), ["v2", "v2", "v2"]);
@@ -186,15 +169,8 @@ mod tests {
                 restarted_at.push(second);
             }
         }
-        let gaps: Vec<i64> = restarted_at
-            .windows(2)
-            .map(|pair| pair[1] - pair[0])
-            .collect();
-        assert_eq!(
-            gaps,
-            [3, 5, 9, 9],
-            "one second of running, then 2, 4, 8 and 8 of waiting"
-        );
+        let gaps: Vec<i64> = restarted_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(gaps, [3, 5, 9, 9], "one second of running, then 2, 4, 8 and 8 of waiting");
         assert_eq!(versions(&world), ["v1", "v1", "v1"]);
     }
 
@@ -212,10 +188,7 @@ mod tests {
         }
         for pod in world.kubelet.floor.ready() {
             let served = pod.requests_served();
-            assert!(
-                (1_000..1_400).contains(&served),
-                "{served} of 1200 expected"
-            );
+            assert!((1_000..1_400).contains(&served), "{served} of 1200 expected");
         }
     }
 }

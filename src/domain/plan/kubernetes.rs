@@ -150,8 +150,10 @@ const RESTORE_SECS: u64 = 120;
 /// The template as a whole is the guard: whatever somebody deploys in between changes it. Annotations are changed one by one
 /// and not as a map, so that what the controller writes meanwhile is not undone.
 fn patch(survey: &KubernetesSurvey, target: &Revision, run: &str) -> Value {
-    let cause =
-        format!("rollguard: rolled back from {} (revision {}) by run {run}", survey.version.label, survey.revision);
+    let cause = format!(
+        "rollguard: rolled back from {} (revision {}) by run {run}",
+        survey.version.label, survey.revision
+    );
     let mut wanted: BTreeMap<&str, &str> = BTreeMap::new();
     wanted.extend(target.annotations.iter().map(|(k, v)| (k.as_str(), v.as_str())));
     wanted.insert(CHANGE_CAUSE, &cause);
@@ -168,9 +170,10 @@ fn patch(survey: &KubernetesSurvey, target: &Revision, run: &str) -> Value {
     for (key, value) in &wanted {
         operations.push(json!({"op": "add", "path": annotation_path(key), "value": value}));
     }
-    let unwanted = survey.annotations.keys().filter(|key| {
-        !KEPT_ANNOTATIONS.contains(&key.as_str()) && !wanted.contains_key(key.as_str())
-    });
+    let unwanted = survey
+        .annotations
+        .keys()
+        .filter(|key| !KEPT_ANNOTATIONS.contains(&key.as_str()) && !wanted.contains_key(key.as_str()));
     operations.extend(unwanted.map(|key| json!({"op": "remove", "path": annotation_path(key)})));
     Value::Array(operations)
 }

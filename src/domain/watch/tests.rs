@@ -34,8 +34,13 @@ impl Incident {
             service: ServiceName::parse("shop").unwrap(),
             target: TargetName::parse("backend").unwrap(),
         };
-        let release =
-            Release { target, kind: ReleaseKind::New, from: Some(version("v1")), to: version("v2"), at: at(0) };
+        let release = Release {
+            target,
+            kind: ReleaseKind::New,
+            from: Some(version("v1")),
+            to: version("v2"),
+            at: at(0),
+        };
         let length = Duration::from_secs(1800);
         let rules = standard_rules();
         let baseline = baseline.into_iter().map(|b| (rules[0].name.clone(), b)).collect();
@@ -50,7 +55,14 @@ impl Incident {
             baseline,
         };
         let watch = Watch::new(spec);
-        Self { watch, rng: StdRng::seed_from_u64(11), counters: BTreeMap::new(), second: 0, last: None, decided_at: None }
+        Self {
+            watch,
+            rng: StdRng::seed_from_u64(11),
+            counters: BTreeMap::new(),
+            second: 0,
+            last: None,
+            decided_at: None,
+        }
     }
 
     fn send(&mut self, release: Option<&str>, pod: Option<&str>, reading: Reading) {
@@ -148,10 +160,12 @@ fn without_old_pods_the_onset_decides() {
 
 #[test]
 fn a_service_that_always_fails_a_little_is_compared_with_its_own_past() {
-    let usual = Some(Baseline { bad: 2880.0, total: 36_000.0, dispersion: 1.0, seconds: 3600.0, p95_ms: None });
+    let usual =
+        Some(Baseline { bad: 2880.0, total: 36_000.0, dispersion: 1.0, seconds: 3600.0, p95_ms: None });
     let mut incident = Incident::new(usual);
     incident.rollout_ended();
-    let verdict = incident.run(600, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.08)));
+    let verdict =
+        incident.run(600, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.08)));
     assert_eq!(incident.decided_at, None, "{}", verdict.reason);
     assert_eq!(verdict.strength, Strength::Page, "{}", verdict.reason);
 }
@@ -199,7 +213,12 @@ fn lost_data_pages_and_proves_nothing() {
         let rule = RuleName::parse("error-rate").unwrap();
         i.send(None, None, Reading::NoData { rule, reason: "timeout".into() });
     });
-    assert_eq!((verdict.strength, verdict.health), (Strength::Urgent, Health::Inconclusive), "{}", verdict.reason);
+    assert_eq!(
+        (verdict.strength, verdict.health),
+        (Strength::Urgent, Health::Inconclusive),
+        "{}",
+        verdict.reason
+    );
     assert!(verdict.reason.contains("timeout"), "{}", verdict.reason);
     assert_eq!(incident.run(10, |i| i.serve("v2", "new-0", 20, 0.0)).strength, Strength::Quiet);
 }
@@ -252,26 +271,41 @@ fn pods_that_never_become_ready_are_the_releases_fault_but_pods_without_room_are
 fn an_alert_needs_a_signal_of_our_own() {
     let alert = |i: &mut Incident| {
         let labels = BTreeMap::from([("severity".to_string(), "critical".to_string())]);
-        i.send(None, None, Reading::Alert { alert: "HighErrorRate".into(), status: AlertStatus::Firing, labels });
+        i.send(
+            None,
+            None,
+            Reading::Alert { alert: "HighErrorRate".into(), status: AlertStatus::Firing, labels },
+        );
     };
     let mut alone = Incident::new(history());
     alone.rollout_ended();
     alert(&mut alone);
     let verdict = alone.run(60, |i| i.serve("v2", "new-0", 30, 0.001));
-    assert_eq!((verdict.strength, verdict.rule.as_deref()), (Strength::Page, Some("alert")), "{}", verdict.reason);
+    assert_eq!(
+        (verdict.strength, verdict.rule.as_deref()),
+        (Strength::Page, Some("alert")),
+        "{}",
+        verdict.reason
+    );
 
     let mut confirmed = Incident::new(history());
     confirmed.rollout_ended();
     alert(&mut confirmed);
     let verdict = confirmed.run(120, |i| i.serve("v2", "new-0", 30, 0.035));
-    assert_eq!((verdict.strength, verdict.rule.as_deref()), (Strength::Rollback, Some("alert")), "{}", verdict.reason);
+    assert_eq!(
+        (verdict.strength, verdict.rule.as_deref()),
+        (Strength::Rollback, Some("alert")),
+        "{}",
+        verdict.reason
+    );
 }
 
 #[test]
 fn two_percent_of_errors_page_and_never_roll_back() {
     let mut incident = Incident::new(history());
     incident.rollout_ended();
-    let verdict = incident.run(600, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.02)));
+    let verdict =
+        incident.run(600, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.02)));
     assert_eq!(verdict.strength, Strength::Page, "{}", verdict.reason);
     assert_eq!(incident.decided_at, None);
 }

@@ -42,7 +42,8 @@ impl Watcher {
         let Some(watch) = &guarded.memory.watch else { return Ok(()) };
         let verdict = &assessment.verdict;
         if verdict.health == Health::Minor && !watch.told_minor {
-            let event = TargetEvent::MinorTrouble { watch: watch.spec.id.clone(), reason: verdict.reason.clone() };
+            let event =
+                TargetEvent::MinorTrouble { watch: watch.spec.id.clone(), reason: verdict.reason.clone() };
             return self.commit(target, vec![event]).await;
         }
         if let ReleaseKind::OurRollback { run } = &watch.spec.release.kind {
@@ -54,7 +55,9 @@ impl Watcher {
             return Ok(());
         }
         match (decided.decision, plan) {
-            (Decision::Ask | Decision::Rollback, Some(plan)) => self.open_run(target, verdict, decided, plan).await,
+            (Decision::Ask | Decision::Rollback, Some(plan)) => {
+                self.open_run(target, verdict, decided, plan).await
+            }
             (Decision::Hold | Decision::Page | Decision::Ask | Decision::Rollback, _) => {
                 self.note_decision(target, verdict, decided).await
             }
@@ -86,8 +89,15 @@ impl Watcher {
         (decide(verdict, &around), plan)
     }
 
-    async fn note_decision(&mut self, target: &TargetId, verdict: &Verdict, decided: Decided) -> Result<(), JournalError> {
-        let Some(watch) = self.targets.get(target).and_then(|g| g.memory.watch.as_ref()) else { return Ok(()) };
+    async fn note_decision(
+        &mut self,
+        target: &TargetId,
+        verdict: &Verdict,
+        decided: Decided,
+    ) -> Result<(), JournalError> {
+        let Some(watch) = self.targets.get(target).and_then(|g| g.memory.watch.as_ref()) else {
+            return Ok(());
+        };
         let watch = watch.spec.id.clone();
         self.count_decision(target, &decided);
         self.commit(target, vec![TargetEvent::Decided { watch, decided, cause: verdict.cause }]).await
@@ -127,7 +137,8 @@ impl Watcher {
         };
         self.count_decision(target, &decided);
         let event = TargetEvent::Decided { watch: incident.clone(), decided, cause: verdict.cause };
-        self.launch(request, run_id(&settings.name, &incident, now), vec![(target.clone(), event)], vec![]).await
+        self.launch(request, run_id(&settings.name, &incident, now), vec![(target.clone(), event)], vec![])
+            .await
     }
 
     /// Opens a run durably and lets it be driven.
@@ -150,8 +161,10 @@ impl Watcher {
         }
         let mut messages = Vec::new();
         let mut folding = Run::default();
-        let mut entries: Vec<Entry> =
-            targets.iter().map(|(target, event)| Entry::Target { target: target.clone(), event: event.clone() }).collect();
+        let mut entries: Vec<Entry> = targets
+            .iter()
+            .map(|(target, event)| Entry::Target { target: target.clone(), event: event.clone() })
+            .collect();
         for event in events {
             folding = evolve(folding, &event, now);
             messages.extend(of_run(&event, &folding, now));
@@ -200,7 +213,9 @@ impl Watcher {
         let end = match (verdict.health, verdict.strength) {
             (_, Strength::Page | Strength::Urgent | Strength::Rollback) => WatchEnd::Degraded,
             (Health::Healthy, _) => WatchEnd::Healthy,
-            (Health::Pending | Health::Minor | Health::Degraded | Health::Inconclusive, _) => WatchEnd::Inconclusive,
+            (Health::Pending | Health::Minor | Health::Degraded | Health::Inconclusive, _) => {
+                WatchEnd::Inconclusive
+            }
         };
         self.close_watch(target, end, verdict.reason.clone()).await?;
         self.publish_book();
@@ -208,7 +223,12 @@ impl Watcher {
     }
 
     /// Ends a watch; it may leave its version as the known good one.
-    pub(super) async fn close_watch(&mut self, target: &TargetId, end: WatchEnd, reason: String) -> Result<(), JournalError> {
+    pub(super) async fn close_watch(
+        &mut self,
+        target: &TargetId,
+        end: WatchEnd,
+        reason: String,
+    ) -> Result<(), JournalError> {
         let now = self.now();
         self.record(target, now).await;
         let Some(guarded) = self.targets.get_mut(target) else { return Ok(()) };

@@ -85,7 +85,12 @@ impl ActiveWatch {
     }
 
     /// What a view says, as samples of the streams that changed.
-    pub(super) fn samples_of(&mut self, view: &WorkloadView, now: Timestamp, label: impl Fn(&PodView) -> Option<String>) -> Vec<Sample> {
+    pub(super) fn samples_of(
+        &mut self,
+        view: &WorkloadView,
+        now: Timestamp,
+        label: impl Fn(&PodView) -> Option<String>,
+    ) -> Vec<Sample> {
         let target = &self.watch.spec().release.target;
         let sample = |release: Option<String>, pod: Option<String>, reading| Sample {
             at: now,
@@ -99,11 +104,16 @@ impl ActiveWatch {
         for pod in &view.pods {
             let Some(release) = label(pod) else { continue };
             if self.pods.insert(pod.name.clone(), pod.reading.clone()).as_ref() != Some(&pod.reading) {
-                samples.push(sample(Some(release), Some(pod.name.clone()), Reading::Pod(pod.reading.clone())));
+                samples.push(sample(
+                    Some(release),
+                    Some(pod.name.clone()),
+                    Reading::Pod(pod.reading.clone()),
+                ));
             }
         }
         let there: std::collections::BTreeSet<&str> = view.pods.iter().map(|p| p.name.as_str()).collect();
-        let left: Vec<String> = self.pods.keys().filter(|name| !there.contains(name.as_str())).cloned().collect();
+        let left: Vec<String> =
+            self.pods.keys().filter(|name| !there.contains(name.as_str())).cloned().collect();
         for name in left {
             let gone = self.pods.remove(&name).map(|reading| PodReading { gone: true, ..reading });
             samples.extend(gone.map(|reading| sample(None, Some(name), Reading::Pod(reading))));
@@ -215,7 +225,9 @@ impl Guarded {
                 ReleaseKind::New => barred(String::new()),
             };
         }
-        let Some(good) = &self.memory.known_good else { return barred("no version is known to be good".into()) };
+        let Some(good) = &self.memory.known_good else {
+            return barred("no version is known to be good".into());
+        };
         match &self.survey {
             None => barred("not surveyed yet".into()),
             Some(Err(error)) => barred(error.to_string()),

@@ -116,7 +116,9 @@ impl Watcher {
     /// A deploy tool says that it released: if the version is not under watch, it is put under watch again.
     fn announced(&mut self, target: &TargetId, at: jiff::Timestamp) {
         let Some(guarded) = self.targets.get_mut(target) else { return };
-        let Some(current) = guarded.memory.current.clone().filter(|_| guarded.watch.is_none()) else { return };
+        let Some(current) = guarded.memory.current.clone().filter(|_| guarded.watch.is_none()) else {
+            return;
+        };
         let from = Some(current.clone());
         let release = Release { target: target.clone(), kind: ReleaseKind::New, from, to: current, at };
         self.begin_opening(target, &release, true);

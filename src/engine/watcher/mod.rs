@@ -27,7 +27,9 @@ use crate::domain::release::Fingerprint;
 use crate::domain::run::Run;
 use crate::domain::signal::{Reading, Sample};
 use crate::domain::survey::Survey;
-use crate::ports::{FeedEvent, History, Journal, JournalError, Recorder, ReleaseFeed, SignalSource, SurveyError};
+use crate::ports::{
+    FeedEvent, History, Journal, JournalError, Recorder, ReleaseFeed, SignalSource, SurveyError,
+};
 use crate::telemetry::{Metric, label};
 use guarded::Guarded;
 
@@ -48,10 +50,22 @@ pub struct Parts {
 /// What a background look-up found.
 enum Found {
     /// History and survey for the watch that is being opened.
-    Opening { target: TargetId, version: Fingerprint, histories: Vec<History>, survey: Result<Survey, SurveyError> },
-    Survey { target: TargetId, survey: Result<Survey, SurveyError> },
+    Opening {
+        target: TargetId,
+        version: Fingerprint,
+        histories: Vec<History>,
+        survey: Result<Survey, SurveyError>,
+    },
+    Survey {
+        target: TargetId,
+        survey: Result<Survey, SurveyError>,
+    },
     /// The survey for a rollback that a person ordered.
-    Ordered { row: i64, command: Command, survey: Result<Survey, SurveyError> },
+    Ordered {
+        row: i64,
+        command: Command,
+        survey: Result<Survey, SurveyError>,
+    },
 }
 
 struct OpenRun {
@@ -84,13 +98,16 @@ impl Watcher {
     pub async fn run(parts: Parts, mut feed: Box<dyn ReleaseFeed>) -> Result<(), JournalError> {
         let (found, mut finds) = mpsc::channel(256);
         let (failed, mut failures) = mpsc::channel(1);
-        let targets = parts.fleet.targets().map(|(id, settings)| (id.clone(), Guarded::new(id, settings))).collect();
+        let targets =
+            parts.fleet.targets().map(|(id, settings)| (id.clone(), Guarded::new(id, settings))).collect();
         let drivers = TaskTracker::new();
-        let mut watcher = Self { parts, targets, runs: BTreeMap::new(), drivers, found, inbox_seen: 0, failed };
+        let mut watcher =
+            Self { parts, targets, runs: BTreeMap::new(), drivers, found, inbox_seen: 0, failed };
         watcher.restore().await?;
         watcher.fold_inbox().await?;
         let mut next_look = watcher.now();
-        let (clock, stop, desk) = (watcher.parts.tools.clock.clone(), watcher.parts.stop.clone(), watcher.parts.desk.clone());
+        let (clock, stop, desk) =
+            (watcher.parts.tools.clock.clone(), watcher.parts.stop.clone(), watcher.parts.desk.clone());
         loop {
             tokio::select! {
                 biased;

@@ -50,7 +50,12 @@ impl Watcher {
     }
 
     /// The watched version is still the wanted one: its pods and its rollout go into the watch.
-    async fn follow(&mut self, target: &TargetId, view: &WorkloadView, now: Timestamp) -> Result<(), JournalError> {
+    async fn follow(
+        &mut self,
+        target: &TargetId,
+        view: &WorkloadView,
+        now: Timestamp,
+    ) -> Result<(), JournalError> {
         let Some(guarded) = self.targets.get_mut(target) else { return Ok(()) };
         let labels: BTreeMap<String, Option<String>> =
             view.pods.iter().map(|p| (p.name.clone(), guarded.label_of(p))).collect();
@@ -172,8 +177,13 @@ impl Watcher {
         let settings = &guarded.settings;
         let ours = matches!(release.kind, ReleaseKind::OurRollback { .. });
         // The watch after a rollback lasts as long as its run, which ends it.
-        let length = if ours { settings.watch + settings.rollout_deadline + settings.verify_deadline } else { settings.watch };
-        let opened_at = if release.kind == ReleaseKind::New { release.at.max(now - settings.watch / 2) } else { now };
+        let length = if ours {
+            settings.watch + settings.rollout_deadline + settings.verify_deadline
+        } else {
+            settings.watch
+        };
+        let opened_at =
+            if release.kind == ReleaseKind::New { release.at.max(now - settings.watch / 2) } else { now };
         let mut baseline = guarded.minutes.baselines();
         baseline.extend(learned(histories));
         guarded.minutes.pause();
@@ -243,7 +253,8 @@ impl Watcher {
     /// Surveys under watch are never older than half a minute, so that deciding costs no network call.
     pub(super) fn renew_surveys(&mut self) {
         let oldest = self.now() - Duration::from_secs(30);
-        let stale = |g: &&super::guarded::Guarded| g.watch.is_some() && g.surveyed_at.is_none_or(|at| at < oldest);
+        let stale =
+            |g: &&super::guarded::Guarded| g.watch.is_some() && g.surveyed_at.is_none_or(|at| at < oldest);
         let targets: Vec<TargetId> = self.targets.values().filter(stale).map(|g| g.id.clone()).collect();
         targets.iter().for_each(|target| self.survey_again(target));
     }
@@ -257,7 +268,10 @@ fn late(target: &TargetId) -> SurveyError {
 fn learned(histories: Vec<History>) -> BTreeMap<RuleName, Baseline> {
     let of_one = |history: History| {
         let (step, p95_ms) = (history.step, history.p95_ms);
-        history.batches.into_iter().map(move |(rule, batches)| (rule, Baseline { p95_ms, ..learn(&batches, step) }))
+        history
+            .batches
+            .into_iter()
+            .map(move |(rule, batches)| (rule, Baseline { p95_ms, ..learn(&batches, step) }))
     };
     histories.into_iter().flat_map(of_one).filter(|(_, baseline)| baseline.total > 0.0).collect()
 }
@@ -276,6 +290,9 @@ fn release_sample(spec: &WatchSpec, now: Timestamp, rollout_ended: Option<Timest
         target: Some(target.target.clone()),
         release: Some(spec.release.to.label.clone()),
         pod: None,
-        reading: Reading::Release { previous: spec.known_good.as_ref().map(|v| v.label.clone()), rollout_ended },
+        reading: Reading::Release {
+            previous: spec.known_good.as_ref().map(|v| v.label.clone()),
+            rollout_ended,
+        },
     }
 }

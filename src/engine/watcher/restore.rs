@@ -77,5 +77,8 @@ impl Watcher {
 }
 
 fn unreadable(record: &Record, error: &serde_json::Error) -> JournalError {
-    JournalError::Damaged { seq: record.seq, why: format!("{} of {}: {error}", record.kind, record.stream.as_str()) }
+    JournalError::Damaged {
+        seq: record.seq,
+        why: format!("{} of {}: {error}", record.kind, record.stream.as_str()),
+    }
 }

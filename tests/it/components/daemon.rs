@@ -20,14 +20,10 @@ async fn prometheus_finds_the_pods_of_a_deployment() {
     })
     .await;
     let counted = "count by (namespace) (http_requests_total{code=\"500\", pod=~\"web-.*\"} > 0)";
-    until(
-        "all pods are scraped",
-        Duration::from_secs(15),
-        async || {
-            let found = prometheus.query(counted).await;
-            let pods = found.first()?["value"][1].as_str()?.to_owned();
-            (pods == "3").then_some(())
-        },
-    )
+    until("all pods are scraped", Duration::from_secs(15), async || {
+        let found = prometheus.query(counted).await;
+        let pods = found.first()?["value"][1].as_str()?.to_owned();
+        (pods == "3").then_some(())
+    })
     .await;
 }

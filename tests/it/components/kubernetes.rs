@@ -18,10 +18,7 @@ use crate::support::until;
 async fn image(cluster: &Cluster, namespace: &str) -> String {
     let api: Api<Deployment> = Api::namespaced(cluster.client().await, namespace);
     let spec = api.get("web").await.unwrap().spec;
-    spec.template.spec.unwrap().containers[0]
-        .image
-        .clone()
-        .unwrap()
+    spec.template.spec.unwrap().containers[0].image.clone().unwrap()
 }
 
 async fn rolled_out(cluster: &Cluster, namespace: &str) {
@@ -40,10 +37,7 @@ async fn the_api_server_has_a_certificate_that_can_be_checked() {
     let cluster = Cluster::shared().await;
     let trusted = std::fs::read(cluster.ca()).unwrap();
     let trusted = reqwest::Certificate::from_pem_bundle(&trusted).unwrap();
-    let http = reqwest::Client::builder()
-        .tls_certs_only(trusted)
-        .build()
-        .unwrap();
+    let http = reqwest::Client::builder().tls_certs_only(trusted).build().unwrap();
     let version = http.get(format!("{}/version", cluster.url()));
     let version: Value = version.send().await.unwrap().json().await.unwrap();
     assert_eq!(version["minor"], "36", "{version}");
@@ -65,10 +59,8 @@ async fn a_deployment_rolls_out_and_is_undone() {
     assert_eq!(image(cluster, &namespace).await, "app:v1");
     let serving = || cluster.kubelet().workloads(&namespace);
     until("three pods serve v1", Duration::from_secs(10), async || {
-        let versions: Vec<String> = serving()
-            .iter()
-            .map(|(_, workload)| workload.version().to_owned())
-            .collect();
+        let versions: Vec<String> =
+            serving().iter().map(|(_, workload)| workload.version().to_owned()).collect();
         (versions == ["v1", "v1", "v1"]).then_some(())
     })
     .await;
@@ -117,9 +109,7 @@ async fn bind(cluster: &Cluster, namespace: &str, role: &str) {
 async fn waiting(cluster: &Cluster, namespace: &str, tag: &str) -> Option<(String, i32)> {
     let api: Api<Pod> = Api::namespaced(cluster.client().await, namespace);
     let pods = api.list(&ListParams::default()).await.unwrap();
-    let statuses = pods
-        .into_iter()
-        .filter_map(|pod| pod.status?.container_statuses);
+    let statuses = pods.into_iter().filter_map(|pod| pod.status?.container_statuses);
     statuses.flatten().find_map(|container| {
         let waiting = container.state?.waiting?;
         let ours = container.image.ends_with(tag);
@@ -167,10 +157,8 @@ async fn a_service_account_may_do_only_what_its_role_says() {
     assert!(refused.to_string().contains("forbidden"), "{refused}");
 
     bind(cluster, &namespace, "view").await;
-    until("the role counts", Duration::from_secs(5), async || {
-        pods.list(&ListParams::default()).await.ok()
-    })
-    .await;
+    until("the role counts", Duration::from_secs(5), async || pods.list(&ListParams::default()).await.ok())
+        .await;
 }
 
 #[tokio::test]
@@ -179,10 +167,7 @@ async fn pods_fail_as_their_tag_says() {
     let cluster = Cluster::shared().await;
     let namespace = cluster.namespace("failing").await;
     let limit = Duration::from_secs(15);
-    for (tag, reason) in [
-        ("v1-oom", "OOMKilled"),
-        ("v1-imagepull", "ImagePullBackOff"),
-    ] {
+    for (tag, reason) in [("v1-oom", "OOMKilled"), ("v1-imagepull", "ImagePullBackOff")] {
         cluster.apply(&namespace, &deployment(tag)).await;
         until(reason, limit, async || {
             let pods = cluster.kubectl(&namespace, "get pods -o json").await;
@@ -197,10 +182,8 @@ async fn pods_fail_as_their_tag_says() {
         events.contains("Readiness probe failed").then_some(())
     })
     .await;
-    let (_, workload) = until("it serves", limit, async || {
-        cluster.kubelet().workloads(&namespace).pop()
-    })
-    .await;
+    let (_, workload) =
+        until("it serves", limit, async || cluster.kubelet().workloads(&namespace).pop()).await;
     let health = reqwest::get(format!("http://{}/healthz", workload.address()));
     assert_eq!(health.await.unwrap().status(), 503);
 }

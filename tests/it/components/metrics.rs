@@ -15,10 +15,7 @@ const SHARE_OF_ERRORS: &str =
     "sum(rate(http_requests_total{code=\"500\"}[5s])) / sum(rate(http_requests_total[5s]))";
 
 fn errors(ratio: f64) -> Traffic {
-    Traffic {
-        error_ratio: ratio,
-        ..Traffic::default()
-    }
+    Traffic { error_ratio: ratio, ..Traffic::default() }
 }
 
 fn number(sample: &Value) -> f64 {
@@ -29,10 +26,8 @@ fn number(sample: &Value) -> f64 {
 #[ignore = "tests/run metrics"]
 async fn prometheus_sees_what_the_workload_counts() {
     let workload = Workload::local("v1", errors(0.15)).await;
-    let setup = Setup {
-        scrape: vec![static_targets("web", &[workload.address().to_string()])],
-        ..Setup::default()
-    };
+    let setup =
+        Setup { scrape: vec![static_targets("web", &[workload.address().to_string()])], ..Setup::default() };
     let mut prometheus = Prometheus::start(&setup).await;
     let share = until("the error rate is 15 %", LIMIT, async || {
         let share = number(prometheus.query(SHARE_OF_ERRORS).await.first()?);
@@ -52,9 +47,7 @@ async fn prometheus_sees_what_the_workload_counts() {
     let gone = reqwest::get(prometheus.url()).await;
     assert!(gone.is_err(), "it answers after its end");
     prometheus.restart().await;
-    let past = prometheus
-        .query("max_over_time(http_requests_total[1m])")
-        .await;
+    let past = prometheus.query("max_over_time(http_requests_total[1m])").await;
     assert_eq!(past.len(), 2, "it forgot what it stored");
 }
 
@@ -70,23 +63,15 @@ async fn a_firing_rule_reaches_the_webhook_and_resolves() {
         alertmanager: Some(alertmanager.address()),
     })
     .await;
-    let firing = receiver
-        .wait_for("the alert fires", LIMIT, |delivery| {
-            delivery.json()["status"] == "firing"
-        })
-        .await;
+    let firing =
+        receiver.wait_for("the alert fires", LIMIT, |delivery| delivery.json()["status"] == "firing").await;
     assert_eq!(firing.path, "/webhook");
     assert_eq!(firing.headers["authorization"], "Bearer s3cret");
-    assert_eq!(
-        firing.json()["alerts"][0]["labels"]["alertname"],
-        "HighErrorRate"
-    );
+    assert_eq!(firing.json()["alerts"][0]["labels"]["alertname"], "HighErrorRate");
 
     workload.set_traffic(errors(0.0));
     receiver
-        .wait_for("the alert is resolved", LIMIT, |delivery| {
-            delivery.json()["status"] == "resolved"
-        })
+        .wait_for("the alert is resolved", LIMIT, |delivery| delivery.json()["status"] == "resolved")
         .await;
     prometheus.reload(&Setup::default()).await;
 }
@@ -99,9 +84,7 @@ async fn alertmanager_delivers_again_until_the_webhook_accepts() {
     let mut alertmanager = Alertmanager::start(&receiver.url("/page"), None).await;
     let alert = json!([{ "labels": { "alertname": "RolledBack", "service": "shop" } }]);
     alertmanager.post(&alert).await;
-    let delivered = receiver
-        .wait_for("the alert is delivered", LIMIT, |_| true)
-        .await;
+    let delivered = receiver.wait_for("the alert is delivered", LIMIT, |_| true).await;
     assert_eq!(delivered.json()["alerts"][0]["labels"]["service"], "shop");
     assert_eq!(receiver.refused(), 2);
     assert_eq!(alertmanager.active().await.len(), 1);

@@ -60,19 +60,12 @@ impl World {
     }
 
     async fn rolled_out(&self) {
-        eventually("the rollout is complete", || async {
-            is_complete(&self.deployment().await)
-        })
-        .await;
+        eventually("the rollout is complete", || async { is_complete(&self.deployment().await) }).await;
     }
 
     /// The ReplicaSet that runs an image with this tag.
     async fn replica_set(&self, version: &str) -> ReplicaSet {
-        let all = self
-            .replica_sets()
-            .list(&ListParams::default())
-            .await
-            .unwrap();
+        let all = self.replica_sets().list(&ListParams::default()).await.unwrap();
         let tag = format!(":{version}");
         all.into_iter()
             .find(|replica_set| {
@@ -98,13 +91,7 @@ impl World {
 
     async fn patch(&self, operations: &serde_json::Value) -> Result<Deployment, Error> {
         let patch: json_patch::Patch = serde_json::from_value(operations.clone()).unwrap();
-        self.deployments()
-            .patch(
-                "backend",
-                &PatchParams::default(),
-                &Patch::Json::<()>(patch),
-            )
-            .await
+        self.deployments().patch("backend", &PatchParams::default(), &Patch::Json::<()>(patch)).await
     }
 
     fn ready_versions(&self) -> BTreeMap<String, usize> {
@@ -129,18 +116,13 @@ impl World {
     async fn requests(&self, version: &str, code: u16) -> f64 {
         let pods = self.pods().list(&ListParams::default()).await.unwrap();
         let tag = format!(":{version}");
-        let pod = pods
-            .iter()
-            .find(|pod| image(pod.spec.as_ref().unwrap()).ends_with(&tag))
-            .unwrap();
+        let pod = pods.iter().find(|pod| image(pod.spec.as_ref().unwrap()).ends_with(&tag)).unwrap();
         let status = pod.status.as_ref().unwrap();
         let address = status.pod_ip.as_ref().unwrap();
         let port = &pod.annotations()["prometheus.io/port"];
         let text = fetch(&format!("http://{address}:{port}/metrics")).await.1;
         let series = format!("http_requests_total{{code=\"{code}\"}} ");
-        text.lines()
-            .find_map(|line| line.strip_prefix(&series))
-            .map_or(0.0, |value| value.parse().unwrap())
+        text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0.0, |value| value.parse().unwrap())
     }
 }
 
@@ -158,17 +140,8 @@ fn is_complete(deployment: &Deployment) -> bool {
 }
 
 fn reason(deployment: &Deployment, kind: &str) -> String {
-    let conditions = deployment
-        .status
-        .as_ref()
-        .unwrap()
-        .conditions
-        .as_ref()
-        .unwrap();
-    let condition = conditions
-        .iter()
-        .find(|condition| condition.type_.as_deref() == Some(kind))
-        .unwrap();
+    let conditions = deployment.status.as_ref().unwrap().conditions.as_ref().unwrap();
+    let condition = conditions.iter().find(|condition| condition.type_.as_deref() == Some(kind)).unwrap();
     condition.reason.clone().unwrap()
 }
 

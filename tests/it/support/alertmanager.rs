@@ -40,9 +40,7 @@ impl Alertmanager {
             // Empty: no gossip, which would listen on all addresses.
             .arg("--cluster.listen-address=");
         let url = format!("http://127.0.0.1:{port}");
-        Self {
-            server: Server::start(dir, command, url).await,
-        }
+        Self { server: Server::start(dir, command, url).await }
     }
 
     pub(crate) fn url(&self) -> &str {

@@ -45,12 +45,7 @@ impl Cluster {
         let mut processes = vec![etcd, api_server];
         processes.extend(start_controllers(dir.path(), &admin).await);
         let kubelet = Kubelet::start(move || connect(admin)).await;
-        Self {
-            kubelet,
-            _processes: processes,
-            port,
-            dir,
-        }
+        Self { kubelet, _processes: processes, port, dir }
     }
 
     pub(crate) fn kubelet(&self) -> &Kubelet {
@@ -98,10 +93,7 @@ impl Cluster {
         let account: ServiceAccount = named(name);
         api.create(&PostParams::default(), &account).await.unwrap();
         let request = TokenRequest::default();
-        let issued = api
-            .create_token_request(name, &PostParams::default(), &request)
-            .await
-            .unwrap();
+        let issued = api.create_token_request(name, &PostParams::default(), &request).await.unwrap();
         issued.status.unwrap().token.unwrap()
     }
 
@@ -111,9 +103,7 @@ impl Cluster {
         let name = format!("{purpose}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let api: Api<Namespace> = Api::all(self.client().await);
         let namespace: Namespace = named(&name);
-        api.create(&PostParams::default(), &namespace)
-            .await
-            .unwrap();
+        api.create(&PostParams::default(), &namespace).await.unwrap();
         name
     }
 
@@ -132,9 +122,7 @@ impl Cluster {
             .arg(format!("--kubeconfig={}", self.kubeconfig().display()))
             .arg(format!("--namespace={namespace}"))
             .args(line.split_whitespace());
-        tokio::task::spawn_blocking(move || command.output().unwrap())
-            .await
-            .unwrap()
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 
     /// `kubectl apply` of one object or a List.
@@ -198,9 +186,7 @@ async fn start_api_server(dir: &Path, etcd_url: &str, port: u16) -> Process {
 /// The key that signs the tokens of ServiceAccounts.
 fn make_service_account_key(dir: &Path) {
     let mut command = Command::new("openssl");
-    command
-        .args(["ecparam", "-name", "prime256v1", "-genkey", "-noout"])
-        .args(["-out", "accounts.key"]);
+    command.args(["ecparam", "-name", "prime256v1", "-genkey", "-noout"]).args(["-out", "accounts.key"]);
     let output = command.current_dir(dir).output().unwrap();
     assert!(output.status.success(), "openssl: {output:?}");
 }
@@ -229,8 +215,7 @@ async fn start_controllers(dir: &Path, kubeconfig: &Path) -> [Process; 2] {
             "--controllers=*,-node-lifecycle-controller",
         ],
     );
-    let (mut scheduler, scheduler_health) =
-        start("kube-scheduler", &["--cert-dir=scheduler-certs"]);
+    let (mut scheduler, scheduler_health) = start("kube-scheduler", &["--cert-dir=scheduler-certs"]);
     manager.ready(&manager_health).await;
     scheduler.ready(&scheduler_health).await;
     [manager, scheduler]
@@ -265,8 +250,6 @@ fn write_kubeconfig(dir: &Path, server: &str, token: &str) -> PathBuf {
 pub(crate) async fn connect(kubeconfig: PathBuf) -> Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
     Client::try_from(config).unwrap()
 }

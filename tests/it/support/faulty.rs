@@ -93,9 +93,9 @@ impl Shared {
     fn fault(&self, method: &Method, uri: &Uri) -> Option<Fault> {
         let asked = uri.to_string();
         let mut planned = self.planned.lock().unwrap();
-        let meant = planned.iter_mut().find(|planned| {
-            planned.left > 0 && planned.method == method && asked.contains(&planned.part)
-        })?;
+        let meant = planned
+            .iter_mut()
+            .find(|planned| planned.left > 0 && planned.method == method && asked.contains(&planned.part))?;
         meant.left -= 1;
         Some(meant.fault)
     }
@@ -111,11 +111,7 @@ impl Shared {
         for hop in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING] {
             headers.remove(hop);
         }
-        let request = self
-            .http
-            .request(method, format!("{}{uri}", self.server))
-            .headers(headers)
-            .body(body);
+        let request = self.http.request(method, format!("{}{uri}", self.server)).headers(headers).body(body);
         let Ok(answer) = request.send().await else {
             return refusal(502);
         };
@@ -169,9 +165,7 @@ fn refusal(code: u16) -> Response<Body> {
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": "planned by the test", "reason": reason, "code": code,
     });
-    let mut response = Response::builder()
-        .status(status)
-        .header(CONTENT_TYPE, "application/json");
+    let mut response = Response::builder().status(status).header(CONTENT_TYPE, "application/json");
     if code == 429 {
         response = response.header(RETRY_AFTER, "1");
     }

@@ -54,9 +54,8 @@ impl Kubelet {
             runtime.enable_all().build().unwrap().block_on(async {
                 let client = connect().await;
                 register_node(&client).await;
-                let router = Router::new()
-                    .route("/targets/{namespace}", get(targets))
-                    .with_state(taken_on.clone());
+                let router =
+                    Router::new().route("/targets/{namespace}", get(targets)).with_state(taken_on.clone());
                 let served = serve(SocketAddr::from(([127, 0, 0, 1], 0)), router).await;
                 started.send(served.address()).unwrap();
                 tokio::select! {
@@ -65,11 +64,7 @@ impl Kubelet {
                 }
             });
         });
-        Self {
-            pods,
-            discovery: discovery.await.expect("the kubelet's thread died"),
-            _stop: stop,
-        }
+        Self { pods, discovery: discovery.await.expect("the kubelet's thread died"), _stop: stop }
     }
 
     /// The pods that serve now, by name, with what they serve. Every clone that is kept keeps its port.
@@ -90,20 +85,16 @@ impl Kubelet {
 
 async fn targets(State(pods): State<Arc<Pods>>, Path(namespace): Path<String>) -> Json<Value> {
     let workloads = pods.workloads.lock().unwrap();
-    let groups = workloads
-        .iter()
-        .filter(|((of, _), _)| *of == namespace)
-        .map(|((_, name), workload)| {
-            let labels = json!({ "namespace": namespace, "pod": name });
-            json!({ "targets": [workload.address().to_string()], "labels": labels })
-        });
+    let groups = workloads.iter().filter(|((of, _), _)| *of == namespace).map(|((_, name), workload)| {
+        let labels = json!({ "namespace": namespace, "pod": name });
+        json!({ "targets": [workload.address().to_string()], "labels": labels })
+    });
     Json(groups.collect())
 }
 
 async fn register_node(client: &Client) {
     let nodes: Api<Node> = Api::all(client.clone());
-    let node =
-        json!({ "metadata": { "name": NODE, "labels": { "kubernetes.io/hostname": NODE } } });
+    let node = json!({ "metadata": { "name": NODE, "labels": { "kubernetes.io/hostname": NODE } } });
     let node: Node = serde_json::from_value(node).unwrap();
     nodes.create(&PostParams::default(), &node).await.unwrap();
     let room = json!({ "cpu": "1000", "memory": "1Ti", "pods": "1000" });
@@ -122,10 +113,7 @@ async fn register_node(client: &Client) {
 
 async fn watch(client: Client, pods: Arc<Pods>) {
     let ours = watcher::Config::default().fields(&format!("spec.nodeName={NODE}"));
-    let mut seen = watcher(Api::<Pod>::all(client.clone()), ours)
-        .default_backoff()
-        .applied_objects()
-        .boxed();
+    let mut seen = watcher(Api::<Pod>::all(client.clone()), ours).default_backoff().applied_objects().boxed();
     while let Some(pod) = seen.next().await {
         let Ok(pod) = pod else { continue };
         let key = (pod.namespace().unwrap(), pod.name_any());
@@ -142,13 +130,8 @@ async fn watch(client: Client, pods: Arc<Pods>) {
 /// Ends a pod as a kubelet does once its containers have stopped.
 async fn remove(client: Client, pod: Pod) {
     let api: Api<Pod> = Api::namespaced(client, &pod.namespace().unwrap());
-    let only_this = Preconditions {
-        uid: pod.uid(),
-        resource_version: None,
-    };
-    let now = DeleteParams::default()
-        .grace_period(0)
-        .preconditions(only_this);
+    let only_this = Preconditions { uid: pod.uid(), resource_version: None };
+    let now = DeleteParams::default().grace_period(0).preconditions(only_this);
     // Not found and conflict both mean that this pod is gone.
     drop(api.delete(&pod.name_any(), &now).await);
 }
@@ -175,9 +158,7 @@ async fn run(client: Client, pods: Arc<Pods>, pod: Pod) {
     let mut restarts = u32::from(behaviour.restarts());
     loop {
         let status = Patch::Strategic(pod_status::status(&pod, behaviour, ip, restarts));
-        let written = api
-            .patch_status(&key.1, &PatchParams::default(), &status)
-            .await;
+        let written = api.patch_status(&key.1, &PatchParams::default(), &status).await;
         let gone = pods.seen.lock().unwrap().get(&key) != pod.uid().as_ref();
         if written.is_err() || gone || !behaviour.restarts() {
             return;

@@ -22,29 +22,18 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     let folder = std::env::var_os("ROLLGUARD_TEST_BIN")
         .expect("ROLLGUARD_TEST_BIN is not set: run this test with tests/run");
     let path = PathBuf::from(folder).join(name);
-    assert!(
-        path.exists(),
-        "{} is missing: name the area that needs it to tests/run",
-        path.display()
-    );
+    assert!(path.exists(), "{} is missing: name the area that needs it to tests/run", path.display());
     path
 }
 
 /// Asks `probe` every 50 ms until it answers, for at most `limit`; `what` tells in the panic what did not happen.
-pub(crate) async fn until<T>(
-    what: &str,
-    limit: Duration,
-    mut probe: impl AsyncFnMut() -> Option<T>,
-) -> T {
+pub(crate) async fn until<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(answer) = probe().await {
             return answer;
         }
-        assert!(
-            started.elapsed() < limit,
-            "within {limit:?} it did not happen that {what}"
-        );
+        assert!(started.elapsed() < limit, "within {limit:?} it did not happen that {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -73,13 +73,8 @@ fn number(word: &str, prefix: &str) -> Option<f64> {
 
 /// The tag of the pod's first container.
 pub(crate) fn tag(pod: &Pod) -> &str {
-    let image = pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.containers.first()?.image.as_deref());
-    image
-        .and_then(|image| image.rsplit_once(':'))
-        .map_or("", |(_, tag)| tag)
+    let image = pod.spec.as_ref().and_then(|spec| spec.containers.first()?.image.as_deref());
+    image.and_then(|image| image.rsplit_once(':')).map_or("", |(_, tag)| tag)
 }
 
 /// The first port that the pod's first container declares.
@@ -105,10 +100,9 @@ pub(crate) fn status(pod: &Pod, behaviour: Behaviour, ip: Ipv4Addr, restarts: u3
     };
     let phase = match behaviour {
         Behaviour::ImagePull => "Pending",
-        Behaviour::Ready(_)
-        | Behaviour::Unready(_)
-        | Behaviour::CrashLoop
-        | Behaviour::OutOfMemory => "Running",
+        Behaviour::Ready(_) | Behaviour::Unready(_) | Behaviour::CrashLoop | Behaviour::OutOfMemory => {
+            "Running"
+        }
     };
     let container = &pod.spec.as_ref().unwrap().containers[0];
     let mut container_status = json!({
@@ -148,10 +142,9 @@ fn container_state(behaviour: Behaviour, now: Timestamp) -> Vec<(&'static str, V
         ]
     };
     match behaviour {
-        Behaviour::Ready(_) | Behaviour::Unready(_) => vec![
-            ("started", json!(true)),
-            ("state", json!({ "running": { "startedAt": now } })),
-        ],
+        Behaviour::Ready(_) | Behaviour::Unready(_) => {
+            vec![("started", json!(true)), ("state", json!({ "running": { "startedAt": now } }))]
+        }
         Behaviour::CrashLoop => dead("Error", 1),
         Behaviour::OutOfMemory => dead("OOMKilled", 137),
         Behaviour::ImagePull => vec![

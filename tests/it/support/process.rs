@@ -38,17 +38,9 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command`; what it prints is appended to `NAME.log` in `dir`, which is its working directory too.
     pub(crate) fn start(dir: &Path, command: &Command) -> Self {
-        let name = Path::new(command.get_program())
-            .file_name()
-            .unwrap()
-            .to_string_lossy()
-            .into_owned();
+        let name = Path::new(command.get_program()).file_name().unwrap().to_string_lossy().into_owned();
         let log = dir.join(format!("{name}.log"));
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
+        let output = File::options().create(true).append(true).open(&log).unwrap();
         let set = command.get_envs().filter_map(|(k, v)| Some((k, v?)));
         let mut supervisor = Command::new("sh")
             .args(["-c", SUPERVISOR, "sh"])
@@ -62,12 +54,7 @@ impl Process {
             .spawn()
             .unwrap();
         let orders = supervisor.stdin.take();
-        Self {
-            name,
-            supervisor,
-            orders,
-            log,
-        }
+        Self { name, supervisor, orders, log }
     }
 
     /// Sends a signal by its name, such as `TERM` or `HUP`.
@@ -87,19 +74,13 @@ impl Process {
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");
         let what = format!("{} ended after SIGTERM", self.name);
-        until(&what, Duration::from_secs(20), async || {
-            self.supervisor.try_wait().unwrap()
-        })
-        .await
+        until(&what, Duration::from_secs(20), async || self.supervisor.try_wait().unwrap()).await
     }
 
     /// Waits until `url` answers 2xx; panics with the end of the program's log when it does not, or the program ends.
     pub(crate) async fn ready(&mut self, url: &str) {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tls_danger_accept_invalid_certs(true)
-            .build()
-            .unwrap();
+        let http =
+            reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true).build().unwrap();
         let started = std::time::Instant::now();
         loop {
             if let Ok(answer) = http.get(url).send().await

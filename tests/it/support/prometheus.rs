@@ -36,9 +36,7 @@ impl Prometheus {
             .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
             .args(["--web.enable-lifecycle", "--log.level=warn"]);
         let url = format!("http://127.0.0.1:{port}");
-        Self {
-            server: Server::start(dir, command, url).await,
-        }
+        Self { server: Server::start(dir, command, url).await }
     }
 
     pub(crate) fn url(&self) -> &str {

@@ -75,10 +75,7 @@ impl Receiver {
         limit: Duration,
         wanted: impl Fn(&Delivery) -> bool,
     ) -> Delivery {
-        until(what, limit, async || {
-            self.deliveries().into_iter().find(&wanted)
-        })
-        .await
+        until(what, limit, async || self.deliveries().into_iter().find(&wanted)).await
     }
 }
 

@@ -18,12 +18,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts `command` (which finds its files in `dir`) and waits until `/-/ready` below `url` answers.
     pub(crate) async fn start(dir: TempDir, command: Command, url: String) -> Self {
-        let mut server = Self {
-            dir,
-            command,
-            url,
-            process: None,
-        };
+        let mut server = Self { dir, command, url, process: None };
         server.restart().await;
         server
     }

@@ -25,11 +25,7 @@ pub(crate) struct Traffic {
 
 impl Default for Traffic {
     fn default() -> Self {
-        Self {
-            requests_per_sec: 50.0,
-            error_ratio: 0.0,
-            latency_secs: 0.05,
-        }
+        Self { requests_per_sec: 50.0, error_ratio: 0.0, latency_secs: 0.05 }
     }
 }
 
