@@ -111,9 +111,10 @@ impl PrometheusSource {
     }
 
     async fn read_one(&self, at: Timestamp, query: &Query, wanted: Vec<Wanted<'_>>) -> Vec<Sample> {
-        let places: Vec<&Place> = wanted.iter().filter_map(Wanted::place_of_pods).collect();
+        let places: Vec<&Place> = wanted.iter().filter_map(|w| w.place_of_pods().ok()).collect();
         if places.is_empty() {
-            return wanted.iter().map(|w| w.missing(at, "the target has no pods or no place")).collect();
+            let nothing = Measurements::default();
+            return wanted.iter().flat_map(|w| w.samples(at, &nothing)).collect();
         }
         let text = query::instant(query, &self.labels, &places);
         let answered = self.ask(&text).await.and_then(|body| Measurements::of(query, &self.labels, &body));
@@ -170,8 +171,9 @@ impl Wanted<'_> {
 
     /// A sample for each pod that has series; when none has, one `NoData` for the target.
     fn samples(&self, at: Timestamp, measured: &Measurements) -> Vec<Sample> {
-        let Some(place) = self.place_of_pods() else {
-            return vec![self.missing(at, "the target has no pods or no place")];
+        let place = match self.place_of_pods() {
+            Ok(place) => place,
+            Err(why) => return vec![self.missing(at, why)],
         };
         let pods = self.about.pods.iter().filter_map(|pod| {
             let found = measured.of_pod(&place.namespace, &pod.name)?;

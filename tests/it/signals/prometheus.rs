@@ -127,7 +127,7 @@ async fn one_query_reads_a_rule_of_all_services() {
         [
             "pay/pay pay-1 failures 0 of 8",
             "shop/api - error-rate: no series",
-            "shop/unplaced - error-rate: the target has no pods or no place",
+            "shop/unplaced - error-rate: the namespace and workload of the target are not configured",
             "shop/web web-1 error-rate 7 of 100",
             "shop/web web-2 error-rate 0 of 50",
         ]

@@ -117,6 +117,7 @@ pub(super) fn data(body: &[u8]) -> Result<Data, Unanswered> {
 type Numbered = (BTreeMap<String, String>, f64);
 
 /// What one query measured, by namespace and pod.
+#[derive(Default)]
 pub(super) struct Measurements(HashMap<String, HashMap<String, Measured>>);
 
 impl Measurements {

@@ -48,7 +48,7 @@ impl PrometheusSource {
         let step = Duration::from_secs(grid.step.unsigned_abs());
         let mut history = History { step, ..History::default() };
         let Some(place) = self.places.get(&about.target) else {
-            history.missing = Some("the target has no place in this source".into());
+            history.missing = Some("the namespace and workload of the target are not configured".into());
             return history;
         };
         if grid.span() <= 0 {

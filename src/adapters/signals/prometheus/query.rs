@@ -20,9 +20,10 @@ pub(super) struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    /// `None` where there is nothing to ask for.
-    pub(super) fn place_of_pods(&self) -> Option<&'a Place> {
-        self.place.filter(|_| !self.about.pods.is_empty())
+    /// Where to look, or why there is nothing to look for.
+    pub(super) fn place_of_pods(&self) -> Result<&'a Place, &'static str> {
+        let place = self.place.ok_or("the namespace and workload of the target are not configured")?;
+        if self.about.pods.is_empty() { Err("the target has no pods") } else { Ok(place) }
     }
 }
 
