@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
 mod components;
+mod crash;
 mod house;
 mod sandbox;
+mod signals;
 mod support;

@@ -1,0 +1,158 @@
+//! Adds up the series of one metrics page that a target's rules are about.
+use crate::adapters::signals::exposition::{Broken, Series};
+use crate::adapters::signals::selector::Selector;
+use crate::adapters::signals::{Measured, Query, SourceRule};
+use crate::domain::names::RuleName;
+
+/// What a page says about a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Found {
+    Measured(Measured),
+    Absent,
+    Unreadable(String),
+}
+
+pub(super) struct Page<'a> {
+    rules: Vec<(&'a RuleName, Sums)>,
+}
+
+struct Sums {
+    kind: Kind,
+    /// A line about this rule could not be read: the sum lacks something, and is no evidence.
+    broken: bool,
+}
+
+enum Kind {
+    Errors { total: Sum, bad: Sum },
+    Latency { buckets: Selector, pairs: Vec<(f64, f64)> },
+}
+
+struct Sum {
+    series: Selector,
+    value: Option<f64>,
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn new(rules: &[&'a SourceRule]) -> Self {
+        let sum = |series: &Selector| Sum { series: series.clone(), value: None };
+        let kind = |query: &Query| match query {
+            Query::Errors { total, bad } => Kind::Errors { total: sum(total), bad: sum(bad) },
+            Query::Latency { histogram } => Kind::Latency { buckets: histogram.buckets(), pairs: Vec::new() },
+        };
+        let sums = |rule: &&'a SourceRule| (&rule.rule, Sums { kind: kind(&rule.query), broken: false });
+        Self { rules: rules.iter().map(sums).collect() }
+    }
+
+    pub(super) fn take(&mut self, line: Result<Series<'_>, Broken<'_>>) {
+        for (_, sums) in &mut self.rules {
+            match &line {
+                Ok(series) => sums.add(series),
+                Err(line) => sums.broken |= line.name.is_some_and(|name| sums.kind.names(name)),
+            }
+        }
+    }
+
+    pub(super) fn found(self) -> Vec<(&'a RuleName, Found)> {
+        self.rules.into_iter().map(|(rule, sums)| (rule, sums.found())).collect()
+    }
+}
+
+impl Sums {
+    fn add(&mut self, line: &Series<'_>) {
+        let meant = |selector: &Selector| selector.matches(line.name, |label| line.label(label));
+        match &mut self.kind {
+            Kind::Errors { total, bad } => {
+                for sum in [total, bad] {
+                    if meant(&sum.series) {
+                        sum.value = Some(sum.value.unwrap_or(0.0) + line.value);
+                    }
+                }
+            }
+            Kind::Latency { buckets, pairs } if meant(buckets) => match line.label("le").parse() {
+                Ok(le) => pairs.push((le, line.value)),
+                Err(_) => self.broken = true,
+            },
+            Kind::Latency { .. } => {}
+        }
+    }
+
+    fn found(self) -> Found {
+        if self.broken {
+            return Found::Unreadable("a line of its metrics that matters here cannot be read".into());
+        }
+        let (there, measured) = match self.kind {
+            Kind::Errors { total, bad } => (total.value.is_some(), Measured::counts(total.value, bad.value)),
+            Kind::Latency { pairs, .. } => (!pairs.is_empty(), Measured::buckets(pairs)),
+        };
+        match measured {
+            Some(measured) => Found::Measured(measured),
+            None if there => {
+                Found::Unreadable("its counters are not numbers, or its buckets lack +Inf".into())
+            }
+            None => Found::Absent,
+        }
+    }
+}
+
+impl Kind {
+    fn names(&self, metric: &str) -> bool {
+        match self {
+            Kind::Errors { total, bad } => [total, bad].iter().any(|sum| sum.series.name() == metric),
+            Kind::Latency { buckets, .. } => buckets.name() == metric,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::signals::exposition::Reader;
+    use crate::domain::detect::errors::Counts;
+
+    fn found(query: Query, body: &str) -> Found {
+        let name = |text: &str| text.to_string();
+        let rule = SourceRule {
+            service: name("shop").try_into().unwrap(),
+            rule: name("rule").try_into().unwrap(),
+            query,
+        };
+        let mut page = Page::new(&[&rule]);
+        let mut reader = Reader::default();
+        reader.feed(body.as_bytes(), &mut |line| page.take(line)).unwrap();
+        reader.finish(&mut |line| page.take(line)).unwrap();
+        page.found().remove(0).1
+    }
+
+    fn errors(body: &str) -> Found {
+        found(Query::Errors { total: "r".parse().unwrap(), bad: r#"r{c=~"5.."}"#.parse().unwrap() }, body)
+    }
+
+    fn counted(bad: f64, total: f64) -> Found {
+        Found::Measured(Measured::Counts(Counts { bad, total }))
+    }
+
+    #[test]
+    fn matching_series_are_added_up() {
+        assert_eq!(errors("r{c=\"200\"} 7\nr{c=\"500\"} 2\nr{c=\"503\"} 1\nother 9\n"), counted(3.0, 10.0));
+        assert_eq!(errors("r{c=\"200\"} 7\n"), counted(0.0, 7.0));
+        assert_eq!(errors("other 9\n"), Found::Absent);
+    }
+
+    #[test]
+    fn half_a_sum_is_no_reading() {
+        assert!(matches!(errors("r{c=\"200\"} 7\nr{c=\"500\"} oops\n"), Found::Unreadable(_)));
+        assert!(matches!(errors("r{c=\"200\"} 7\nr{c=\"500\"} NaN\n"), Found::Unreadable(_)));
+        assert_eq!(errors("r{c=\"200\"} 7\nother oops\n"), counted(0.0, 7.0));
+    }
+
+    #[test]
+    fn buckets_are_added_by_bound() {
+        let query = || Query::Latency { histogram: r#"h{path!="/metrics"}"#.parse().unwrap() };
+        let body = "h_bucket{path=\"/a\",le=\"0.1\"} 1\nh_bucket{path=\"/b\",le=\"0.10\"} 2\n\
+                    h_bucket{path=\"/metrics\",le=\"0.1\"} 9\nh_bucket{path=\"/a\",le=\"+Inf\"} 4\nh_count 4\n";
+        let Found::Measured(Measured::Buckets(buckets)) = found(query(), body) else { panic!("no buckets") };
+        assert_eq!(buckets.bounds(), [(0.1, 3.0), (f64::INFINITY, 4.0)]);
+        assert!(matches!(found(query(), "h_bucket{le=\"x\"} 1\n"), Found::Unreadable(_)));
+        assert!(matches!(found(query(), "h_bucket{le=\"1\"} 1\n"), Found::Unreadable(_)));
+    }
+}

@@ -1,0 +1,112 @@
+//! What the scrape source makes of pods that answer, are slow, dead or send nonsense.
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::routing::get;
+use rollguard::adapters::signals::SourceRule;
+use rollguard::adapters::signals::exposition::BODY_BYTES_MAX;
+use rollguard::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
+use rollguard::ports::{AskPod, AskTarget, SignalSource};
+
+use super::{ask, errors, latency, lines, pod, serve, soon, target};
+
+const PAGE: &str = "requests_total{code=\"200\"} 90\nrequests_total{code=\"500\"} 10\n\
+                    seconds_bucket{le=\"0.5\"} 80\nseconds_bucket{le=\"+Inf\"} 100\nseconds_count 100\n";
+
+fn source(rules: Vec<SourceRule>) -> ScrapeSource {
+    let timeout = Duration::from_millis(500);
+    ScrapeSource::new(ScrapeOptions { timeout, ..ScrapeOptions::standard(rules) }).unwrap()
+}
+
+async fn huge() -> Body {
+    let line = format!("requests_total{{code=\"200\",pad=\"{}\"}} 1\n", "x".repeat(4000));
+    let chunks = (0..=BODY_BYTES_MAX / line.len()).map(move |_| Ok::<_, std::io::Error>(line.clone()));
+    Body::from_stream(futures::stream::iter(chunks))
+}
+
+/// A server that plays all pods, each at its own path.
+async fn pods() -> impl Fn(&str) -> AskPod {
+    let slow = || async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        PAGE
+    };
+    let moved = || async { (StatusCode::FOUND, [("location", "/good")], PAGE) };
+    let router = Router::new()
+        .route("/good", get(|| async { PAGE }))
+        .route("/idle", get(|| async { "up 1\n" }))
+        .route("/half", get(|| async { "requests_total{code=\"200\"} 7\nrequests_total{code=\"5\n" }))
+        .route("/huge", get(huge))
+        .route("/slow", get(slow))
+        .route("/moved", get(moved))
+        .route("/error", get(|| async { (StatusCode::INTERNAL_SERVER_ERROR, PAGE) }));
+    let address = serve(router).await;
+    move |name| pod(name, Some(format!("http://{address}/{name}")))
+}
+
+async fn read(rules: Vec<SourceRule>, targets: Vec<(&str, Vec<AskPod>)>) -> Vec<String> {
+    lines(&soon(source(rules).read(&ask(targets))).await)
+}
+
+#[tokio::test]
+async fn each_pod_is_read_and_failures_stay_their_own() {
+    let at = pods().await;
+    let dead = pod("dead", Some("http://127.0.0.1:1/metrics".into()));
+    let mut all = ["good", "idle", "half", "huge", "slow", "moved", "error"].map(at).to_vec();
+    all.extend([dead, pod("nowhere", None), pod("named", Some("http://localhost:9/metrics".into()))]);
+    all.push(pod("sly", Some("http://10.0.0.1@127.0.0.1:9/metrics".into())));
+    let lines = read(vec![errors("shop", "error-rate"), errors("pay", "x")], vec![("shop/web", all)]).await;
+    let expected = [
+        "shop/web dead error-rate: cannot connect: Connection refused (os error 111)",
+        "shop/web error error-rate: its metrics answered HTTP 500",
+        "shop/web good error-rate 10 of 100",
+        "shop/web half error-rate: a line of its metrics that matters here cannot be read",
+        "shop/web huge error-rate: the metrics are longer than 8388608 bytes",
+        "shop/web moved error-rate: its metrics answered HTTP 302",
+        "shop/web named error-rate: the address of its metrics is not an IP address",
+        "shop/web nowhere error-rate: no address or port for metrics",
+        "shop/web slow error-rate: timed out",
+        "shop/web sly error-rate: the address of its metrics is not an IP address",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[tokio::test]
+async fn a_target_without_any_reading_says_so_once() {
+    let at = pods().await;
+    let dead = || pod("dead", Some("http://127.0.0.1:1/metrics".into()));
+    let lines = read(
+        vec![errors("shop", "error-rate"), latency("shop")],
+        vec![
+            ("shop/dead", vec![dead(), dead()]),
+            ("shop/idle", vec![at("idle")]),
+            ("shop/none", vec![]),
+            ("shop/web", vec![at("good")]),
+            ("unknown/x", vec![at("good")]),
+        ],
+    )
+    .await;
+    let refused = "no pod could be read, dead: cannot connect: Connection refused (os error 111)";
+    let expected = [
+        format!("shop/dead - error-rate: {refused}"),
+        format!("shop/dead - latency: {refused}"),
+        "shop/idle - error-rate: no series".into(),
+        "shop/idle - latency: no series".into(),
+        "shop/none - error-rate: the target has no pods".into(),
+        "shop/none - latency: the target has no pods".into(),
+        "shop/web good error-rate 10 of 100".into(),
+        "shop/web good latency [(0.5, 80.0), (inf, 100.0)]".into(),
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[tokio::test]
+async fn it_keeps_no_past_and_is_asked_about_everything() {
+    let source = source(vec![errors("shop", "error-rate")]);
+    assert_eq!(source.intervals(), (Duration::from_secs(1), Some(Duration::from_secs(15))));
+    let about = AskTarget { target: target("shop/web"), pods: vec![] };
+    let past = source.history(&about, jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::UNIX_EPOCH).await;
+    assert_eq!(past.missing.as_deref(), Some("the scrape source keeps no past"));
+    assert!(past.batches.is_empty());
+}
