@@ -165,7 +165,7 @@ pub(super) fn service(fields: &Fields<'_>, name: &str, settings: &Settings, arou
             format!("policy: a page about {name} reaches nobody: set alertmanager.url, notify.webhook or notify.slack, or the policy observe"),
         );
     }
-    if settings.rules.is_empty() && fields.items("rules").is_empty() {
+    if !fields.has("rules") || fields.is_empty_list("rules") {
         notes.warning(fields.at("rules"), format!("{name} has no rules: only its pods and alerts are judged, and no release can be proven healthy"));
     }
 }
@@ -192,12 +192,17 @@ pub(super) fn settings(fields: &Fields<'_>, settings: &Settings) {
 }
 
 /// Checks that nothing measures would wait for their deadline after every rollback.
-pub(super) fn measured(check: &Fields<'_>, kind: &str, settings: &Settings, around: &Around) {
-    let lacks = match kind {
-        "no_active_alerts" if !around.alertmanager_url => "alertmanager.url",
-        "error_rate" | "throughput" if !settings.measures_errors() => "a rule with errors",
-        "latency_p95" if !settings.measures_latency() => "a rule with latency",
-        _ => return,
-    };
-    check.notes.error(check.key_at(kind), format!("{kind}: nothing measures this: add {lacks}"));
+pub(super) fn measured(check: &Fields<'_>, settings: &Settings, around: &Around) {
+    let (errors, latency) = ("a rule with errors", "a rule with latency");
+    let needs = [
+        ("no_active_alerts", "alertmanager.url", around.alertmanager_url),
+        ("error_rate", errors, settings.measures_errors()),
+        ("throughput", errors, settings.measures_errors()),
+        ("latency_p95", latency, settings.measures_latency()),
+    ];
+    for (kind, needed, given) in needs {
+        if check.has(kind) && !given {
+            check.notes.error(check.key_at(kind), format!("{kind}: nothing measures this: add {needed}"));
+        }
+    }
 }

@@ -73,7 +73,8 @@ impl Notes {
     /// Sorted by position, each once: a default that is wrong is wrong in every service that takes it.
     pub(super) fn into_problems(self, file: &str, text: &str) -> Vec<Problem> {
         let mut list = self.list.into_inner();
-        list.iter_mut().for_each(|(at, ..)| *at = within(*at, text));
+        let widths: Vec<usize> = text.lines().map(|line| line.chars().count()).collect();
+        list.iter_mut().for_each(|(at, ..)| *at = within(*at, &widths));
         list.sort_by(|a, b| (a.0, &a.2).cmp(&(b.0, &b.2)));
         list.dedup();
         let more = list.len().saturating_sub(MAX_SHOWN);
@@ -100,14 +101,14 @@ impl Notes {
     }
 }
 
-/// The end of the file is reported by the parser as a line that no editor shows.
-fn within(at: Mark, text: &str) -> Mark {
-    let last = text.lines().count().max(1);
-    if at.line <= last {
-        return at;
+/// The parser counts an end of the file, and line ends of old, as lines that no editor shows.
+fn within(at: Mark, widths: &[usize]) -> Mark {
+    let last = widths.len().max(1);
+    let end = |line: usize| widths.get(line - 1).map_or(1, |width| width + 1);
+    if at.line > last {
+        return Mark { line: last, column: end(last) };
     }
-    let width = text.lines().last().map_or(0, |line| line.chars().count());
-    Mark { line: last, column: width + 1 }
+    Mark { line: at.line, column: at.column.min(end(at.line)) }
 }
 
 /// A key as it may be shown: one that looks like no key at all may be a secret in the wrong place.

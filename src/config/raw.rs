@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use super::problem::{Notes, quotable};
-use super::shape::{Field, Leaf, Shape};
+use super::shape::{Field, Leaf, Need, Shape};
 use super::value::FromText;
 use super::yaml::{Entry, Mark, Node, Scalar, Value};
 
@@ -18,40 +18,66 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// `None`, and a note, if the node is no mapping.
-    pub(super) fn open(node: &'a Node, table: &'static [Field], notes: &'a Notes) -> Option<Self> {
-        Self::open_over(node, &[], table, notes)
-    }
-
-    pub(super) fn open_over(
+    /// `None`, and a note, if the node is no mapping. `what` is how messages call it.
+    pub(super) fn open(
         node: &'a Node,
-        fallback: &'a [Entry],
+        what: &str,
         table: &'static [Field],
         notes: &'a Notes,
+    ) -> Option<Self> {
+        let fields = Self::with_fallback(node, what, table, notes, &[])?;
+        fields.note_missing(&fields.note_unknown(), |need| need == Need::Here);
+        Some(fields)
+    }
+
+    /// A service over its defaults.
+    pub(super) fn open_over(
+        node: &'a Node,
+        what: &str,
+        table: &'static [Field],
+        notes: &'a Notes,
+        fallback: &'a [Entry],
+    ) -> Option<Self> {
+        let fields = Self::with_fallback(node, what, table, notes, fallback)?;
+        fields.note_missing(&fields.note_unknown(), |need| need != Need::Optional);
+        Some(fields)
+    }
+
+    fn with_fallback(
+        node: &'a Node,
+        what: &str,
+        table: &'static [Field],
+        notes: &'a Notes,
+        fallback: &'a [Entry],
     ) -> Option<Self> {
         let own = match &node.value {
             Value::Map(entries) => entries.as_slice(),
             Value::Scalar(Scalar::Null) => &[],
             Value::Scalar(_) | Value::List(_) => {
-                notes.error(node.at, wrong_kind(node, &Shape::Map(table).expected()));
+                let wrong = wrong_kind(node, &Shape::Map(table).expected());
+                notes.error(node.at, format!("{what}: {wrong}"));
                 return None;
             }
         };
-        let fields = Self { at: node.at, own, fallback, table, notes };
-        fields.note_unknown();
-        fields.note_missing();
-        Some(fields)
+        Some(Self { at: node.at, own, fallback, table, notes })
     }
 
-    fn note_unknown(&self) {
+    /// Answers the keys that were probably meant.
+    fn note_unknown(&self) -> Vec<&'static str> {
         let known: Vec<String> = self.table.iter().flat_map(Field::keys).collect();
+        let mut meant = Vec::new();
         for entry in self.own.iter().filter(|entry| !known.contains(&entry.key)) {
-            self.notes.error(entry.key_at, unknown_key(&entry.key, &known));
+            let nearest = nearest(&entry.key, &known);
+            self.notes.error(entry.key_at, unknown_key(&entry.key, nearest, &known));
+            meant.extend(
+                self.table.iter().filter(|f| nearest.is_some_and(|n| f.keys().contains(n))).map(|f| f.name),
+            );
         }
+        meant
     }
 
-    fn note_missing(&self) {
-        for field in self.table.iter().filter(|field| field.required) {
+    fn note_missing(&self, meant: &[&str], needed: fn(Need) -> bool) {
+        for field in self.table.iter().filter(|field| needed(field.need) && !meant.contains(&field.name)) {
             let keys = field.keys();
             if !keys.iter().any(|key| self.has(key)) {
                 let expected = field.shape.expected();
@@ -113,7 +139,7 @@ impl<'a> Fields<'a> {
     pub(super) fn map(&self, key: &str) -> Option<Fields<'a>> {
         let (entry, field) = self.field(key)?;
         let Shape::Map(table) = field.shape else { return None };
-        Fields::open(&entry.node, table, self.notes)
+        Fields::open(&entry.node, key, table, self.notes)
     }
 
     /// The items of a list; empty if it is not there or wrong.
@@ -129,9 +155,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Whether there is a list with nothing in it; another kind of value is noted when it is read.
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        self.entry(key)
+            .is_some_and(|entry| matches!(&entry.node.value, Value::List(items) if items.is_empty()))
+    }
+
     pub(super) fn maps(&self, key: &str) -> Vec<Fields<'a>> {
         let Some((_, Field { shape: Shape::Maps(table), .. })) = self.field(key) else { return Vec::new() };
-        self.items(key).iter().filter_map(|item| Fields::open(item, table, self.notes)).collect()
+        self.items(key).iter().filter_map(|item| Fields::open(item, key, table, self.notes)).collect()
     }
 
     pub(super) fn texts(&self, key: &str) -> Vec<String> {
@@ -193,12 +225,19 @@ fn wrong_kind(node: &Node, expected: &str) -> String {
     format!("found {}, expected {expected}", node.kind())
 }
 
-fn unknown_key(key: &str, known: &[String]) -> String {
+fn nearest<'a>(key: &str, known: &'a [String]) -> Option<&'a String> {
+    let key = quotable(key)?;
+    let distance = |name: &&String| strsim::damerau_levenshtein(key, name);
+    known.iter().min_by_key(distance).filter(|name| distance(name) <= (name.len() / 3).max(1))
+}
+
+fn unknown_key(key: &str, nearest: Option<&String>, known: &[String]) -> String {
+    if key == "<<" {
+        return "merge keys are not supported: use the section `defaults`".into();
+    }
     let Some(key) = quotable(key) else {
         return "this is no key: write key: value, with a space after the colon".into();
     };
-    let distance = |name: &&String| strsim::damerau_levenshtein(key, name);
-    let nearest = known.iter().min_by_key(distance).filter(|name| distance(name) <= (name.len() / 3).max(1));
     match (nearest, known) {
         (Some(name), _) => format!("unknown key {key:?}: did you mean {name:?}?"),
         (None, []) => format!("unknown key {key:?}: no keys belong here"),

@@ -21,7 +21,7 @@ use crate::domain::names::PersonName;
 
 /// `None` only together with at least one error.
 pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option<Config> {
-    let root = Fields::open(root, &ROOT, notes)?;
+    let root = Fields::open(root, "the file", ROOT, notes)?;
     let around = Around::of(&root);
     let listen = root.read::<SocketAddr>("listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9095)));
     check::exposed(&root, listen, &around);

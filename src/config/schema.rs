@@ -2,11 +2,11 @@
 use serde_json::{Map, Value, json};
 
 use super::keys::ROOT;
-use super::shape::{Field, Leaf, Shape};
+use super::shape::{Field, Leaf, Need, Shape};
 
 /// JSON Schema (2020-12) of a configuration file, for editors.
 pub fn json_schema() -> Value {
-    let mut schema = object(&ROOT);
+    let mut schema = object(ROOT);
     if let Some(root) = schema.as_object_mut() {
         root.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
         root.insert("title".into(), json!("rollguard configuration"));
@@ -26,11 +26,11 @@ fn object(table: &'static [Field]) -> Value {
         }
     }
     let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
-    let plain = |field: &&Field| field.required && !matches!(field.shape, Shape::Secret);
+    let plain = |field: &&Field| field.need == Need::Here && !matches!(field.shape, Shape::Secret);
     let required: Vec<&str> = table.iter().filter(plain).map(|field| field.name).collect();
     let secrets: Vec<Value> = table
         .iter()
-        .filter(|field| field.required && matches!(field.shape, Shape::Secret))
+        .filter(|field| field.need == Need::Here && matches!(field.shape, Shape::Secret))
         .map(|field| {
             let keys = field.keys();
             json!({ "oneOf": keys.iter().map(|key| json!({ "required": [key] })).collect::<Vec<_>>() })

@@ -13,10 +13,10 @@ use crate::domain::names::{ServiceName, TargetName};
 pub(super) fn services(root: &Fields<'_>, around: &Around) -> Vec<ServiceConfig> {
     let defaults = defaults(root, around);
     let items = root.items("services");
-    if root.has("services") && items.is_empty() {
+    if root.is_empty_list("services") {
         root.notes.error(root.at("services"), "services: there is none, so nothing is protected");
     }
-    let open = |item| Fields::open_over(item, defaults, &SERVICE, root.notes);
+    let open = |item| Fields::open_over(item, "services", SERVICE, root.notes, defaults);
     let all: Vec<Fields<'_>> = items.iter().filter_map(open).collect();
     check::distinct(&all, "name", "service");
     let mut placed = Vec::new();
@@ -28,9 +28,12 @@ pub(super) fn services(root: &Fields<'_>, around: &Around) -> Vec<ServiceConfig>
 /// The defaults are read by themselves too: a wrong one is noted even if no service takes it.
 fn defaults<'a>(root: &Fields<'a>, around: &Around) -> &'a [Entry] {
     let Some(entry) = root.entry("defaults") else { return &[] };
-    let Some(fields) = Fields::open(&entry.node, &DEFAULTS, root.notes) else { return &[] };
+    let Some(fields) = Fields::open(&entry.node, "defaults", DEFAULTS, root.notes) else { return &[] };
     let settings = Settings::read(&fields, around);
     check::settings(&fields, &settings);
+    if let Some(section) = fields.map("verify") {
+        verify::by_itself(&section);
+    }
     fields.entries()
 }
 
@@ -59,7 +62,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
 }
 
 fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<TargetConfig> {
-    if fields.has("targets") && fields.items("targets").is_empty() {
+    if fields.is_empty_list("targets") {
         fields.notes.error(fields.at("targets"), "targets: there is none, so nothing can be rolled back");
     }
     let all = fields.maps("targets");

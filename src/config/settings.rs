@@ -130,7 +130,7 @@ fn read_alerts(fields: &Fields<'_>) -> Option<AlertsConfig> {
         true => fields.texts("severities"),
         false => vec!["critical".to_string()],
     };
-    if severities.is_empty() && fields.items("severities").is_empty() {
+    if fields.is_empty_list("severities") {
         fields.notes.error(fields.at("severities"), "severities: there is none, so no alert would count");
     }
     let match_labels = labels(fields, "match")?;

@@ -6,9 +6,17 @@ pub(super) struct Field {
     /// For a secret the stem: `token` stands for `token_file`, `token_env` and `token`.
     pub(super) name: &'static str,
     pub(super) shape: Shape,
-    pub(super) required: bool,
+    pub(super) need: Need,
     /// One sentence for editors.
     pub(super) doc: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    Optional,
+    Here,
+    /// In the service or in the defaults, where it is optional itself.
+    HereOrDefault,
 }
 
 #[derive(Clone, Copy)]

@@ -17,16 +17,24 @@ const KINDS: [&str; 7] =
 /// The deadline and the checks of a service.
 pub(super) fn read(fields: &Fields<'_>, settings: &Settings, around: &Around) -> (Duration, Vec<CheckSpec>) {
     let Some(verify) = fields.map("verify") else { return (DEADLINE, standard(settings)) };
+    let (deadline, checks) = by_itself(&verify);
+    verify.maps("checks").iter().for_each(|check| check::measured(check, settings, around));
+    (deadline, checks.unwrap_or_else(|| standard(settings)))
+}
+
+/// A section `verify` whatever the service measures; `None` for the standard checks.
+pub(super) fn by_itself(verify: &Fields<'_>) -> (Duration, Option<Vec<CheckSpec>>) {
     let deadline = verify.read("deadline").unwrap_or(DEADLINE);
     if !verify.has("checks") {
-        return (deadline, standard(settings));
+        return (deadline, None);
     }
-    if verify.items("checks").is_empty() {
-        verify.notes.error(verify.at("checks"), "checks: without any, nothing proves that a rollback worked: leave the key out for the standard ones");
+    if verify.is_empty_list("checks") {
+        let message = "checks: without any, nothing proves that a rollback worked: leave the key out for the standard ones";
+        verify.notes.error(verify.at("checks"), message);
     }
     let all = verify.maps("checks");
     check::distinct(&all, "name", "check");
-    (deadline, all.iter().filter_map(|check| read_check(check, settings, around)).collect())
+    (deadline, Some(all.iter().filter_map(read_check).collect()))
 }
 
 fn standard(settings: &Settings) -> Vec<CheckSpec> {
@@ -38,10 +46,9 @@ fn standard(settings: &Settings) -> Vec<CheckSpec> {
     checks
 }
 
-fn read_check(fields: &Fields<'_>, settings: &Settings, around: &Around) -> Option<CheckSpec> {
+fn read_check(fields: &Fields<'_>) -> Option<CheckSpec> {
     let name = fields.read::<String>("name");
     let key = fields.one_of(&KINDS)?;
-    check::measured(fields, key, settings, around);
     let body = fields.map(key)?;
     let kind = match key {
         "http" => http(&body)?,

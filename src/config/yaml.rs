@@ -7,8 +7,10 @@ use super::problem::{Notes, quotable};
 
 /// Deeper than any sensible configuration, and shallow enough for recursion.
 const MAX_DEPTH: usize = 32;
-/// Nodes plus bytes of text after aliases are resolved: a file that multiplies itself stops here.
-const MAX_WEIGHT: usize = 4 << 20;
+/// After aliases are resolved: a file that multiplies itself stops here.
+const MAX_WEIGHT: usize = 8 << 20;
+/// Of a node besides its text, so that many small ones count for the memory they take.
+const NODE_WEIGHT: usize = 16;
 
 /// A place in the file; both count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,14 +73,16 @@ impl Node {
     fn extent(&self) -> Extent {
         let children: Vec<Extent> = match &self.value {
             Value::Scalar(Scalar::Number(text) | Scalar::Text(text)) => {
-                return Extent { weight: 1 + text.len(), height: 1 };
+                return Extent { weight: NODE_WEIGHT + text.len(), height: 1 };
             }
-            Value::Scalar(Scalar::Null | Scalar::Bool(_)) => return Extent { weight: 1, height: 1 },
+            Value::Scalar(Scalar::Null | Scalar::Bool(_)) => {
+                return Extent { weight: NODE_WEIGHT, height: 1 };
+            }
             Value::List(items) => items.iter().map(Node::extent).collect(),
             Value::Map(entries) => entries.iter().map(Entry::extent).collect(),
         };
         Extent {
-            weight: 1 + children.iter().map(|c| c.weight).sum::<usize>(),
+            weight: NODE_WEIGHT + children.iter().map(|c| c.weight).sum::<usize>(),
             height: 1 + children.iter().map(|c| c.height).max().unwrap_or(0),
         }
     }
@@ -168,6 +172,7 @@ impl<'a> Builder<'a> {
         let node = Node { at, value };
         self.weigh(own_weight(&node), at)?;
         if anchor > 0 {
+            self.weigh(node.extent().weight, at)?;
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
@@ -227,7 +232,7 @@ impl<'a> Builder<'a> {
     fn weigh(&mut self, weight: usize, at: Mark) -> Result<(), Fault> {
         self.weight = self.weight.saturating_add(weight);
         if self.weight > MAX_WEIGHT {
-            return Err(fault(at, "the file grows too large here: use fewer aliases"));
+            return Err(fault(at, "the file grows too large here: use fewer anchors and aliases"));
         }
         Ok(())
     }
@@ -236,7 +241,7 @@ impl<'a> Builder<'a> {
 fn own_weight(node: &Node) -> usize {
     match &node.value {
         Value::Scalar(_) => node.extent().weight,
-        Value::List(_) | Value::Map(_) => 1,
+        Value::List(_) | Value::Map(_) => NODE_WEIGHT,
     }
 }
 

@@ -1,1 +1,2 @@
-//! stub
+//! Tests of whole rooms and of the daemon as others see it.
+mod config;
