@@ -246,6 +246,37 @@ fn an_open_port_needs_tokens() {
     assert!(read(&minimal("", &format!("{open}{people}{token}"))).is_ok());
 }
 
+#[test]
+fn a_page_must_reach_somebody() {
+    let text = |top: &str| minimal("", top).replace("observe", "page");
+    assert!(problems(&text("")).contains("a page about shop reaches nobody"));
+    let slack = "notify: {slack: {webhook_url_env: SLACK_WEBHOOK_URL}}\n";
+    let webhook = "notify: {webhook: {url_env: HOOK_URL, secret_env: HOOK_SECRET}}\n";
+    for top in ["alertmanager: {url: http://alertmanager:9093}\n", slack, webhook] {
+        assert!(read(&text(top)).is_ok(), "{top}: {}", problems(&text(top)));
+    }
+    let silent = "alertmanager: {url: http://alertmanager:9093, page: false}\n";
+    assert!(problems(&text(silent)).contains("reaches nobody"));
+    let policy_by_default = minimal("", "defaults: {policy: page}\n").replace("    policy: observe\n", "");
+    assert!(problems(&policy_by_default).contains("config.yaml:4:20: error: policy: a page about shop"));
+}
+
+#[test]
+fn defaults_that_nobody_takes_are_read_too() {
+    let defaults = "defaults:\n  watch: soon\n  verify: {checks: [{name: x, pods_redy: {}}]}\n";
+    let own = "    watch: 10m\n    verify: {deadline: 5m}\n";
+    let all = problems(&minimal(own, defaults));
+    assert!(all.contains("watch: this is no duration") && all.contains("pods_redy"), "{all}");
+}
+
+#[test]
+fn more_problems_than_anybody_reads_are_counted() {
+    let text: String = (0..300).map(|n| format!("k{n}: 1\n")).collect();
+    let error = read(&text).unwrap_err();
+    assert_eq!(error.problems.len(), 200);
+    assert!(error.to_string().ends_with("(and 101 more problems)"), "{}", error.problems[199]);
+}
+
 /// Every key of a value must be in the schema at its place, and every property must have a description.
 fn follow(value: &serde_json::Value, schema: &serde_json::Value, path: &str) {
     use serde_json::Value as Json;
