@@ -1,6 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 //! rollguard: watches every release after a deploy, and rolls it back when the evidence says so.
 pub mod adapters;
+pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod ports;

@@ -1,0 +1,208 @@
+//! Rules across keys: what each key allows by itself but what would not work, or not as meant, together.
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use secrecy::ExposeSecret;
+
+use super::problem::{Notes, quotable};
+use super::raw::Fields;
+use super::settings::Settings;
+use super::yaml::{Mark, Node, Value};
+use super::{Person, SourceName, TargetKindConfig};
+use crate::domain::policy::Mode;
+
+/// What the top level offers to the services. By presence: what is there and wrong has its own message.
+#[derive(Clone, Copy)]
+pub(super) struct Around {
+    pub(super) prometheus: bool,
+    pub(super) scrape: bool,
+    people: bool,
+    /// A page reaches somebody.
+    pages: bool,
+    alertmanager_url: bool,
+    webhook_token: bool,
+}
+
+impl Around {
+    pub(super) fn of(root: &Fields<'_>) -> Self {
+        let node = |section: &str, key: &str| child(&root.entry(section)?.node, key);
+        let has = |section: &str, key: &str| node(section, key).is_some();
+        let people =
+            matches!(node("api", "people").map(|n| &n.value), Some(Value::List(items)) if !items.is_empty());
+        let alertmanager_url = has("alertmanager", "url");
+        let paging = root.map("alertmanager").and_then(|a| a.read::<bool>("page")).unwrap_or(true);
+        let token = ["webhook_token", "webhook_token_file", "webhook_token_env"];
+        Self {
+            prometheus: has("sources", "prometheus"),
+            scrape: has("sources", "scrape"),
+            people,
+            pages: alertmanager_url && paging || has("notify", "webhook") || has("notify", "slack"),
+            alertmanager_url,
+            webhook_token: token.iter().any(|key| has("alertmanager", key)),
+        }
+    }
+
+    pub(super) fn offers(&self, source: SourceName) -> bool {
+        match source {
+            SourceName::Prometheus => self.prometheus,
+            SourceName::Scrape => self.scrape,
+        }
+    }
+}
+
+fn child<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+    let Value::Map(entries) = &node.value else { return None };
+    entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+}
+
+/// Whoever reaches an open port must not be able to order, nor to raise alerts.
+pub(super) fn exposed(root: &Fields<'_>, listen: SocketAddr, around: &Around) {
+    if listen.ip().is_loopback() {
+        return;
+    }
+    let mut missing = Vec::new();
+    if !around.people {
+        missing.push("api.people (a bearer token for each)");
+    }
+    if !around.webhook_token {
+        missing.push("alertmanager.webhook_token_file");
+    }
+    if !missing.is_empty() {
+        let message = format!(
+            "listen: {listen} can be reached from outside of this machine: set {}, or listen on 127.0.0.1",
+            missing.join(" and ")
+        );
+        root.notes.error(root.at("listen"), message);
+    }
+}
+
+/// Notes the second of two that have the same name.
+pub(super) fn distinct(all: &[Fields<'_>], key: &str, what: &str) {
+    let mut lines: HashMap<String, usize> = HashMap::new();
+    for fields in all {
+        // What is wrong with the name itself is noted when it is read.
+        let Some(name) = fields.peek(key) else { continue };
+        let at = fields.at(key);
+        match lines.get(name) {
+            Some(line) => {
+                let name = quotable(name).unwrap_or("this name");
+                fields
+                    .notes
+                    .error(at, format!("a second {what} is named {name}: the first is in line {line}"));
+            }
+            None => {
+                lines.insert(name.to_string(), at.line);
+            }
+        }
+    }
+}
+
+pub(super) fn distinct_tokens(people: &[(Mark, Person)], notes: &Notes) {
+    for (index, (at, person)) in people.iter().enumerate() {
+        let token = person.token.expose_secret();
+        let earlier = people.iter().take(index).find(|(_, other)| other.token.expose_secret() == token);
+        if let Some((_, other)) = earlier {
+            let (name, other) = (&person.name, &other.name);
+            notes.error(*at, format!("{name} has the same token as {other}: give everybody their own, so that the journal can tell who approved"));
+        }
+    }
+}
+
+/// Where a target stands and what it is.
+pub(super) struct Placed {
+    pub(super) at: Mark,
+    pub(super) service: String,
+    pub(super) kind: TargetKindConfig,
+}
+
+/// Two targets on one workload would roll it back twice.
+pub(super) fn shared_workloads(placed: &[Placed], notes: &Notes) {
+    let mut first: HashMap<&TargetKindConfig, &Placed> = HashMap::new();
+    for target in placed {
+        let Some(other) = first.get(&target.kind) else {
+            first.insert(&target.kind, target);
+            continue;
+        };
+        let TargetKindConfig::Kubernetes { namespace, deployment } = &target.kind;
+        let message = format!(
+            "the Deployment {namespace}/{deployment} is a target already, of {} in line {}: one workload belongs to one target",
+            other.service, other.at.line
+        );
+        notes.error(target.at, message);
+    }
+}
+
+pub(super) fn label_name(name: &str, at: Mark, notes: &Notes) {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(allowed) {
+        notes.error(at, "this is no label name: use letters, digits and _, not beginning with a digit");
+    }
+}
+
+/// Values may be secrets and are not repeated.
+pub(super) fn header(name: &str, value: &str, at: Mark, notes: &Notes) {
+    let token = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    if name.is_empty() || !name.chars().all(token) {
+        notes.error(at, "this is no header name: use letters, digits, - and _");
+    } else if name.eq_ignore_ascii_case("authorization") {
+        notes.error(at, "headers: use bearer_token_file for Authorization");
+    }
+    if !value.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+        notes.error(at, "headers: a value must be printable ASCII");
+    }
+}
+
+/// What a service asks for and the top level must offer. `name` is as it stands in the file.
+pub(super) fn service(fields: &Fields<'_>, name: &str, settings: &Settings, around: &Around) {
+    let notes = fields.notes;
+    let mode = settings.mode;
+    if mode == Some(Mode::Approval) && !around.people {
+        notes.error(fields.at("policy"), format!("policy: {name} waits for an approval that nobody can give: add a person with a token to api.people"));
+    }
+    if mode.is_some_and(|mode| mode != Mode::Observe) && !around.pages {
+        notes.error(
+            fields.at("policy"),
+            format!("policy: a page about {name} reaches nobody: set alertmanager.url, notify.webhook or notify.slack, or the policy observe"),
+        );
+    }
+    if !fields.has("rules") || fields.is_empty_list("rules") {
+        notes.warning(fields.at("rules"), format!("{name} has no rules: only its pods and alerts are judged, and no release can be proven healthy"));
+    }
+}
+
+/// Durations of one service that contradict each other.
+pub(super) fn settings(fields: &Fields<'_>, settings: &Settings) {
+    let Some(judging) = fields.map("judging") else { return };
+    let watch = settings.watch.as_secs_f64();
+    let longer = |key: &str, secs: f64, why: &str| {
+        if judging.has(key) && secs > watch {
+            fields.notes.error(judging.at(key), format!("{key}: longer than the watch: {why}"));
+        }
+    };
+    longer("settle", settings.judging.settle_secs, "no release could ever be proven healthy");
+    longer("blind_after", settings.judging.blind_after_secs, "missing data would never page");
+    if settings.judging.batch_secs >= watch {
+        fields.notes.error(judging.at("batch"), "batch: not shorter than the watch: nothing would be judged");
+    } else if settings.judging.batch_secs < 5.0 {
+        fields.notes.warning(
+            judging.at("batch"),
+            "batch: below 5s requests of one batch are hardly independent: meant for tests",
+        );
+    }
+}
+
+/// Checks that nothing measures would wait for their deadline after every rollback.
+pub(super) fn measured(check: &Fields<'_>, settings: &Settings, around: &Around) {
+    let (errors, latency) = ("a rule with errors", "a rule with latency");
+    let needs = [
+        ("no_active_alerts", "alertmanager.url", around.alertmanager_url),
+        ("error_rate", errors, settings.measures_errors()),
+        ("throughput", errors, settings.measures_errors()),
+        ("latency_p95", latency, settings.measures_latency()),
+    ];
+    for (kind, needed, given) in needs {
+        if check.has(kind) && !given {
+            check.notes.error(check.key_at(kind), format!("{kind}: nothing measures this: add {needed}"));
+        }
+    }
+}

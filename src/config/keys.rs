@@ -1,0 +1,234 @@
+//! Every key of the configuration: the one table behind reading, unknown-key suggestions and the JSON Schema.
+use std::time::Duration;
+
+use super::shape::{Field, Leaf, Need, Shape};
+
+const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+    Field { name, shape, need: Need::Optional, doc }
+}
+
+const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+    Field { name, shape, need: Need::Here, doc }
+}
+
+const fn leaf(leaf: Leaf) -> Shape {
+    Shape::Leaf(leaf)
+}
+
+const fn span(least_ms: u64, most_secs: u64) -> Shape {
+    Shape::Leaf(Leaf::Duration {
+        least: Duration::from_millis(least_ms),
+        most: Duration::from_secs(most_secs),
+    })
+}
+
+const fn share(most: f64) -> Shape {
+    Shape::Leaf(Leaf::Share { most })
+}
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+const NAME: Shape = leaf(Leaf::Name);
+const TEXT: Shape = leaf(Leaf::Text);
+const URL: Shape = leaf(Leaf::Url);
+const PATH: Shape = leaf(Leaf::Path);
+const BOOL: Shape = leaf(Leaf::Bool);
+const SELECTOR: Shape = leaf(Leaf::Selector);
+const SOURCE: Shape = leaf(Leaf::Choice(&["prometheus", "scrape"]));
+const POLICY: Shape = leaf(Leaf::Choice(&["auto", "approval", "page", "observe"]));
+
+pub(super) const ROOT: &[Field] = &[
+    optional(
+        "listen",
+        leaf(Leaf::Address),
+        "Where the API, the webhook, the dashboard and /metrics are served.",
+    ),
+    optional("state_dir", PATH, "Directory of the journal and the recordings; it must survive restarts."),
+    optional("status_page", URL, "Your public status page, named in messages."),
+    optional("api", Shape::Map(API), "Who may approve, deny and order."),
+    optional(
+        "kubernetes",
+        Shape::Map(KUBERNETES),
+        "The cluster; without it in-cluster, else ~/.kube/config.",
+    ),
+    optional("sources", Shape::Map(SOURCES), "Where measurements come from."),
+    optional("alertmanager", Shape::Map(ALERTMANAGER), "Alerts in, pages out."),
+    optional("notify", Shape::Map(NOTIFY), "Who is told."),
+    optional(
+        "defaults",
+        Shape::Map(DEFAULTS),
+        "Any key of a service except name and targets; a service's own key wins whole.",
+    ),
+    required("services", Shape::Maps(SERVICE), "What is protected."),
+];
+
+const API: &[Field] = &[optional("people", Shape::Maps(PERSON), "People and their bearer tokens.")];
+
+const PERSON: &[Field] = &[
+    required("name", NAME, "How this person is named in the journal and in messages."),
+    required("token", Shape::Secret, "Bearer token, at least 16 characters."),
+];
+
+const KUBERNETES: &[Field] = &[
+    optional("kubeconfig", PATH, "Path of a kubeconfig."),
+    optional("context", TEXT, "Context in the kubeconfig."),
+    optional("url", URL, "An API server without credentials, such as kubectl proxy."),
+];
+
+const SOURCES: &[Field] = &[
+    optional("prometheus", Shape::Map(PROMETHEUS), "A Prometheus, or anything that speaks its query API."),
+    optional("scrape", Shape::Map(SCRAPE), "The pods' own /metrics, read directly."),
+];
+
+const PROMETHEUS: &[Field] = &[
+    required("url", URL, "Base URL of the query API."),
+    optional(
+        "interval",
+        span(100, HOUR),
+        "How often fresh releases are measured; at least the scrape interval.",
+    ),
+    optional("timeout", span(100, 300), "Longest wait for an answer."),
+    optional("bearer_token", Shape::Secret, "Sent as Authorization: Bearer."),
+    optional("headers", Shape::Headers, "Further request headers, such as a tenant."),
+    optional("namespace_label", TEXT, "Label of the namespace on your series."),
+    optional("pod_label", TEXT, "Label of the pod on your series."),
+];
+
+const SCRAPE: &[Field] = &[
+    optional("interval", span(100, HOUR), "How often pods are read for their history."),
+    optional("fresh_interval", span(100, HOUR), "How often while a release is fresh."),
+    optional("timeout", span(50, 60), "Longest wait for a pod."),
+];
+
+const ALERTMANAGER: &[Field] = &[
+    optional("url", URL, "Base URL, for paging and for the check no_active_alerts."),
+    optional("webhook_token", Shape::Secret, "What Alertmanager must send to POST /webhook/alertmanager."),
+    optional("page", BOOL, "Whether pages are sent as alerts, so that your own routes page."),
+    optional("labels", Shape::Labels, "Further labels of these alerts, for your routes."),
+];
+
+const NOTIFY: &[Field] = &[
+    optional("slack", Shape::Map(SLACK), "A Slack incoming webhook."),
+    optional("webhook", Shape::Map(WEBHOOK), "A webhook of your own; each request is signed."),
+];
+
+const SLACK: &[Field] =
+    &[required("webhook_url", Shape::Secret, "The incoming webhook; whoever has it can post.")];
+
+const WEBHOOK: &[Field] = &[
+    required("url", Shape::Secret, "Where messages are posted."),
+    required("secret", Shape::Secret, "Key of the HMAC-SHA256 signature, at least 16 characters."),
+];
+
+macro_rules! service_keys {
+    ($($own:expr),*) => {
+        [
+            $($own,)*
+            Field { name: "policy", shape: POLICY, need: Need::HereOrDefault, doc: "What rollguard may do by itself." },
+            optional("watch", span(10_000, 7 * DAY), "How long a release is judged, and a rollback watched."),
+            optional("page_after", span(1_000, DAY), "How long evidence too weak for a rollback must last before it pages."),
+            optional("cool_down", span(0, 7 * DAY), "After a rollback none is started automatically for so long."),
+            optional("approval_expires", span(60_000, DAY), "How long an approval may be given."),
+            optional("rollout_deadline", span(10_000, DAY), "Longest wait for the rollout of a rollback until somebody is paged."),
+            optional("rules", Shape::Maps(RULE), "Thresholds of the runbook and what measures them."),
+            optional("alerts", Shape::Map(ALERTS), "Which alerts are about this service."),
+            optional("judging", Shape::Map(JUDGING), "How a watch judges; the defaults are good."),
+            optional("verify", Shape::Map(VERIFY), "What proves that a rollback worked."),
+        ]
+    };
+}
+
+pub(super) const SERVICE: &[Field] = &service_keys!(
+    required("name", NAME, "The service's name."),
+    required("targets", Shape::Maps(TARGET), "What can be rolled back.")
+);
+
+pub(super) const DEFAULTS: &[Field] = &service_keys!();
+
+const TARGET: &[Field] = &[
+    required("name", NAME, "The target's name."),
+    required("kubernetes", Shape::Map(WORKLOAD), "A Kubernetes workload."),
+];
+
+const WORKLOAD: &[Field] = &[
+    optional("namespace", leaf(Leaf::KubernetesName), "Its namespace, default unless said otherwise."),
+    required("deployment", leaf(Leaf::KubernetesName), "The Deployment's name."),
+];
+
+const RULE: &[Field] = &[
+    required("name", NAME, "The rule's name, as reasons and recordings show it."),
+    optional("errors", Shape::Map(ERRORS), "Failed requests over all requests."),
+    optional("latency", Shape::Map(LATENCY), "Response time against what it was before."),
+];
+
+const ERRORS: &[Field] = &[
+    required("above", share(1.0), "The share of failed requests that is too much."),
+    optional("source", SOURCE, "Where it is read; may be left out if only one source is configured."),
+    required("total", SELECTOR, "Counter of all requests."),
+    required("bad", SELECTOR, "Counter of failed requests."),
+];
+
+const LATENCY: &[Field] = &[
+    required("increase", share(100.0), "How much slower is too slow."),
+    optional("source", SOURCE, "Where it is read; may be left out if only one source is configured."),
+    required("histogram", SELECTOR, "The histogram, without _bucket."),
+];
+
+const ALERTS: &[Field] = &[
+    required("match", Shape::Labels, "Labels that an alert about this service has."),
+    optional("severities", Shape::Texts, "Values of the label severity that count."),
+    optional("corroborate", BOOL, "Roll back for an alert only together with a signal of our own."),
+];
+
+const JUDGING: &[Field] = &[
+    optional("batch", span(1_000, HOUR), "Length of a statistical batch."),
+    optional("never_ready_after", span(1_000, DAY), "A new pod that never became ready by then is failing."),
+    optional("unready_after", span(1_000, DAY), "A pod that lost its readiness for so long is failing."),
+    optional("start_failure_after", span(1_000, DAY), "A pod that cannot start for so long is failing."),
+    optional("blind_after", span(1_000, DAY), "A rule without data for so long pages."),
+    optional("settle", span(1_000, 7 * DAY), "Before this no watch ends healthy."),
+];
+
+const VERIFY: &[Field] = &[
+    optional("deadline", span(1_000, DAY), "By then all checks must have passed."),
+    optional("checks", Shape::Maps(CHECK), "The checks, each retried until it passes."),
+];
+
+pub(super) const CHECK: &[Field] = &[
+    required("name", TEXT, "The check's name for people."),
+    optional("http", Shape::Map(HTTP), "A GET that answers as expected."),
+    optional("version", Shape::Map(VERSION), "A GET that answers with the restored version."),
+    optional("pods_ready", Shape::Map(&[]), "All pods ready, none restarted."),
+    optional("error_rate", Shape::Map(ERROR_RATE), "Failed requests of the last minute."),
+    optional("latency_p95", Shape::Map(LATENCY_P95), "95th percentile of the last minute."),
+    optional("throughput", Shape::Map(THROUGHPUT), "Requests per second against before the release."),
+    optional("no_active_alerts", Shape::Map(&[]), "Alertmanager shows no active alert of this service."),
+];
+
+const HTTP: &[Field] = &[
+    required("url", URL, "What to GET."),
+    optional("status", leaf(Leaf::Status), "The status it must answer with, 200 unless said otherwise."),
+    optional("json", Shape::Map(JSON), "A value that the JSON answer must hold."),
+    optional("text", TEXT, "Text that the answer must contain."),
+];
+
+const JSON: &[Field] = &[
+    required("pointer", leaf(Leaf::Pointer), "Where the value is, as a JSON pointer."),
+    required("equals", Shape::Any, "What it must be."),
+];
+
+const VERSION: &[Field] = &[
+    required("url", URL, "What to GET."),
+    optional(
+        "pointer",
+        leaf(Leaf::Pointer),
+        "Where the version is in a JSON answer; anywhere in the text without it.",
+    ),
+];
+
+const ERROR_RATE: &[Field] = &[required("below", share(1.0), "The share it must stay under.")];
+
+const LATENCY_P95: &[Field] = &[required("below", span(1, HOUR), "The time it must stay under.")];
+
+const THROUGHPUT: &[Field] =
+    &[required("at_least", share(1.0), "Share of the requests before the release that must be back.")];

@@ -1,0 +1,86 @@
+//! Services and their targets.
+use super::check::{self, Around, Placed};
+use super::keys::{DEFAULTS, SERVICE};
+use super::problem::quotable;
+use super::raw::Fields;
+use super::settings::Settings;
+use super::value::KubernetesName;
+use super::yaml::Entry;
+use super::{ServiceConfig, TargetConfig, TargetKindConfig, verify};
+use crate::domain::names::{ServiceName, TargetName};
+
+/// All services that could be read; what is wrong with the others is noted.
+pub(super) fn services(root: &Fields<'_>, around: &Around) -> Vec<ServiceConfig> {
+    let defaults = defaults(root, around);
+    let items = root.items("services");
+    if root.is_empty_list("services") {
+        root.notes.error(root.at("services"), "services: there is none, so nothing is protected");
+    }
+    let open = |item| Fields::open_over(item, "services", SERVICE, root.notes, defaults);
+    let all: Vec<Fields<'_>> = items.iter().filter_map(open).collect();
+    check::distinct(&all, "name", "service");
+    let mut placed = Vec::new();
+    let services = all.iter().filter_map(|fields| service(fields, around, &mut placed)).collect();
+    check::shared_workloads(&placed, root.notes);
+    services
+}
+
+/// The defaults are read by themselves too: a wrong one is noted even if no service takes it.
+fn defaults<'a>(root: &Fields<'a>, around: &Around) -> &'a [Entry] {
+    let Some(entry) = root.entry("defaults") else { return &[] };
+    let Some(fields) = Fields::open(&entry.node, "defaults", DEFAULTS, root.notes) else { return &[] };
+    let settings = Settings::read(&fields, around);
+    check::settings(&fields, &settings);
+    if let Some(section) = fields.map("verify") {
+        verify::by_itself(&section);
+    }
+    fields.entries()
+}
+
+fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Option<ServiceConfig> {
+    let shown = fields.peek("name").and_then(quotable).unwrap_or("this service");
+    let settings = Settings::read(fields, around);
+    check::service(fields, shown, &settings, around);
+    check::settings(fields, &settings);
+    let targets = targets(fields, shown, placed);
+    let (verify_deadline, checks) = verify::read(fields, &settings, around);
+    Some(ServiceConfig {
+        name: fields.read::<ServiceName>("name")?,
+        mode: settings.mode?,
+        watch: settings.watch,
+        page_after: settings.page_after,
+        cool_down: settings.cool_down,
+        approval_expires: settings.approval_expires,
+        rollout_deadline: settings.rollout_deadline,
+        targets,
+        rules: settings.rules,
+        alerts: settings.alerts,
+        judging: settings.judging,
+        checks,
+        verify_deadline,
+    })
+}
+
+fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<TargetConfig> {
+    if fields.is_empty_list("targets") {
+        fields.notes.error(fields.at("targets"), "targets: there is none, so nothing can be rolled back");
+    }
+    let all = fields.maps("targets");
+    check::distinct(&all, "name", "target");
+    let mut read = |target: &Fields<'_>| {
+        let name = target.read::<TargetName>("name");
+        let kind = workload(&target.map("kubernetes")?)?;
+        placed.push(Placed { at: target.at("kubernetes"), service: service.to_string(), kind: kind.clone() });
+        Some(TargetConfig { name: name?, kind })
+    };
+    all.iter().filter_map(&mut read).collect()
+}
+
+fn workload(fields: &Fields<'_>) -> Option<TargetKindConfig> {
+    let namespace = match fields.has("namespace") {
+        true => fields.read::<KubernetesName>("namespace").map(|name| name.0),
+        false => Some("default".to_string()),
+    };
+    let deployment = fields.read::<KubernetesName>("deployment")?.0;
+    Some(TargetKindConfig::Kubernetes { namespace: namespace?, deployment })
+}

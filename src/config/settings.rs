@@ -1,0 +1,165 @@
+//! What a service may leave to the defaults: its policy, times, rules, alerts and judging.
+use std::time::Duration;
+
+use super::check::{self, Around};
+use super::raw::Fields;
+use super::read::labels;
+use super::value::Share;
+use super::{AlertsConfig, RuleConfig, RuleQuery, Selector, SourceName};
+use crate::domain::names::RuleName;
+use crate::domain::policy::Mode;
+use crate::domain::runbook::{Judging, Rule, RuleKind};
+
+/// A service's settings as far as they could be read.
+pub(super) struct Settings {
+    pub(super) mode: Option<Mode>,
+    pub(super) watch: Duration,
+    pub(super) page_after: Duration,
+    pub(super) cool_down: Duration,
+    pub(super) approval_expires: Duration,
+    pub(super) rollout_deadline: Duration,
+    pub(super) rules: Vec<RuleConfig>,
+    pub(super) alerts: Option<AlertsConfig>,
+    pub(super) judging: Judging,
+    has_errors: bool,
+    has_latency: bool,
+}
+
+impl Settings {
+    pub(super) fn read(fields: &Fields<'_>, around: &Around) -> Self {
+        let minutes = |key: &str, usual: u64| fields.read(key).unwrap_or(Duration::from_secs(usual * 60));
+        let watch = minutes("watch", 30);
+        let rules = fields.maps("rules");
+        check::distinct(&rules, "name", "rule");
+        Self {
+            mode: fields.read("policy"),
+            watch,
+            page_after: minutes("page_after", 2),
+            cool_down: minutes("cool_down", 60),
+            approval_expires: minutes("approval_expires", 15),
+            rollout_deadline: minutes("rollout_deadline", 10),
+            has_errors: rules.iter().any(|rule| rule.has("errors")),
+            has_latency: rules.iter().any(|rule| rule.has("latency")),
+            rules: rules.iter().filter_map(|fields| rule(fields, around)).collect(),
+            alerts: fields.map("alerts").and_then(|alerts| read_alerts(&alerts)),
+            judging: judging(fields, watch),
+        }
+    }
+
+    /// By presence: a rule that is wrong has its own message.
+    pub(super) fn measures_errors(&self) -> bool {
+        self.has_errors
+    }
+
+    pub(super) fn measures_latency(&self) -> bool {
+        self.has_latency
+    }
+}
+
+fn rule(fields: &Fields<'_>, around: &Around) -> Option<RuleConfig> {
+    let name = fields.read::<RuleName>("name");
+    let key = fields.one_of(&["errors", "latency"])?;
+    let kind = fields.map(key)?;
+    let source = source(&kind, around);
+    let (threshold, query) = match key {
+        "errors" => errors(&kind)?,
+        _ => latency(&kind)?,
+    };
+    Some(RuleConfig { rule: Rule { name: name?, kind: threshold }, source: source?, query })
+}
+
+fn errors(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
+    let above = fields.read::<Share>("above");
+    let (total, bad) = (fields.read::<Selector>("total"), fields.read::<Selector>("bad"));
+    if bad.is_some() && bad == total {
+        fields
+            .notes
+            .error(fields.at("bad"), "bad: the same as total, so every request would count as failed");
+        return None;
+    }
+    Some((RuleKind::Errors { above: above?.0 }, RuleQuery::Errors { total: total?, bad: bad? }))
+}
+
+fn latency(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
+    let increase = fields.read::<Share>("increase");
+    let histogram = fields.read::<Selector>("histogram");
+    if histogram.as_ref().and_then(Selector::metric).is_some_and(|name| name.ends_with("_bucket")) {
+        fields.notes.error(fields.at("histogram"), "histogram: leave out _bucket at the end of the name");
+        return None;
+    }
+    Some((RuleKind::Latency { increase: increase?.0 }, RuleQuery::Latency { histogram: histogram? }))
+}
+
+fn source(fields: &Fields<'_>, around: &Around) -> Option<SourceName> {
+    if !fields.has("source") {
+        return match (around.prometheus, around.scrape) {
+            (true, false) => Some(SourceName::Prometheus),
+            (false, true) => Some(SourceName::Scrape),
+            (true, true) => {
+                fields.notes.error(
+                    fields.begin(),
+                    "source is missing: two are configured, so say prometheus or scrape",
+                );
+                None
+            }
+            (false, false) => {
+                fields.notes.error(
+                    fields.begin(),
+                    "there is no source to measure this: add sources.prometheus or sources.scrape",
+                );
+                None
+            }
+        };
+    }
+    let source = fields.read::<SourceName>("source")?;
+    if !around.offers(source) {
+        let name = match source {
+            SourceName::Prometheus => "prometheus",
+            SourceName::Scrape => "scrape",
+        };
+        fields
+            .notes
+            .error(fields.at("source"), format!("source: {name} is not configured: add sources.{name}"));
+        return None;
+    }
+    Some(source)
+}
+
+fn read_alerts(fields: &Fields<'_>) -> Option<AlertsConfig> {
+    let severities = match fields.has("severities") {
+        true => fields.texts("severities"),
+        false => vec!["critical".to_string()],
+    };
+    if fields.is_empty_list("severities") {
+        fields.notes.error(fields.at("severities"), "severities: there is none, so no alert would count");
+    }
+    let match_labels = labels(fields, "match")?;
+    if match_labels.is_empty() {
+        fields.notes.error(
+            fields.at("match"),
+            "match: without labels every alert would be about this service: write such as {service: shop}",
+        );
+        return None;
+    }
+    Some(AlertsConfig { match_labels, severities })
+}
+
+fn judging(fields: &Fields<'_>, watch: Duration) -> Judging {
+    let mut judging = Judging::standard(watch);
+    if let Some(corroborate) = fields.map("alerts").and_then(|alerts| alerts.read("corroborate")) {
+        judging.corroborate_alerts = corroborate;
+    }
+    let Some(own) = fields.map("judging") else { return judging };
+    let set = |key: &str, secs: &mut f64| {
+        if let Some(value) = own.read::<Duration>(key) {
+            *secs = value.as_secs_f64();
+        }
+    };
+    set("batch", &mut judging.batch_secs);
+    set("never_ready_after", &mut judging.never_ready_after_secs);
+    set("unready_after", &mut judging.unready_after_secs);
+    set("start_failure_after", &mut judging.start_failure_after_secs);
+    set("blind_after", &mut judging.blind_after_secs);
+    set("settle", &mut judging.settle_secs);
+    judging
+}

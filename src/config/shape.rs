@@ -1,0 +1,127 @@
+//! What a key of the configuration may hold: one description for reading, for messages and for the JSON Schema.
+use std::time::Duration;
+
+/// One key of a mapping.
+pub(super) struct Field {
+    /// For a secret the stem: `token` stands for `token_file`, `token_env` and `token`.
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    pub(super) need: Need,
+    /// One sentence for editors.
+    pub(super) doc: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    Optional,
+    Here,
+    /// In the service or in the defaults, where it is optional itself.
+    HereOrDefault,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    Leaf(Leaf),
+    Secret,
+    /// Label names to values.
+    Labels,
+    /// Header names to values, which may be secrets.
+    Headers,
+    Texts,
+    Map(&'static [Field]),
+    Maps(&'static [Field]),
+    /// Any YAML value, such as the one a JSON pointer must find.
+    Any,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Leaf {
+    Text,
+    Name,
+    KubernetesName,
+    Duration {
+        least: Duration,
+        most: Duration,
+    },
+    /// More than zero and less than `most`, a ratio.
+    Share {
+        most: f64,
+    },
+    Url,
+    Path,
+    Bool,
+    Status,
+    Address,
+    Choice(&'static [&'static str]),
+    Selector,
+    Pointer,
+}
+
+impl Leaf {
+    /// For messages: what is expected, with an example.
+    pub(super) fn expected(self) -> String {
+        match self {
+            Leaf::Text => "text, in quotes if it looks like a number or true/false".into(),
+            Leaf::Name => "a name such as shop".into(),
+            Leaf::KubernetesName => "a Kubernetes name such as blockchain-backend".into(),
+            Leaf::Duration { .. } => "a duration such as 30m".into(),
+            Leaf::Share { .. } => "a share such as 5% or 0.05".into(),
+            Leaf::Url => "a URL such as http://prometheus:9090".into(),
+            Leaf::Path => "a path such as /etc/rollguard/token".into(),
+            Leaf::Bool => "true or false".into(),
+            Leaf::Status => "an HTTP status such as 200".into(),
+            Leaf::Address => "an address such as 127.0.0.1:9095".into(),
+            Leaf::Choice(choices) => format!("one of {}", choices.join(", ")),
+            Leaf::Selector => "a selector such as http_requests_total".into(),
+            Leaf::Pointer => "a JSON pointer such as /status".into(),
+        }
+    }
+
+    /// Whether YAML numbers and booleans are taken as they are written.
+    pub(super) fn takes_numbers(self) -> bool {
+        match self {
+            Leaf::Duration { .. } | Leaf::Share { .. } | Leaf::Status => true,
+            Leaf::Text
+            | Leaf::Name
+            | Leaf::KubernetesName
+            | Leaf::Url
+            | Leaf::Path
+            | Leaf::Bool
+            | Leaf::Address
+            | Leaf::Choice(_)
+            | Leaf::Selector
+            | Leaf::Pointer => false,
+        }
+    }
+}
+
+impl Shape {
+    pub(super) fn expected(self) -> String {
+        match self {
+            Shape::Leaf(leaf) => leaf.expected(),
+            Shape::Secret => "text".into(),
+            Shape::Labels => "a mapping of labels such as {service: shop}".into(),
+            Shape::Headers => "a mapping of headers such as {X-Scope-OrgID: shop}".into(),
+            Shape::Texts => "a list such as [critical]".into(),
+            Shape::Map(_) => "a mapping (indented lines of key: value)".into(),
+            Shape::Maps(_) => "a list (lines beginning with -)".into(),
+            Shape::Any => "a value".into(),
+        }
+    }
+}
+
+impl Field {
+    /// The keys that stand for this field in the file.
+    pub(super) fn keys(&self) -> Vec<String> {
+        match self.shape {
+            Shape::Secret => ["_file", "_env", ""].iter().map(|end| format!("{}{end}", self.name)).collect(),
+            Shape::Leaf(_)
+            | Shape::Labels
+            | Shape::Headers
+            | Shape::Texts
+            | Shape::Map(_)
+            | Shape::Maps(_)
+            | Shape::Any => vec![self.name.to_string()],
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Scalars of the configuration as typed values; messages never repeat what could be a secret.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::SourceName;
+use super::durations;
+use super::selector::Selector;
+use super::shape::Leaf;
+use crate::domain::names::{PersonName, RuleName, ServiceName, TargetName};
+use crate::domain::policy::Mode;
+
+/// A value that is written as one scalar. The error says what is wrong and how it is written.
+pub(super) trait FromText: Sized {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String>;
+}
+
+impl FromText for String {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Err(format!("found empty text, expected {}", leaf.expected()));
+        }
+        Ok(text.to_string())
+    }
+}
+
+macro_rules! names {
+    ($($type:ty),*) => {
+        $(impl FromText for $type {
+            fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
+                <$type>::parse(text).map_err(|e| e.to_string())
+            }
+        })*
+    };
+}
+
+names!(ServiceName, TargetName, RuleName, PersonName, Selector);
+
+impl FromText for Duration {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        let value = durations::duration(text)?;
+        let Leaf::Duration { least, most } = leaf else { return Ok(value) };
+        if (least..=most).contains(&value) {
+            return Ok(value);
+        }
+        let (least, most) = (durations::text(least), durations::text(most));
+        Err(format!("{} is out of range: write {least} to {most}", durations::text(value)))
+    }
+}
+
+/// A ratio, 0.05 for 5 %.
+pub(super) struct Share(pub(super) f64);
+
+impl FromText for Share {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        let most = if let Leaf::Share { most } = leaf { most } else { 1.0 };
+        durations::ratio(text, most).map(Share)
+    }
+}
+
+impl FromText for bool {
+    fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
+        Ok(text == "true")
+    }
+}
+
+impl FromText for PathBuf {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        String::from_text(text, leaf).map(PathBuf::from)
+    }
+}
+
+impl FromText for SocketAddr {
+    fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
+        text.parse().map_err(|_| {
+            "this is no address: write IP:PORT such as 127.0.0.1:9095, or 0.0.0.0:9095 for all interfaces"
+                .into()
+        })
+    }
+}
+
+impl FromText for Mode {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Mode::Auto),
+            "approval" => Ok(Mode::Approval),
+            "page" => Ok(Mode::Page),
+            "observe" => Ok(Mode::Observe),
+            _ => Err(no_choice(leaf)),
+        }
+    }
+}
+
+impl FromText for SourceName {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        match text {
+            "prometheus" => Ok(SourceName::Prometheus),
+            "scrape" => Ok(SourceName::Scrape),
+            _ => Err(no_choice(leaf)),
+        }
+    }
+}
+
+fn no_choice(leaf: Leaf) -> String {
+    format!("this is none of the choices: write {}", leaf.expected())
+}
+
+/// An HTTP status.
+pub(super) struct Status(pub(super) u16);
+
+impl FromText for Status {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        match text.parse() {
+            Ok(status @ 100..=599) => Ok(Status(status)),
+            Ok(_) | Err(_) => Err(format!("found another number, expected {}", leaf.expected())),
+        }
+    }
+}
+
+/// The name of an object or of a namespace in Kubernetes.
+pub(super) struct KubernetesName(pub(super) String);
+
+impl FromText for KubernetesName {
+    fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
+        let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let inside = |c: char| edge(c) || c == '-' || c == '.';
+        if text.starts_with(edge) && text.ends_with(edge) && text.len() <= 253 && text.chars().all(inside) {
+            return Ok(Self(text.to_string()));
+        }
+        Err("this is no Kubernetes name: use a-z, 0-9, '-' and '.', beginning and ending with a letter or digit".into())
+    }
+}
+
+/// A JSON pointer (RFC 6901).
+pub(super) struct Pointer(pub(super) String);
+
+impl FromText for Pointer {
+    fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
+        if text.is_empty() || text.starts_with('/') {
+            return Ok(Self(text.to_string()));
+        }
+        Err("a JSON pointer begins with a slash: write one such as /status".into())
+    }
+}
+
+impl FromText for Url {
+    fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
+        let url = http_url(text)?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("this URL holds credentials: leave them out, and use a token file".into());
+        }
+        Ok(url)
+    }
+}
+
+/// An http or https URL. The error does not repeat it: it may be a secret.
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim())
+        .map_err(|e| format!("this is no URL ({e}): write one such as http://prometheus:9090"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err("this URL does not begin with http:// or https://".into());
+    }
+    Ok(url)
+}
