@@ -1,4 +1,6 @@
 //! What people are told, composed from events: the runbook's announcements, and their twins for when it goes wrong.
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +45,18 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
+    /// As it is written in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MessageKind::Action => "action",
+            MessageKind::Complete => "complete",
+            MessageKind::Failed => "failed",
+            MessageKind::Page => "page",
+            MessageKind::Resolve => "resolve",
+            MessageKind::Ask => "ask",
+            MessageKind::Note => "note",
+        }
+    }
     pub fn pages(self) -> bool {
         match self {
             MessageKind::Page | MessageKind::Ask => true,
@@ -53,6 +67,15 @@ impl MessageKind {
             | MessageKind::Note => false,
         }
     }
+}
+
+/// The label of the alerts that we raise, by which they are known again when they come back.
+pub const OWN_ALERT: (&str, &str) = ("rollguard", "self");
+
+/// Whether an alert is one of ours: it says nothing about a release.
+pub fn is_own_alert(labels: &BTreeMap<String, String>) -> bool {
+    let (name, value) = OWN_ALERT;
+    labels.get(name).is_some_and(|found| found == value)
 }
 
 const REDEPLOY: &str =

@@ -1,0 +1,4 @@
+//! Everything that talks to the outside, one folder per system; one folder never uses another.
+pub mod checks;
+pub mod notify;
+pub mod wire;
