@@ -15,7 +15,7 @@ use crate::ports::{Delivered, Notifier, NotifyError};
 
 pub use crate::domain::message::is_own_alert as is_own;
 
-/// Alertmanager takes an alert as over at its `endsAt`: five attempts may fail before a page ends by itself.
+/// Alertmanager takes an alert as over at its `endsAt`: a page outlives some minutes in which it cannot be repeated.
 const LASTS: SignedDuration = SignedDuration::from_mins(5);
 const REPEAT: Duration = Duration::from_secs(60);
 
