@@ -1,10 +1,15 @@
 //! The integration tests, one binary, so that they link once and share one control plane.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
+mod checks;
 mod components;
 mod config;
 mod crash;
+mod deploy;
 mod house;
+mod messages;
+mod notify;
+mod recorder;
 mod sandbox;
 mod signals;
 mod support;

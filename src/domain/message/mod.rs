@@ -1,0 +1,88 @@
+//! What people are told, composed from events: the runbook's announcements, and their twins for when it goes wrong.
+mod run;
+mod target;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use run::of_run;
+pub use target::of_target;
+
+use super::names::ServiceName;
+
+/// One message. It is enqueued with the event that causes it, and delivered at least once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The same message has the same key, however often it is composed.
+    pub key: String,
+    pub incident: String,
+    pub kind: MessageKind,
+    pub service: ServiceName,
+    pub title: String,
+    pub lines: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageKind {
+    /// Something is being done.
+    Action,
+    /// It is done and it worked.
+    Complete,
+    /// It did not work.
+    Failed,
+    /// A person must look.
+    Page,
+    /// A page is over.
+    Resolve,
+    /// A person is asked to approve.
+    Ask,
+    /// Worth knowing.
+    Note,
+}
+
+impl MessageKind {
+    /// As it is written in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MessageKind::Action => "action",
+            MessageKind::Complete => "complete",
+            MessageKind::Failed => "failed",
+            MessageKind::Page => "page",
+            MessageKind::Resolve => "resolve",
+            MessageKind::Ask => "ask",
+            MessageKind::Note => "note",
+        }
+    }
+    pub fn pages(self) -> bool {
+        match self {
+            MessageKind::Page | MessageKind::Ask => true,
+            MessageKind::Action
+            | MessageKind::Complete
+            | MessageKind::Failed
+            | MessageKind::Resolve
+            | MessageKind::Note => false,
+        }
+    }
+}
+
+/// The label of the alerts that we raise, by which they are known again when they come back.
+pub const OWN_ALERT: (&str, &str) = ("rollguard", "self");
+
+/// Whether an alert is one of ours: it says nothing about a release.
+pub fn is_own_alert(labels: &BTreeMap<String, String>) -> bool {
+    let (name, value) = OWN_ALERT;
+    labels.get(name).is_some_and(|found| found == value)
+}
+
+/// `45 s`, `2 min 30 s`, `1 h 5 min`.
+fn duration(secs: u64) -> String {
+    match (secs / 3600, secs / 60 % 60, secs % 60) {
+        (0, 0, secs) => format!("{secs} s"),
+        (0, mins, 0) => format!("{mins} min"),
+        (0, mins, secs) => format!("{mins} min {secs} s"),
+        (hours, 0, _) => format!("{hours} h"),
+        (hours, mins, _) => format!("{hours} h {mins} min"),
+    }
+}

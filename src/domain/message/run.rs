@@ -1,0 +1,298 @@
+//! Messages about a rollback: the runbook's announcements before and after it, and what is said when it goes wrong.
+use jiff::Timestamp;
+
+use super::{Message, MessageKind, duration};
+use crate::domain::event::{RunEvent, RunOpened};
+use crate::domain::evidence::{clock_time, count_of};
+use crate::domain::plan::Change;
+use crate::domain::run::{End, Phase, Run};
+use crate::domain::verification::{CheckOutcome, CheckResult};
+
+/// The runbook's "Rollback Causes Different Errors".
+const COMPARE: &str =
+    "Next: compare configuration, secrets, schema and dependencies, or roll forward with a hot-fix";
+
+/// Messages that an event of a run causes. `after` is the run with the event folded in.
+pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
+    let Some(opened) = after.opened.as_deref() else { return Vec::new() };
+    let message = |what: &str, kind, title: &str, lines: Vec<String>| about(opened, what, kind, title, lines);
+    match event {
+        RunEvent::Opened(_) if opened.approval.is_some() => {
+            vec![message("ask", MessageKind::Ask, "[ASK] Approve the rollback?", ask(opened))]
+        }
+        RunEvent::Opened(_) => vec![action(after, opened, at)],
+        RunEvent::Approved { by, .. } => {
+            vec![action(after, opened, at), answered(opened, "approved", by, at)]
+        }
+        RunEvent::Resumed { by } => vec![answered(opened, "resumed", by, at)],
+        RunEvent::Skipped { by, .. } => vec![answered(opened, "skipped the step", by, at)],
+        RunEvent::Stuck { step, why } => {
+            let key = format!("stuck-{step}-{}", at.as_second());
+            let lines = stuck(opened, *step, why);
+            vec![message(&key, MessageKind::Page, "[FAILED] Rollback is stuck", lines)]
+        }
+        RunEvent::Verified { passed: true, watch_until } => {
+            let lines = complete(after, opened, at, *watch_until);
+            let quiet = vec![format!("Restored at {} UTC: {}", clock_time(at), restored(opened))];
+            vec![
+                message("verified", MessageKind::Complete, "[COMPLETE] Rollback successful", lines),
+                message("resolve-verified", MessageKind::Resolve, "[RESOLVED] Rollback successful", quiet),
+            ]
+        }
+        RunEvent::Verified { passed: false, watch_until } => {
+            let lines = unverified(after, opened, *watch_until);
+            vec![message("unverified", MessageKind::Page, "[FAILED] Rolled back, but not verified", lines)]
+        }
+        RunEvent::Relapsed { reason } => {
+            let lines = relapsed(opened, reason);
+            vec![message("relapsed", MessageKind::Page, "[FAILED] Still bad after the rollback", lines)]
+        }
+        RunEvent::Denied { .. }
+        | RunEvent::ApprovalExpired
+        | RunEvent::Aborted { .. }
+        | RunEvent::WatchEnded { .. }
+        | RunEvent::Superseded { .. } => closing(event, after, opened, at),
+        RunEvent::Adopted { .. }
+        | RunEvent::StepStarted { .. }
+        | RunEvent::Observed { .. }
+        | RunEvent::Applied { .. }
+        | RunEvent::StepDone { .. }
+        | RunEvent::Checked { .. } => Vec::new(),
+    }
+}
+
+fn about(opened: &RunOpened, what: &str, kind: MessageKind, title: &str, lines: Vec<String>) -> Message {
+    Message {
+        key: format!("{}/{what}", opened.run),
+        incident: opened.incident.clone(),
+        kind,
+        service: opened.service.clone(),
+        title: format!("{title} - {} ({})", opened.service, opened.plan.summary()),
+        lines,
+    }
+}
+
+fn executor(run: &Run, opened: &RunOpened) -> String {
+    match (&opened.requested_by, &run.approved_by) {
+        (Some(ordered), Some(approved)) => {
+            format!("rollguard, ordered by {ordered}, approved by {approved}")
+        }
+        (None, Some(by)) => format!("rollguard, approved by {by}"),
+        (Some(by), None) => format!("rollguard, ordered by {by}"),
+        (None, None) => "rollguard, by policy".to_string(),
+    }
+}
+
+fn action(run: &Run, opened: &RunOpened, at: Timestamp) -> Message {
+    let mut lines = case(opened);
+    lines.push(format!("Executor: {}", executor(run, opened)));
+    lines.push(format!("Time: {} UTC, starting now", clock_time(at)));
+    lines.push(format!("Severity: SEV {}, run {}", opened.severity, opened.run));
+    lines.extend(opened.status_page.iter().map(|url| format!("Status page: {url}")));
+    about(opened, "action", MessageKind::Action, "[ACTION] Initiating rollback", lines)
+}
+
+/// Why, to what, and at what price.
+fn case(opened: &RunOpened) -> Vec<String> {
+    let released =
+        opened.released_at.map_or(String::new(), |at| format!(", released {} UTC", clock_time(at)));
+    let chosen = if opened.requested_by.is_some() { "as ordered" } else { "known good" };
+    let limit = opened.plan.steps.iter().map(|step| step.deadline_secs).sum();
+    vec![
+        format!("Reason: {}{released}", opened.decided.reason),
+        format!("Target: rollback to {}, {chosen}", restored(opened)),
+        format!(
+            "Impact: pods are replaced as in any rollout; after {} without success a person is paged",
+            duration(limit)
+        ),
+    ]
+}
+
+fn ask(opened: &RunOpened) -> Vec<String> {
+    let mut lines = case(opened);
+    lines.push(checklist(opened));
+    lines.push(format!("Severity: SEV {}, run {}", opened.severity, opened.run));
+    lines.push(format!("Plan {}:", opened.digest));
+    lines.extend(opened.plan.steps.iter().zip(1..).map(|(step, n)| format!("  {n}. {}", step.title)));
+    lines.push(format!("Approve: rollguard approve {}", opened.run));
+    lines.push(format!("Deny: rollguard deny {}", opened.run));
+    lines.extend(opened.approval.iter().map(|ask| {
+        format!("Expires: {} UTC; until somebody approves, nothing is changed", clock_time(ask.expires_at))
+    }));
+    lines
+}
+
+fn checklist(opened: &RunOpened) -> String {
+    let open = opened.checklist.iter().filter(|item| !item.met);
+    let open: Vec<String> = open.map(|item| format!("{} ({})", item.item.title(), item.detail)).collect();
+    let total = opened.checklist.len();
+    if open.is_empty() {
+        return format!("Checklist: {total} of {total} met");
+    }
+    format!("Checklist: {} of {total} met; open: {}", total - open.len(), open.join(", "))
+}
+
+/// Ends the page that a person has answered.
+fn answered(opened: &RunOpened, what: &str, by: &str, at: Timestamp) -> Message {
+    let key = format!("resolve-{}", at.as_second());
+    let lines = vec![format!("Answered at {} UTC: {by} {what}", clock_time(at))];
+    about(opened, &key, MessageKind::Resolve, "[RESOLVED] Somebody is on it", lines)
+}
+
+fn stuck(opened: &RunOpened, step: usize, why: &str) -> Vec<String> {
+    let steps = &opened.plan.steps;
+    let title = steps.get(step).map_or("", |s| s.title.as_str());
+    let done = steps.iter().take(step).map(|s| s.title.as_str()).collect::<Vec<_>>().join("; ");
+    vec![
+        format!("Step {} of {} ({title}): {why}", step + 1, steps.len()),
+        format!("Completed: {}", if done.is_empty() { "no step yet" } else { &done }),
+        format!("To try this step again: rollguard resume {}", opened.run),
+        format!("To go on without it: rollguard skip {}", opened.run),
+        format!("To stop here: rollguard abort {}", opened.run),
+        format!("Reason for the rollback: {}", opened.decided.reason),
+    ]
+}
+
+fn complete(run: &Run, opened: &RunOpened, at: Timestamp, until: Timestamp) -> Vec<String> {
+    let took = run.began_at.map_or(0, |began| at.duration_since(began).as_secs().unsigned_abs());
+    let watch = until.duration_since(at).as_secs().unsigned_abs();
+    let mut lines = vec![
+        format!("Rollback completed: {} UTC", clock_time(at)),
+        format!("Duration: {}", duration(took)),
+        format!("Current version: {}", restored(opened)),
+    ];
+    lines.extend(verification(run));
+    lines.push(format!("Monitoring for {}, until {} UTC", duration(watch), clock_time(until)));
+    lines.push(format!("Next: revert the commit too; the next deploy or sync brings {} back", bad(opened)));
+    lines
+}
+
+fn restored(opened: &RunOpened) -> String {
+    labels(opened, |change| &change.to.label)
+}
+
+fn bad(opened: &RunOpened) -> String {
+    labels(opened, |change| &change.from.label)
+}
+
+/// `backend v1, worker v7`.
+fn labels(opened: &RunOpened, label: fn(&Change) -> &String) -> String {
+    let one = |change: &Change| format!("{} {}", change.target.target, label(change));
+    opened.plan.changes.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn verification(run: &Run) -> Vec<String> {
+    let results = run.check_results();
+    if results.is_empty() {
+        return vec!["Verification: no checks are configured; only the rollout itself was awaited".into()];
+    }
+    let line = |(name, result): (&str, Option<&CheckResult>)| match result {
+        Some(CheckResult { outcome: CheckOutcome::Passed, detail }) => format!("  ✅ {name}: {detail}"),
+        Some(CheckResult { outcome: CheckOutcome::Failed, detail }) => format!("  ❌ {name}: {detail}"),
+        Some(CheckResult { outcome: CheckOutcome::NoData, detail }) => {
+            format!("  ❔ {name}: no data, {detail}")
+        }
+        None => format!("  ❔ {name}: not checked"),
+    };
+    std::iter::once("Verification:".to_string()).chain(results.into_iter().map(line)).collect()
+}
+
+fn unverified(run: &Run, opened: &RunOpened, until: Timestamp) -> Vec<String> {
+    let results = run.check_results();
+    let passed = |result: &Option<&CheckResult>| result.is_some_and(|r| r.outcome == CheckOutcome::Passed);
+    let open = results.iter().filter(|(_, result)| !passed(result)).count();
+    let mut lines = vec![format!(
+        "{} is back, but {} of {} did not pass within {}",
+        restored(opened),
+        open,
+        count_of(results.len(), "check"),
+        duration(opened.verify_secs)
+    )];
+    lines.extend(verification(run));
+    lines.push(format!(
+        "No second rollback is made: {} stays under watch until {} UTC",
+        restored(opened),
+        clock_time(until)
+    ));
+    lines.push(COMPARE.to_string());
+    lines.push(details(opened));
+    lines
+}
+
+fn relapsed(opened: &RunOpened, reason: &str) -> Vec<String> {
+    vec![
+        format!("Reason: {reason}"),
+        format!("No second rollback is made: {} keeps running", restored(opened)),
+        COMPARE.to_string(),
+        details(opened),
+    ]
+}
+
+fn details(opened: &RunOpened) -> String {
+    format!("Details: rollguard show {}", opened.run)
+}
+
+/// The last message of a run, and the end of its pages unless a person must still look.
+fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> Vec<Message> {
+    let Phase::Closed(end) = after.phase else { return Vec::new() };
+    let untouched = format!("Nothing was changed: {} keeps running", bad(opened));
+    let (kind, title, mut lines) = match (end, event) {
+        (End::Recovered, RunEvent::WatchEnded { reason, .. }) => {
+            let lines = vec![format!("Result: {reason}"), format!("Current version: {}", restored(opened))];
+            (MessageKind::Complete, "[STABLE] The watch after the rollback is over", lines)
+        }
+        (End::Denied, RunEvent::Denied { by, reason }) => {
+            let denied = format!("Denied by {by}: {reason}");
+            (MessageKind::Note, "[DENIED] No rollback", vec![denied, untouched])
+        }
+        (End::Expired, _) => {
+            let lines = vec![format!("Reason for the rollback: {}", opened.decided.reason), untouched];
+            (MessageKind::Page, "[EXPIRED] Nobody approved the rollback", by_hand(lines, opened))
+        }
+        (End::Aborted, RunEvent::Aborted { by, reason }) => {
+            let rest = "What was done until then stays as it is".to_string();
+            let aborted = format!("Aborted by {by}: {reason}");
+            (MessageKind::Note, "[ABORTED] Rollback stopped by a person", vec![aborted, rest])
+        }
+        (End::Superseded, RunEvent::Superseded { by }) => {
+            let line = format!("{by} was released meanwhile and is being watched now");
+            (MessageKind::Note, "[SUPERSEDED] A newer release came", vec![line])
+        }
+        (_, RunEvent::WatchEnded { healthy, reason }) => {
+            let lines = vec![still_bad(after, *healthy, reason), COMPARE.to_string()];
+            (still_bad_kind(after), "[FAILED] The rollback did not restore the service", lines)
+        }
+        (_, _) => return Vec::new(),
+    };
+    lines.push(format!("Time: {} UTC, run {}", clock_time(at), opened.run));
+    let last = about(opened, "closed", kind, title, lines);
+    if matches!(kind, MessageKind::Page | MessageKind::Failed) {
+        return vec![last];
+    }
+    let key = format!("{}/resolve", opened.run);
+    let resolve = Message { key, kind: MessageKind::Resolve, ..last.clone() };
+    vec![last, resolve]
+}
+
+fn by_hand(mut lines: Vec<String>, opened: &RunOpened) -> Vec<String> {
+    let targets = opened.plan.changes.iter().map(|change| &change.target);
+    lines.extend(targets.map(|target| format!("To roll back all the same: rollguard rollback {target}")));
+    lines
+}
+
+/// What failed earlier has paged then, and pages on.
+fn still_bad_kind(run: &Run) -> MessageKind {
+    let paged = run.relapsed.is_some() || run.verified == Some(false);
+    if paged { MessageKind::Failed } else { MessageKind::Page }
+}
+
+/// The watch may have ended quietly, and the run is still no success.
+fn still_bad(run: &Run, healthy: bool, reason: &str) -> String {
+    match (healthy, &run.relapsed) {
+        (false, _) => format!("Reason: {reason}"),
+        (true, Some(relapse)) => format!("Reason: it had been bad again during the watch: {relapse}"),
+        (true, None) => {
+            format!("Reason: the verification never passed, though the watch was quiet: {reason}")
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Messages about a release that is being watched: pages, small trouble, and the end of pages.
+use super::{Message, MessageKind};
+use crate::domain::event::{TargetEvent, WatchEnd};
+use crate::domain::evidence::{Cause, clock_time};
+use crate::domain::memory::TargetMemory;
+use crate::domain::policy::{Decided, Decision};
+use crate::domain::watch::WatchSpec;
+
+/// Messages that an event of a target causes. `before` is the memory without the event.
+pub fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
+    let Some(spec) = before.watch.as_ref().map(|w| w.spec.as_ref()) else { return Vec::new() };
+    match event {
+        TargetEvent::Decided { decided, cause, .. } if decided.decision == Decision::Page => {
+            vec![page(spec, decided, *cause)]
+        }
+        TargetEvent::MinorTrouble { reason, .. } => vec![minor(spec, reason)],
+        TargetEvent::WatchClosed { end, reason, .. }
+            if before.watch.as_ref().is_some_and(|w| w.reached == Decision::Page) =>
+        {
+            resolve(spec, *end, reason)
+        }
+        TargetEvent::WatchClosed { .. }
+        | TargetEvent::Decided { .. }
+        | TargetEvent::KnownGood { .. }
+        | TargetEvent::WatchOpened(_)
+        | TargetEvent::RolloutEnded { .. }
+        | TargetEvent::RolledBack { .. } => Vec::new(),
+    }
+}
+
+/// `shop/backend v2`.
+fn subject(spec: &WatchSpec) -> String {
+    format!("{} {}", spec.release.target, spec.release.to.label)
+}
+
+fn page(spec: &WatchSpec, decided: &Decided, cause: Cause) -> Message {
+    let (key, what) = match cause {
+        Cause::Release => ("page-release", "is bad"),
+        Cause::Shared => ("page-shared", "is in trouble, and so is what was not released: not rolled back"),
+        Cause::SinglePod => ("page-single-pod", "has one bad pod: not rolled back"),
+        Cause::Unknown => ("page-unknown", "may be in trouble"),
+    };
+    let mut lines = vec![format!("Reason: {}", decided.reason)];
+    if decided.barred.is_empty() {
+        lines.push(format!("Nothing was changed: {} is still running", spec.release.to.label));
+    }
+    lines.extend(decided.barred.iter().map(|bar| format!("Not rolled back: {bar}")));
+    lines.extend(look_at(cause).map(|hint| format!("Next: {hint}")));
+    lines.push(format!("Released: {} UTC", clock_time(spec.release.at)));
+    lines.push(match &spec.known_good {
+        Some(good) => {
+            format!("To roll back to {}, known good: rollguard rollback {}", good.label, spec.release.target)
+        }
+        None => "No version is known to be good: a person has to choose where to go back to".to_string(),
+    });
+    of_watch(spec, key, MessageKind::Page, format!("[PAGE] {} {what}", subject(spec)), lines)
+}
+
+/// Where a person looks first, when it is not the release itself.
+fn look_at(cause: Cause) -> Option<&'static str> {
+    match cause {
+        Cause::Shared => Some("look at what they share: database, cache, network, a dependency"),
+        Cause::SinglePod => Some("look at that pod and its node; deleting the pod may be enough"),
+        Cause::Release | Cause::Unknown => None,
+    }
+}
+
+fn minor(spec: &WatchSpec, reason: &str) -> Message {
+    let lines = vec![
+        format!("Reason: {reason}"),
+        "Not rolled back: that is not done for under 1 % of the requests".to_string(),
+        "Alternatives: a hot-fix, a feature flag, a configuration change".to_string(),
+    ];
+    of_watch(spec, "minor", MessageKind::Note, format!("[MINOR] {} is slightly worse", subject(spec)), lines)
+}
+
+/// A page ends with its watch, except that a version which is still bad keeps paging until a person acts on it.
+fn resolve(spec: &WatchSpec, end: WatchEnd, reason: &str) -> Vec<Message> {
+    let what = match end {
+        WatchEnd::Degraded => return Vec::new(),
+        WatchEnd::Healthy => "is healthy",
+        WatchEnd::Inconclusive => "is not in trouble any more",
+        WatchEnd::RolledBack => "was rolled back",
+        WatchEnd::Superseded => "was replaced",
+        WatchEnd::Gone => "is gone",
+    };
+    let title = format!("[RESOLVED] {} {what}", subject(spec));
+    vec![of_watch(spec, "resolve", MessageKind::Resolve, title, vec![format!("Reason: {reason}")])]
+}
+
+fn of_watch(spec: &WatchSpec, what: &str, kind: MessageKind, title: String, lines: Vec<String>) -> Message {
+    let service = spec.release.target.service.clone();
+    Message { key: format!("{}/{what}", spec.id), incident: spec.id.clone(), kind, service, title, lines }
+}

@@ -1,0 +1,337 @@
+//! Golden transcripts: every message that people can be sent, word for word.
+use std::fmt::Write;
+
+use jiff::{SignedDuration, Timestamp};
+use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, WatchEnd};
+use rollguard::domain::evidence::Cause;
+use rollguard::domain::memory::TargetMemory;
+use rollguard::domain::message::{Message, of_run, of_target};
+use rollguard::domain::names::{ServiceName, TargetId, TargetName};
+use rollguard::domain::plan::kubernetes::{AwaitRollout, Workload};
+use rollguard::domain::plan::{Action, Change, Plan, Step};
+use rollguard::domain::policy::{Decided, Decision};
+use rollguard::domain::release::{Fingerprint, Release, ReleaseKind, Version};
+use rollguard::domain::run::{Run, evolve};
+use rollguard::domain::runbook::{ChecklistItem, Item, Judging};
+use rollguard::domain::verification::{CheckKind, CheckResult, CheckSpec};
+use rollguard::domain::watch::WatchSpec;
+
+const REASON: &str = "error rate 15.2 % > 5 % on 412 requests of 3 new pods since 10:01:20, old pods 0.3 %";
+
+fn at(secs: i64) -> Timestamp {
+    let zero: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+    zero + SignedDuration::from_secs(secs)
+}
+
+fn target() -> TargetId {
+    let (service, target) = (ServiceName::parse("shop").unwrap(), TargetName::parse("backend").unwrap());
+    TargetId { service, target }
+}
+
+fn version(label: &str) -> Version {
+    let fingerprint = Fingerprint::named(format!("{label}-0123456789abcdef"));
+    Version { fingerprint, label: label.into(), images: vec![format!("shop:{label}")] }
+}
+
+fn decided(decision: Decision, barred: &[&str]) -> Decided {
+    let barred = barred.iter().map(ToString::to_string).collect();
+    Decided { decision, would: None, reason: REASON.into(), barred }
+}
+
+fn plan() -> Plan {
+    let step = |title: &str, deadline_secs| {
+        let workload = Workload { namespace: "shop".into(), name: "backend".into() };
+        let action = Action::AwaitRollout(AwaitRollout { workload, version: version("v1").fingerprint });
+        Step { target: target(), title: title.into(), deadline_secs, action }
+    };
+    Plan {
+        service: target().service,
+        changes: vec![Change { target: target(), from: version("v2"), to: version("v1") }],
+        steps: vec![
+            step("restore the pod template of backend-7f (v1)", 120),
+            step("await the rollout of v1", 600),
+        ],
+    }
+}
+
+/// A rollback that the policy decided.
+fn opened() -> RunOpened {
+    let item = |item, met, detail: &str| ChecklistItem { item, met, detail: detail.into() };
+    let check = |name: &str| CheckSpec { name: name.into(), kind: CheckKind::PodsReady };
+    let plan = plan();
+    RunOpened {
+        run: "shop-20261122-100230".into(),
+        incident: "shop/backend.v2.1795341600".into(),
+        service: target().service,
+        decided: decided(Decision::Rollback, &[]),
+        cause: Cause::Release,
+        requested_by: None,
+        released_at: Some(at(70)),
+        severity: 2,
+        checklist: vec![
+            item(Item::Severity, true, "SEV 2"),
+            item(Item::Target, true, "v1 is in the history"),
+            item(Item::StatusPage, false, "none is configured"),
+        ],
+        digest: plan.digest(),
+        plan,
+        approval: None,
+        checks: ["API health", "Pods", "Alerts"].map(check).to_vec(),
+        verify_secs: 600,
+        watch_secs: 1800,
+        status_page: Some("https://status.example.com".into()),
+    }
+}
+
+fn asking() -> RunOpened {
+    RunOpened { approval: Some(ApprovalAsk { expires_at: at(1050) }), status_page: None, ..opened() }
+}
+
+fn ordered() -> RunOpened {
+    let decided = Decided { reason: "checkout is broken".into(), ..decided(Decision::Rollback, &[]) };
+    let requested_by = Some("alice".to_string());
+    RunOpened { decided, requested_by, released_at: None, checks: vec![], checklist: vec![], ..opened() }
+}
+
+fn show(transcript: &mut String, message: &Message) {
+    let Message { key, incident, kind, service, title, lines } = message;
+    let head = format!("── {} · {service} · {incident} · {key}", kind.as_str());
+    writeln!(transcript, "{head}\n{title}\n{}\n", lines.join("\n")).unwrap();
+}
+
+/// The messages of a run: half a minute between its events, from 10:02:30 on.
+fn transcript(opened: RunOpened, events: Vec<RunEvent>) -> String {
+    let (mut run, mut text) = (Run::default(), String::new());
+    let events = std::iter::once(RunEvent::Opened(Box::new(opened))).chain(events);
+    for (mut event, now) in events.zip((150..).step_by(30).map(at)) {
+        if let RunEvent::Verified { watch_until, .. } = &mut event {
+            *watch_until = now + SignedDuration::from_mins(30);
+        }
+        run = evolve(run, &event, now);
+        of_run(&event, &run, now).iter().for_each(|message| show(&mut text, message));
+    }
+    text
+}
+
+fn started(step: usize) -> RunEvent {
+    RunEvent::StepStarted { step, attempt: 1, epoch: 1, deadline: at(900) }
+}
+
+fn approved() -> RunEvent {
+    RunEvent::Approved { by: "bob".into(), digest: plan().digest() }
+}
+
+fn checked(check: usize, result: CheckResult) -> RunEvent {
+    RunEvent::Checked { check, result }
+}
+
+fn executed() -> Vec<RunEvent> {
+    vec![started(0), RunEvent::StepDone { step: 0 }, started(1), RunEvent::StepDone { step: 1 }]
+}
+
+fn all_passed() -> Vec<RunEvent> {
+    vec![
+        checked(0, CheckResult::passed("200, /status is \"healthy\"")),
+        checked(1, CheckResult::passed("3 of 3 ready, no restarts")),
+        checked(2, CheckResult::passed("no alert is active")),
+    ]
+}
+
+fn verified(passed: bool) -> RunEvent {
+    RunEvent::Verified { passed, watch_until: at(0) }
+}
+
+fn ended(healthy: bool, reason: &str) -> RunEvent {
+    RunEvent::WatchEnded { healthy, reason: reason.into() }
+}
+
+#[test]
+fn a_rollback_by_policy_that_works() {
+    let end = ended(true, "nothing is wrong on 12345 requests of the new pods");
+    let events = [executed(), all_passed(), vec![verified(true), end]].concat();
+    insta::assert_snapshot!(transcript(opened(), events));
+}
+
+#[test]
+fn a_rollback_that_a_person_ordered_and_that_has_no_checks() {
+    insta::assert_snapshot!(transcript(ordered(), [executed(), vec![verified(true)]].concat()));
+}
+
+#[test]
+fn a_rollback_that_somebody_is_asked_about() {
+    insta::assert_snapshot!(transcript(asking(), vec![approved()]));
+}
+
+#[test]
+fn a_rollback_that_is_denied() {
+    let denied = RunEvent::Denied { by: "bob".into(), reason: "the fix is on its way".into() };
+    insta::assert_snapshot!(transcript(asking(), vec![denied]));
+}
+
+#[test]
+fn a_rollback_that_nobody_approved() {
+    insta::assert_snapshot!(transcript(asking(), vec![RunEvent::ApprovalExpired]));
+}
+
+#[test]
+fn a_rollback_that_is_stuck_at_its_first_step_and_aborted() {
+    let why = "backend runs v3 now, not v2: somebody deployed meanwhile".to_string();
+    let aborted = RunEvent::Aborted { by: "alice".into(), reason: "v3 is the fix".into() };
+    let events = vec![started(0), RunEvent::Stuck { step: 0, why }, aborted];
+    insta::assert_snapshot!(transcript(opened(), events));
+}
+
+#[test]
+fn a_rollback_that_is_stuck_at_its_rollout_and_goes_on() {
+    let stuck = RunEvent::Stuck {
+        step: 1,
+        why: "not done in time: 2 of 3 pods updated, backend-x1 (ImagePullBackOff)".into(),
+    };
+    let first = vec![started(0), RunEvent::StepDone { step: 0 }, started(1), stuck.clone()];
+    let resumed = RunEvent::Resumed { by: "alice".into() };
+    let skipped = RunEvent::Skipped { by: "alice".into(), step: 1 };
+    insta::assert_snapshot!(transcript(
+        opened(),
+        [first, vec![resumed, started(1), stuck, skipped]].concat()
+    ));
+}
+
+fn two_checks_open() -> Vec<RunEvent> {
+    vec![
+        checked(0, CheckResult::failed("HTTP 503 instead of 200")),
+        checked(1, CheckResult::passed("3 of 3 ready, no restarts")),
+        checked(2, CheckResult::no_data("1 silenced or inhibited alert: HighErrorRate")),
+    ]
+}
+
+#[test]
+fn a_rollback_that_is_not_verified_and_whose_watch_is_quiet() {
+    let end = ended(true, "nothing is wrong on 12345 requests of the new pods");
+    let events = [executed(), two_checks_open(), vec![verified(false), end]].concat();
+    insta::assert_snapshot!(transcript(opened(), events));
+}
+
+#[test]
+fn a_rollback_after_which_it_is_bad_again() {
+    let relapsed = RunEvent::Relapsed { reason: REASON.into() };
+    let after = |events: Vec<RunEvent>| {
+        let all = transcript(opened(), [executed(), all_passed(), vec![verified(true)], events].concat());
+        let (_, last) = all.split_once("/resolve-verified").expect("the rollback was verified first");
+        last.to_string()
+    };
+    let quiet = after(vec![relapsed.clone(), ended(true, "nothing is wrong any more")]);
+    let bad = after(vec![relapsed, ended(false, REASON)]);
+    let late = after(vec![ended(false, REASON)]);
+    insta::assert_snapshot!([quiet, bad, late].join("\n"));
+}
+
+#[test]
+fn a_rollback_that_a_newer_release_overtakes() {
+    let newer = RunEvent::Superseded { by: "backend v3".into() };
+    let events = [executed(), all_passed(), vec![verified(true), newer]].concat();
+    let all = transcript(opened(), events);
+    let last = all.find("── note").expect("a last message");
+    insta::assert_snapshot!(&all[last..]);
+}
+
+fn watched(known_good: Option<Version>, reached: Option<Decision>) -> TargetMemory {
+    let release = Release {
+        target: target(),
+        kind: ReleaseKind::New,
+        from: Some(version("v1")),
+        to: version("v2"),
+        at: at(70),
+    };
+    let spec = WatchSpec {
+        id: "shop/backend.v2.1795341600".into(),
+        release,
+        known_good,
+        opened_at: at(70),
+        ends_at: at(1870),
+        rules: vec![],
+        judging: Judging::standard(std::time::Duration::from_secs(1800)),
+        baseline: Default::default(),
+    };
+    let memory = TargetMemory::default().fold(&TargetEvent::WatchOpened(Box::new(spec)), at(70));
+    let decided = |decision| paging(Cause::Unknown, decided(decision, &[]));
+    reached.map_or(memory.clone(), |decision| memory.fold(&decided(decision), at(200)))
+}
+
+fn paging(cause: Cause, decided: Decided) -> TargetEvent {
+    TargetEvent::Decided { watch: "shop/backend.v2.1795341600".into(), decided, cause }
+}
+
+fn told(cases: Vec<(TargetEvent, TargetMemory)>) -> String {
+    let mut text = String::new();
+    for (event, before) in cases {
+        of_target(&event, &before).iter().for_each(|message| show(&mut text, message));
+    }
+    text
+}
+
+#[test]
+fn pages_about_a_release() {
+    let good = || watched(Some(version("v1")), None);
+    let page = |barred: &[&str]| decided(Decision::Page, barred);
+    let cooling = "this target was rolled back a short while ago: automation rests until 10:30:00 UTC";
+    let none = "no version is known to be good, so there is nothing to go back to";
+    insta::assert_snapshot!(told(vec![
+        (paging(Cause::Release, page(&[cooling])), good()),
+        (paging(Cause::Release, page(&[none])), watched(None, None)),
+        (paging(Cause::Shared, page(&[])), good()),
+        (paging(Cause::SinglePod, page(&[])), good()),
+        (paging(Cause::Unknown, page(&[])), good()),
+    ]));
+}
+
+#[test]
+fn small_trouble_is_told_with_the_alternatives() {
+    let reason = "error rate 0.4 % on 20000 requests of 3 new pods, 0.1 % before".to_string();
+    let minor = TargetEvent::MinorTrouble { watch: "shop/backend.v2.1795341600".into(), reason };
+    insta::assert_snapshot!(told(vec![(minor, watched(Some(version("v1")), None))]));
+}
+
+fn closed(end: WatchEnd) -> TargetEvent {
+    TargetEvent::WatchClosed {
+        watch: "shop/backend.v2.1795341600".into(),
+        end,
+        reason: "nothing is wrong on 12345 requests of the new pods".into(),
+    }
+}
+
+#[test]
+fn pages_end_with_their_watch_unless_the_release_is_still_bad() {
+    let paged = || watched(Some(version("v1")), Some(Decision::Page));
+    let ends = [WatchEnd::Healthy, WatchEnd::Inconclusive, WatchEnd::RolledBack, WatchEnd::Superseded];
+    let told_of = |end| (closed(end), paged());
+    insta::assert_snapshot!(told(ends.into_iter().chain([WatchEnd::Gone]).map(told_of).collect()));
+    assert_eq!(told(vec![told_of(WatchEnd::Degraded)]), "");
+}
+
+#[test]
+fn nobody_is_told_what_nobody_asked_for() {
+    let quiet = watched(Some(version("v1")), None);
+    let observed = Decided { would: Some(Decision::Rollback), ..decided(Decision::Hold, &[]) };
+    assert_eq!(
+        told(vec![
+            (closed(WatchEnd::Healthy), quiet.clone()),
+            (paging(Cause::Release, observed), quiet.clone()),
+            (paging(Cause::Release, decided(Decision::Rollback, &[])), quiet),
+        ]),
+        ""
+    );
+}
+
+#[test]
+fn the_same_message_has_the_same_key_and_different_ones_differ() {
+    let events = [executed(), two_checks_open(), vec![verified(false), ended(false, REASON)]].concat();
+    let keys = |text: &str| -> Vec<String> {
+        text.lines().filter(|l| l.starts_with("──")).map(str::to_string).collect()
+    };
+    let (first, second) = (transcript(asking(), events.clone()), transcript(asking(), events));
+    assert_eq!(keys(&first), keys(&second));
+    let mut unique = keys(&first);
+    unique.sort();
+    unique.dedup();
+    assert_eq!(unique.len(), keys(&first).len());
+}
