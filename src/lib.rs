@@ -1,6 +1,7 @@
-#![doc = include_str!("ARCHITECTURE.md")]
 //! rollguard: watches every release after a deploy, and rolls it back when the evidence says so.
+#![doc = include_str!("ARCHITECTURE.md")]
 pub mod adapters;
+pub mod app;
 pub mod config;
 pub mod domain;
 pub mod engine;

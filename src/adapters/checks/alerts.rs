@@ -6,7 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::{BODY_MAX_BYTES, TIMEOUT};
-use crate::adapters::wire::{Endpoint, body_within, describe};
+use crate::adapters::endpoint::Endpoint;
+use crate::adapters::outbound::{describe, read_body};
 use crate::domain::evidence::count_of;
 use crate::domain::message::is_own_alert;
 use crate::domain::names::ServiceName;
@@ -77,7 +78,7 @@ async fn read(
     if !status.is_success() {
         return Err(format!("HTTP {}", status.as_u16()));
     }
-    let body = body_within(response, BODY_MAX_BYTES).await.map_err(|e| e.to_string())?;
+    let body = read_body(response, BODY_MAX_BYTES).await.map_err(|e| e.to_string())?;
     serde_json::from_slice(&body).map_err(|_| "the answer is not its list of alerts".to_string())
 }
 

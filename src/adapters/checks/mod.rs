@@ -9,7 +9,8 @@ use reqwest::{Client, StatusCode};
 
 pub use alerts::AlertmanagerAccess;
 
-use crate::adapters::wire::{Endpoint, body_within, describe};
+use crate::adapters::endpoint::Endpoint;
+use crate::adapters::outbound::{describe, read_body};
 use crate::domain::verification::{CheckKind, CheckResult, CheckSpec, Expect};
 use crate::ports::{CheckContext, Checks};
 
@@ -45,7 +46,7 @@ impl OutsideChecks {
         if expect.is_empty() {
             return Ok(format!("HTTP {status}"));
         }
-        let text = body_within(response, BODY_MAX_BYTES).await.map_err(|e| e.to_string())?;
+        let text = read_body(response, BODY_MAX_BYTES).await.map_err(|e| e.to_string())?;
         let met: Vec<String> = expect.iter().map(|e| body::met(&text, e)).collect::<Result<_, _>>()?;
         Ok(format!("{status}, {}", met.join(", ")))
     }
@@ -55,7 +56,7 @@ impl OutsideChecks {
         if response.status() != StatusCode::OK {
             return Err(wrong_status(response.status(), 200));
         }
-        let text = body_within(response, BODY_MAX_BYTES).await.map_err(|e| e.to_string())?;
+        let text = read_body(response, BODY_MAX_BYTES).await.map_err(|e| e.to_string())?;
         body::has_version(&text, pointer, label)
     }
 }

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::post::Post;
-use crate::adapters::wire::{Endpoint, EndpointError};
+use crate::adapters::endpoint::{Endpoint, EndpointError};
 use crate::domain::message::{Message, MessageKind, OWN_ALERT};
 use crate::ports::{Delivered, Notifier, NotifyError};
 

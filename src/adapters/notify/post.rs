@@ -6,7 +6,7 @@ use jiff::fmt::rfc2822;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
 
-use crate::adapters::wire::{body_within, describe};
+use crate::adapters::outbound::{describe, read_body};
 use crate::ports::NotifyError;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 /// The body, if it is one word of an API such as Slack's `no_service`; anything else could repeat our secrets.
 pub(super) async fn reason(response: Response) -> Option<String> {
-    let body = body_within(response, BODY_MAX_BYTES).await.ok()?;
+    let body = read_body(response, BODY_MAX_BYTES).await.ok()?;
     let text = String::from_utf8(body).ok()?;
     let word = text.trim();
     let plain = !word.is_empty() && word.len() <= 40;

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
 use super::post::{Post, final_answer, reason};
-use crate::adapters::wire::{Endpoint, EndpointError};
+use crate::adapters::endpoint::{Endpoint, EndpointError};
 use crate::domain::message::{Message, MessageKind};
 use crate::ports::{Delivered, Notifier, NotifyError};
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::post::{Post, final_answer};
-use crate::adapters::wire::{Endpoint, EndpointError};
+use crate::adapters::endpoint::{Endpoint, EndpointError};
 use crate::domain::message::Message;
 use crate::domain::release::hex;
 use crate::ports::{Delivered, Notifier, NotifyError};

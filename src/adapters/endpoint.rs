@@ -1,5 +1,4 @@
-//! What outgoing HTTP shares: addresses that never show up in texts, errors without them, bodies with a limit.
-use std::error::Error;
+//! Addresses of outgoing HTTP, which may be secrets and so never show up in texts.
 use std::fmt;
 
 use reqwest::Url;
@@ -46,45 +45,6 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Endpoint(not shown)")
     }
-}
-
-/// What went wrong, without the address: reqwest's own text shows it, its causes do not.
-pub(crate) fn describe(error: &reqwest::Error) -> String {
-    let what = if error.is_timeout() {
-        return "no answer in time".to_string();
-    } else if error.is_connect() {
-        "could not connect"
-    } else if error.is_body() || error.is_decode() {
-        "the answer broke off"
-    } else {
-        "the request failed"
-    };
-    let mut root = error.source();
-    while let Some(cause) = root.and_then(Error::source) {
-        root = Some(cause);
-    }
-    root.map_or_else(|| what.to_string(), |cause| format!("{what}: {cause}"))
-}
-
-/// Why a body could not be had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BodyError {
-    #[error("the answer is larger than {limit} bytes")]
-    TooLarge { limit: usize },
-    #[error("{0}")]
-    Broken(String),
-}
-
-/// Reads a body that may be at most `limit` bytes long, and never holds more than that.
-pub(crate) async fn body_within(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, BodyError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| BodyError::Broken(describe(&e)))? {
-        if body.len() + chunk.len() > limit {
-            return Err(BodyError::TooLarge { limit });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 #[cfg(test)]

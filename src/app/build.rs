@@ -1,0 +1,216 @@
+//! From the configuration to adapters: one constructor per room.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::AppError;
+use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
+use crate::adapters::endpoint::Endpoint;
+use crate::adapters::kubernetes::{AccessError, ClusterAccess, Kubernetes, KubernetesTarget};
+use crate::adapters::notify::{
+    alertmanager::{Alertmanager, AlertmanagerConfig},
+    slack::Slack,
+    webhook::Webhook,
+};
+use crate::adapters::outbound;
+use crate::adapters::signals::prometheus::{Place, PrometheusOptions, PrometheusSource};
+use crate::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
+use crate::adapters::signals::{Query, SourceRule, selector};
+use crate::config::{Config, KubernetesConfig, PrometheusConfig, RuleQuery, ScrapeConfig, ServiceConfig, SourceName, TargetKindConfig};
+use crate::domain::names::TargetId;
+use crate::domain::runbook::Judging;
+use crate::engine::settings::{Fleet, ServiceSettings};
+use crate::http::webhook::AlertRoute;
+use crate::ports::{Checks, Clock, Notifier, SignalSource};
+
+/// Messages and checks take no longer than this.
+const OUTBOUND_MAX: Duration = Duration::from_secs(5);
+/// Pods scraped at once.
+const SCRAPES: usize = 64;
+
+fn setup(what: &'static str) -> impl Fn(String) -> AppError {
+    move |why| AppError::Setup { what, why }
+}
+
+fn targets(config: &Config) -> impl Iterator<Item = (TargetId, &TargetKindConfig)> {
+    config.services.iter().flat_map(|service| {
+        service.targets.iter().map(|target| {
+            (TargetId { service: service.name.clone(), target: target.name.clone() }, &target.kind)
+        })
+    })
+}
+
+pub(super) async fn cluster(config: &Config, clock: Arc<dyn Clock>) -> Result<Kubernetes, AccessError> {
+    let access = match &config.kubernetes {
+        KubernetesConfig::Infer => ClusterAccess::Inferred,
+        KubernetesConfig::Kubeconfig { path, context } => {
+            ClusterAccess::Kubeconfig { path: path.clone(), context: context.clone() }
+        }
+        KubernetesConfig::Url(url) => ClusterAccess::Url(url.to_string()),
+    };
+    let guarded = targets(config)
+        .map(|(target, kind)| match kind {
+            TargetKindConfig::Kubernetes { namespace, deployment } => {
+                KubernetesTarget { target, namespace: namespace.clone(), deployment: deployment.clone() }
+            }
+        })
+        .collect();
+    Kubernetes::open(&access, guarded, clock).await
+}
+
+pub(super) fn fleet(config: &Config) -> Fleet {
+    Fleet::new(config.services.iter().map(|service| settings(config, service)).collect())
+}
+
+fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
+    ServiceSettings {
+        name: service.name.clone(),
+        mode: service.mode,
+        targets: service.targets.iter().map(|t| t.name.clone()).collect(),
+        rules: service.rules.iter().map(|r| r.rule.clone()).collect(),
+        judging: judging(config, service),
+        watch: service.watch,
+        page_after: service.page_after,
+        cool_down: service.cool_down,
+        approval_expires: service.approval_expires,
+        rollout_deadline: service.rollout_deadline,
+        verify_deadline: service.verify_deadline,
+        checks: service.checks.clone(),
+        status_page: config.status_page.as_ref().map(ToString::to_string),
+    }
+}
+
+/// A batch is never shorter than the interval at which its source is asked: empty batches are no evidence.
+fn judging(config: &Config, service: &ServiceConfig) -> Judging {
+    let interval = |rule: &crate::config::RuleConfig| match rule.source {
+        SourceName::Prometheus => config.sources.prometheus.as_ref().map(|p| p.interval),
+        SourceName::Scrape => config.sources.scrape.as_ref().map(|s| s.fresh_interval),
+    };
+    let slowest = service.rules.iter().filter_map(interval).max().unwrap_or_default();
+    let batch_secs = service.judging.batch_secs.max(slowest.as_secs_f64());
+    Judging { batch_secs, ..service.judging.clone() }
+}
+
+pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn SignalSource>>, AppError> {
+    let mut sources: Vec<Arc<dyn SignalSource>> = Vec::new();
+    if let Some(prometheus) = &config.sources.prometheus {
+        sources.push(prometheus_source(config, prometheus)?);
+    }
+    if let Some(scrape) = &config.sources.scrape {
+        sources.push(scrape_source(config, scrape)?);
+    }
+    Ok(sources)
+}
+
+fn prometheus_source(config: &Config, prometheus: &PrometheusConfig) -> Result<Arc<dyn SignalSource>, AppError> {
+    let place = |(target, kind): (TargetId, &TargetKindConfig)| match kind {
+        TargetKindConfig::Kubernetes { namespace, deployment } => {
+            (target, Place { namespace: namespace.clone(), workload: deployment.clone() })
+        }
+    };
+    let options = PrometheusOptions {
+        name: "prometheus".into(),
+        url: prometheus.url.to_string(),
+        interval: prometheus.interval,
+        timeout: prometheus.timeout,
+        bearer: prometheus.bearer_token.clone(),
+        headers: prometheus.headers.clone(),
+        namespace_label: prometheus.namespace_label.clone(),
+        pod_label: prometheus.pod_label.clone(),
+        rules: rules(config, SourceName::Prometheus)?,
+        places: targets(config).map(place).collect(),
+    };
+    let source = PrometheusSource::new(options).map_err(|e| setup("Prometheus")(e.to_string()))?;
+    Ok(Arc::new(source))
+}
+
+fn scrape_source(config: &Config, scrape: &ScrapeConfig) -> Result<Arc<dyn SignalSource>, AppError> {
+    let options = ScrapeOptions {
+        name: "scrape".into(),
+        interval: scrape.interval,
+        fresh_interval: scrape.fresh_interval,
+        timeout: scrape.timeout,
+        concurrent: SCRAPES,
+        rules: rules(config, SourceName::Scrape)?,
+    };
+    let source = ScrapeSource::new(options).map_err(|e| setup("the scrape source")(e.to_string()))?;
+    Ok(Arc::new(source))
+}
+
+fn rules(config: &Config, source: SourceName) -> Result<Vec<SourceRule>, AppError> {
+    let mut rules = Vec::new();
+    for service in &config.services {
+        for rule in service.rules.iter().filter(|r| r.source == source) {
+            let query = query(&rule.query)?;
+            rules.push(SourceRule { service: service.name.clone(), rule: rule.rule.name.clone(), query });
+        }
+    }
+    Ok(rules)
+}
+
+fn query(query: &RuleQuery) -> Result<Query, AppError> {
+    let parse = |text: &crate::config::Selector| {
+        let parsed = text.as_str().parse::<selector::Selector>();
+        parsed.map_err(|e| AppError::Setup { what: "a rule's selector", why: format!("{}: {e}", text.as_str()) })
+    };
+    Ok(match query {
+        RuleQuery::Errors { total, bad } => Query::Errors { total: parse(total)?, bad: parse(bad)? },
+        RuleQuery::Latency { histogram } => Query::Latency { histogram: parse(histogram)? },
+    })
+}
+
+/// The channels in the order in which they are tried.
+pub(super) fn notifiers(config: &Config) -> Result<Vec<Arc<dyn Notifier>>, AppError> {
+    let client = outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(|e| setup("HTTP")(e.to_string()))?;
+    let mut notifiers: Vec<Arc<dyn Notifier>> = Vec::new();
+    if let Some(paging) = config.alertmanager.as_ref().and_then(|a| a.paging.as_ref()) {
+        let options = AlertmanagerConfig {
+            url: paging.url.to_string().into(),
+            token: None,
+            labels: paging.labels.clone(),
+        };
+        let channel = Alertmanager::new("alertmanager", options, client.clone());
+        notifiers.push(Arc::new(channel.map_err(|e| setup("paging through Alertmanager")(e.to_string()))?));
+    }
+    if let Some(slack) = &config.notify.slack {
+        let url = slack.webhook_url.expose().to_string().into();
+        let channel = Slack::new("slack", &url, client.clone()).map_err(|e| setup("Slack")(e.to_string()))?;
+        notifiers.push(Arc::new(channel));
+    }
+    if let Some(webhook) = &config.notify.webhook {
+        let url = webhook.url.expose().to_string().into();
+        let channel = Webhook::new("webhook", &url, &webhook.secret, client);
+        notifiers.push(Arc::new(channel.map_err(|e| setup("the webhook")(e.to_string()))?));
+    }
+    Ok(notifiers)
+}
+
+pub(super) fn checks(config: &Config) -> Result<Arc<dyn Checks>, AppError> {
+    let client = outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(|e| setup("HTTP")(e.to_string()))?;
+    let url = config.alertmanager.as_ref().and_then(|a| a.url.as_ref());
+    let access = match url {
+        None => None,
+        Some(url) => {
+            let url = Endpoint::parse(url.as_str()).map_err(|e| setup("Alertmanager")(e.to_string()))?;
+            Some(AlertmanagerAccess { url, token: None, match_labels: match_labels(config) })
+        }
+    };
+    Ok(Arc::new(OutsideChecks::new(client, access)))
+}
+
+fn match_labels(config: &Config) -> BTreeMap<crate::domain::names::ServiceName, BTreeMap<String, String>> {
+    let of = |s: &ServiceConfig| Some((s.name.clone(), s.alerts.as_ref()?.match_labels.clone()));
+    config.services.iter().filter_map(of).collect()
+}
+
+pub(super) fn alert_routes(config: &Config) -> Vec<AlertRoute> {
+    let route = |service: &ServiceConfig| {
+        let alerts = service.alerts.as_ref()?;
+        Some(AlertRoute {
+            service: service.name.clone(),
+            match_labels: alerts.match_labels.clone(),
+            severities: alerts.severities.clone(),
+        })
+    };
+    config.services.iter().filter_map(route).collect()
+}

@@ -1,0 +1,47 @@
+//! Answers the API's questions that need the target itself or the journal.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::domain::event::{Record, StreamId};
+use crate::domain::names::TargetId;
+use crate::domain::plan::{Goal, Plan, draft};
+use crate::engine::settings::Fleet;
+use crate::engine::snapshot::Viewer;
+use crate::http::{Inquiries, InquiryError};
+use crate::ports::{Journal, SurveyError, Target};
+
+pub(super) struct Answers {
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) target: Arc<dyn Target>,
+    pub(super) viewer: Viewer,
+    pub(super) fleet: Fleet,
+}
+
+#[async_trait]
+impl Inquiries for Answers {
+    async fn plan(&self, target: &TargetId, revision: Option<u64>) -> Result<Plan, InquiryError> {
+        let missing = || InquiryError::NoSuchTarget { target: target.clone() };
+        let settings = self.fleet.service(&target.service).ok_or_else(missing)?;
+        let status = self.viewer.look(|s| s.targets.get(&target.to_string()).cloned()).ok_or_else(missing)?;
+        let goal = match (revision, status.known_good) {
+            (Some(revision), _) => Goal::Revision(revision),
+            (None, Some(good)) => Goal::Version(good),
+            (None, None) => return Err(InquiryError::NoKnownGood { target: target.clone() }),
+        };
+        let survey = self.target.survey(target).await.map_err(|error| match error {
+            SurveyError::Unknown { target } => InquiryError::NoSuchTarget { target },
+            SurveyError::Missing { .. } | SurveyError::Unreadable { .. } => {
+                InquiryError::Unreadable { why: error.to_string() }
+            }
+        })?;
+        let rollout_secs = settings.rollout_deadline.as_secs();
+        draft(&survey, &goal, "preview", rollout_secs).map_err(|refusal| InquiryError::Refused { refusal })
+    }
+
+    async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError> {
+        let unreadable = |e: crate::ports::JournalError| InquiryError::Unreadable { why: e.to_string() };
+        let records = self.journal.read(&StreamId::run(run)).await.map_err(unreadable)?;
+        Ok((!records.is_empty()).then_some(records))
+    }
+}
