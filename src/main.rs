@@ -1,2 +1,10 @@
-//! stub
-fn main() {}
+//! The binary: parses the command line, carries it out, exits with its code.
+use std::process::ExitCode;
+
+use clap::Parser;
+use rollguard::cli::{Cli, run};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    run(Cli::parse()).await.into()
+}
