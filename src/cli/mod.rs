@@ -111,6 +111,7 @@ pub struct RunArg {
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
+    /// Such as shop/backend; `rollguard status` lists them
     #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
     pub target: TargetId,
     /// A revision of the target's history instead of the known good version
@@ -120,13 +121,14 @@ pub struct PlanArgs {
 
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
+    /// Such as shop/backend; `rollguard status` lists them
     #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
     pub target: TargetId,
     /// A revision of the target's history instead of the known good version
     #[arg(long, value_name = "N")]
     pub to_revision: Option<u64>,
     /// Why, for the record and the messages
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
     /// Do not ask
     #[arg(long)]
@@ -159,12 +161,13 @@ pub struct AbortArgs {
     /// The rollback, as `rollguard status` names it
     pub run: String,
     /// Why, for the record and the messages
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
 }
 
 #[derive(Debug, Args)]
 pub struct ReleaseArgs {
+    /// Such as shop/backend; `rollguard status` lists them
     #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
     pub target: TargetId,
     /// The version that was released

@@ -112,7 +112,7 @@ fn phase_tone(phase: &str) -> Tone {
 fn advice(phase: &str, run: &str) -> Option<String> {
     match phase {
         "awaiting approval" => {
-            Some(format!("next: rollguard approve {run}, or rollguard deny {run} --reason …"))
+            Some(format!("next: rollguard approve {run}, or rollguard deny {run} --reason WHY"))
         }
         "stuck" => {
             Some(format!("next: rollguard resume {run}, rollguard skip {run}, or rollguard abort {run}"))
@@ -171,7 +171,12 @@ pub fn run(run: &RunAnswer, color: bool) -> String {
         }
     };
     section("Checklist", checklist(run));
-    section("Plan", plan(&run.plan).lines().map(str::to_string).collect());
+    let plan = plan(&run.plan);
+    let mut lines = plan.lines();
+    section(
+        lines.next().unwrap_or(""),
+        lines.map(|line| line.get(2..).unwrap_or(line).to_string()).collect(),
+    );
     section("Checks", run.checks.iter().map(check).collect());
     section("Timeline (UTC)", run.timeline.iter().map(moment).collect());
     if let Some(advice) = advice(&run.phase, &run.run) {

@@ -1,6 +1,7 @@
 //! The HTTP side of the daemon: webhook, API, health and metrics, with tokens and limits in front of them.
 mod api;
 pub mod auth;
+mod body;
 mod connection;
 pub mod dto;
 mod error;

@@ -9,11 +9,11 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::HttpState;
 use super::api::records_of;
 use super::connection::Peer;
 use super::dto::{ApproveRequest, OrderAnswer, ReasonRequest, ReleaseRequest, RollbackRequest};
 use super::error::ApiError;
+use super::{HttpState, body};
 use crate::domain::event::Record;
 use crate::domain::names::{PersonName, TargetId};
 use crate::engine::commands::{Command, Received};
@@ -155,7 +155,7 @@ fn unique(state: &HttpState) -> String {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| {
+    body::parse(body).map_err(|error| {
         let why: String = error.to_string().chars().take(300).collect();
         ApiError::bad_request(format!("the body is not as it must be: {why}"))
     })

@@ -12,6 +12,7 @@ use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
 use super::HttpState;
+use super::body::{self, Object};
 use super::connection::Peer;
 use super::dto::AlertsAnswer;
 use super::error::ApiError;
@@ -89,7 +90,7 @@ struct Body {
     version: Option<VersionField>,
     status: Option<Field<AlertStatus>>,
     truncated_alerts: Option<Field<u64>>,
-    alerts: Option<Field<Vec<Field<WireAlert>>>>,
+    alerts: Option<Field<Vec<Field<Object<WireAlert>>>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,7 +107,7 @@ struct WireAlert {
 /// # Errors
 /// A body that is not JSON, is nested too deeply, or is not version 4.
 pub fn parse(body: &[u8]) -> Result<Notification, WebhookError> {
-    let body: Body = serde_json::from_slice(body)
+    let body: Body = body::parse(body)
         .map_err(|e| WebhookError::Shape { why: e.to_string().chars().take(300).collect() })?;
     check_version(body.version.as_ref())?;
     let truncated = match body.truncated_alerts {
@@ -142,8 +143,8 @@ fn check_version(version: Option<&VersionField>) -> Result<(), WebhookError> {
     Err(WebhookError::Version { found })
 }
 
-fn read_alert(alert: Field<WireAlert>, group: Option<AlertStatus>) -> Result<Alert, &'static str> {
-    let Field::Is(alert) = alert else { return Err(" is not an object") };
+fn read_alert(alert: Field<Object<WireAlert>>, group: Option<AlertStatus>) -> Result<Alert, &'static str> {
+    let Field::Is(Object(alert)) = alert else { return Err(" is not an object") };
     let labels = match alert.labels {
         Some(Field::Is(labels)) => labels,
         Some(Field::Other(_)) => return Err(".labels is not a map of texts"),
