@@ -1,9 +1,12 @@
 //! The API on a real socket: who may call, what is answered, what is never shown.
 use std::sync::atomic::Ordering;
 
+use rollguard::telemetry::{Metric, label};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
-use crate::http_world::{ANNA, Doors, REASON, SECRET, WEBHOOK, World, plan, up};
+use crate::http_world::{ANNA, Doors, REASON, SECRET, WEBHOOK, World, plan, start, up};
 
 const READS: [&str; 4] =
     ["/api/v1/services", "/api/v1/runs", "/api/v1/runs/r-ask", "/api/v1/targets/shop/backend/plan"];
@@ -219,4 +222,44 @@ async fn readiness_names_what_is_missing_and_liveness_depends_on_nothing() {
     assert_eq!(world.get("/readyz", None).await.0, 503);
     assert_eq!(world.get("/livez", None).await, (200, "ok\n".to_string()));
     assert_eq!(world.get("/-/healthy", None).await.0, 200);
+}
+
+#[tokio::test]
+async fn shutting_down_finishes_what_has_begun() {
+    let world = World::start(Doors::default()).await;
+    assert_eq!(world.get("/livez", None).await.0, 200);
+    let mut slow = TcpStream::connect(world.address).await.unwrap();
+    let head = format!(
+        "POST /api/v1/runs/r-stuck/abort HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ANNA}\r\nContent-Length: 2\r\n\r\n{{"
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    world.stop.send(()).unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    slow.write_all(b"}").await.unwrap();
+    world.server.await.unwrap().unwrap();
+    assert_eq!(world.journal.kinds(), ["command"]);
+}
+
+/// The recorder belongs to the whole process, so this is the only test that installs it.
+#[test]
+fn metrics_are_described_and_have_the_right_kind() {
+    let handle = rollguard::http::metrics::install(start()).unwrap();
+    assert!(rollguard::http::metrics::install(start()).is_err());
+    Metric::AlertsReceivedTotal.add(1, vec![label("result", "test")]);
+    Metric::JournalSeconds.observe(0.002, vec![]);
+    Metric::FeedUp.set(1.0, vec![]);
+    let text = handle.render();
+    for line in [
+        "# HELP rollguard_alerts_received_total Alerts received, by result.",
+        "# TYPE rollguard_alerts_received_total counter",
+        "rollguard_alerts_received_total{result=\"test\"} 1",
+        "# TYPE rollguard_journal_seconds histogram",
+        "rollguard_journal_seconds_bucket{le=\"0.0025\"} 1",
+        "# TYPE rollguard_feed_up gauge",
+        "process_start_time_seconds 1795341600",
+        "rollguard_build_info{version=\"0.1.0\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
 }

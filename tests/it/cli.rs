@@ -17,7 +17,7 @@ use rollguard::domain::verdict::{Health, Verdict};
 use rollguard::domain::verification::CheckOutcome;
 use rollguard::domain::watch::Figures;
 
-use crate::http_world::{ANNA, Doors, REASON, World, plan, start, target, up};
+use crate::http_world::{ANNA, Doors, REASON, World, plan, run_status, start, target, up};
 
 #[test]
 fn help() {
@@ -244,4 +244,21 @@ async fn tokens_come_from_a_file_and_are_never_repeated() {
     assert_eq!(said(&world, &["status", "--token-file", path], None).await.0, 0);
     let (code, _, err) = said(&world, &["--server", "http://anna:pw-1234@host", "status"], None).await;
     assert!(code == 1 && !err.contains("pw-1234"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_is_followed_until_it_is_verified() {
+    let world = World::start(Doors::default()).await;
+    let (journal, picture) = (world.journal.clone(), world.picture.clone());
+    tokio::spawn(async move {
+        while journal.kinds().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        picture.change(|s| s.runs.extend([("r-done".to_string(), run_status("r-done", "watching"))]));
+    });
+    let args = ["rollback", "shop/backend", "--yes", "--wait", "--reason", "slow"];
+    let (code, out, err) = said(&world, &args, Some(ANNA)).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.starts_with("Plan ") && out.contains("  Verified  passed"), "{out}");
+    assert!(err.contains("2026-11-22 10:00:01  verified; watching until"), "{err}");
 }

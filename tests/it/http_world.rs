@@ -27,6 +27,8 @@ use rollguard::ports::{
 };
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 pub(crate) const ANNA: &str = "anna-token-0123456789";
 pub(crate) const WEBHOOK: &str = "webhook-token-0123456789";
@@ -39,6 +41,8 @@ pub(crate) struct World {
     pub(crate) journal: Arc<MemoryInbox>,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) http: reqwest::Client,
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) server: JoinHandle<std::io::Result<()>>,
 }
 
 /// Which doors are open without a token.
@@ -74,9 +78,11 @@ impl World {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(rollguard::http::serve(listener, HttpState::new(parts), std::future::pending()));
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async { stopped.await.unwrap_or_default() };
+        let server = tokio::spawn(rollguard::http::serve(listener, HttpState::new(parts), shutdown));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        World { address, picture, journal, clock, http }
+        World { address, picture, journal, clock, http, stop, server }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -174,7 +180,7 @@ pub(crate) fn plan() -> Plan {
     draft(&Survey::Kubernetes(survey), &Goal::Version(version("v1")), "r-ask", 600).unwrap()
 }
 
-fn run_status(run: &str, phase: &str) -> RunStatus {
+pub(crate) fn run_status(run: &str, phase: &str) -> RunStatus {
     let plan = plan();
     RunStatus {
         run: run.into(),
@@ -263,6 +269,10 @@ impl Inquiries for Shelf {
         Ok(match run {
             "r-ask" => Some(records(run, &[opened(run, true)])),
             "r-stuck" => Some(records(run, &[opened(run, false), stuck])),
+            "r-done" => {
+                let done = RunEvent::Verified { passed: true, watch_until: start() };
+                Some(records(run, &[opened(run, false), done]))
+            }
             _ => None,
         })
     }
