@@ -10,7 +10,8 @@ use super::snapshot::Viewer;
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::plan::PlanDigest;
 use crate::domain::signal::AlertStatus;
-use crate::ports::{Clock, InboxItem, Journal, JournalError, Received};
+pub use crate::ports::Received;
+use crate::ports::{Clock, InboxItem, Journal, JournalError};
 
 /// An order of a person. `by` is the authenticated name, never what the caller claims.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,15 +1,19 @@
 //! The integration tests, one binary, so that they link once and share one control plane.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
+mod api;
 mod checks;
+mod cli;
 mod components;
 mod config;
 mod crash;
 mod deploy;
 mod house;
+mod http_world;
 mod messages;
 mod notify;
 mod recorder;
 mod sandbox;
 mod signals;
 mod support;
+mod webhook;

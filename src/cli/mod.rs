@@ -1,0 +1,237 @@
+//! The command line: what can be said, and who carries it out.
+mod check;
+mod demo;
+mod failure;
+mod orders;
+mod output;
+pub mod render;
+mod rollback;
+mod serve;
+mod show;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use secrecy::SecretString;
+
+use crate::client::Client;
+use crate::client::dto::{TargetError, parse_target};
+use crate::domain::names::TargetId;
+pub use check::CheckArgs;
+pub use demo::{DemoArgs, Scenario};
+pub use failure::{Exit, Failure};
+pub use output::Output;
+pub use serve::ServeArgs;
+
+const DEFAULT_SERVER: &str = "http://127.0.0.1:9095";
+const TOKEN_BYTES_MAX: usize = 4096;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  it worked
+  1  it failed
+  2  the command line was wrong
+  3  refused by policy or a guard rail
+  4  there was no data to answer from
+
+Environment:
+  ROLLGUARD_SERVER      as --server
+  ROLLGUARD_TOKEN_FILE  as --token-file
+  ROLLGUARD_TOKEN       the token itself
+  NO_COLOR              as --no-color";
+
+/// Watches every release after a deploy, and rolls it back when the evidence says so.
+#[derive(Debug, Parser)]
+#[command(name = "rollguard", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The daemon to talk to [default: http://127.0.0.1:9095]
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// File that holds your token
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Output on stdout: text for people, or one compact JSON document
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+    /// No colours
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the daemon
+    Serve(ServeArgs),
+    /// Check a configuration: all errors at once, with file, line and column
+    Check(CheckArgs),
+    /// Show it all in an embedded world, in a minute
+    Demo(DemoArgs),
+    /// Targets, their versions and watches, and the rollbacks
+    Status,
+    /// One rollback: why, the plan, the checks and the timeline
+    Show(RunArg),
+    /// What a rollback would do now; nothing is changed
+    Plan(PlanArgs),
+    /// Roll a target back
+    Rollback(RollbackArgs),
+    /// Approve the plan of a rollback
+    Approve(ApproveArgs),
+    /// Deny a rollback, for good
+    Deny(DenyArgs),
+    /// Let a stuck rollback try its step again
+    Resume(RunArg),
+    /// Let a stuck rollback leave its step out
+    Skip(RunArg),
+    /// Stop a rollback where it is
+    Abort(AbortArgs),
+    /// Tell the daemon that a target was released
+    Release(ReleaseArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct RunArg {
+    /// The rollback, as `rollguard status` names it
+    pub run: String,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Such as shop/backend; `rollguard status` lists them
+    #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
+    pub target: TargetId,
+    /// A revision of the target's history instead of the known good version
+    #[arg(long, value_name = "N")]
+    pub to_revision: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// Such as shop/backend; `rollguard status` lists them
+    #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
+    pub target: TargetId,
+    /// A revision of the target's history instead of the known good version
+    #[arg(long, value_name = "N")]
+    pub to_revision: Option<u64>,
+    /// Why, for the record and the messages
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub reason: String,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Wait until it is verified, or has failed
+    #[arg(long)]
+    pub wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    /// The rollback, as `rollguard status` names it
+    pub run: String,
+    /// The plan that you mean: at least 12 characters of its digest; any other plan is refused
+    #[arg(long, value_name = "DIGEST")]
+    pub digest: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct DenyArgs {
+    /// The rollback, as `rollguard status` names it
+    pub run: String,
+    /// Why, for the record and the messages
+    #[arg(long)]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct AbortArgs {
+    /// The rollback, as `rollguard status` names it
+    pub run: String,
+    /// Why, for the record and the messages
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ReleaseArgs {
+    /// Such as shop/backend; `rollguard status` lists them
+    #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
+    pub target: TargetId,
+    /// The version that was released
+    #[arg(long)]
+    pub version: String,
+    /// When, as 2026-11-22T10:00:00Z; now, if missing
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Timestamp>,
+}
+
+fn target(text: &str) -> Result<TargetId, TargetError> {
+    parse_target(text)
+}
+
+/// Carries a command line out, and answers with the process's exit code.
+pub async fn run(cli: Cli) -> Exit {
+    let out = Output::of_process(cli.global.output == Format::Json, cli.global.no_color);
+    match dispatch(cli, &out).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            out.note(&format!("rollguard: {failure}"));
+            failure.exit
+        }
+    }
+}
+
+async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
+    let client = || client_of(&cli.global);
+    match &cli.verb {
+        Verb::Serve(args) => serve::run(args, out).await,
+        Verb::Check(args) => check::run(args, out).await,
+        Verb::Demo(args) => demo::run(args, out).await,
+        Verb::Status => show::status(&client()?, out).await,
+        Verb::Show(args) => show::run(&args.run, &client()?, out).await,
+        Verb::Plan(args) => show::plan(args, &client()?, out).await,
+        Verb::Rollback(args) => rollback::run(args, &client()?, out).await,
+        Verb::Approve(args) => orders::approve(args, &client()?, out).await,
+        Verb::Deny(args) => orders::deny(args, &client()?, out).await,
+        Verb::Resume(args) => orders::resume(&args.run, &client()?, out).await,
+        Verb::Skip(args) => orders::skip(&args.run, &client()?, out).await,
+        Verb::Abort(args) => orders::abort(args, &client()?, out).await,
+        Verb::Release(args) => orders::release(args, &client()?, out).await,
+    }
+}
+
+fn client_of(global: &Global) -> Result<Client, Failure> {
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let server = global.server.clone().or_else(|| set("ROLLGUARD_SERVER"));
+    let file = global.token_file.clone().or_else(|| set("ROLLGUARD_TOKEN_FILE").map(PathBuf::from));
+    let token = match file {
+        Some(file) => Some(token_in(&file)?),
+        None => set("ROLLGUARD_TOKEN").map(SecretString::from),
+    };
+    Ok(Client::new(server.as_deref().unwrap_or(DEFAULT_SERVER), token.as_ref())?)
+}
+
+fn token_in(file: &std::path::Path) -> Result<SecretString, Failure> {
+    let shown = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Failure::new(Exit::Failure, format!("the token file {shown} cannot be read: {e}")))?;
+    let token = text.trim();
+    if token.is_empty() || token.len() > TOKEN_BYTES_MAX || token.contains(char::is_whitespace) {
+        let message = format!("the token file {shown} does not hold one token on one line");
+        return Err(Failure::new(Exit::Failure, message));
+    }
+    Ok(SecretString::from(token))
+}

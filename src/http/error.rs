@@ -1,0 +1,90 @@
+//! Answers that say no: a status, a code for machines, and a sentence for people.
+use axum::Json;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::InquiryError;
+use super::dto::{ErrorAnswer, ErrorBody};
+use crate::engine::commands::CommandError;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    retry_after_secs: Option<u32>,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), retry_after_secs: None }
+    }
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message).retry_after(1)
+    }
+    pub(super) fn retry_after(mut self, secs: u32) -> Self {
+        self.retry_after_secs = Some(secs);
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let error = ErrorBody { code: self.code.to_string(), message: self.message };
+        let mut response = (self.status, Json(ErrorAnswer { error })).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"rollguard\""));
+        }
+        if let Some(secs) = self.retry_after_secs {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(secs));
+        }
+        response
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
+        let message = error.to_string();
+        match error {
+            CommandError::NoSuchRun { .. } | CommandError::NoSuchTarget { .. } => Self::not_found(message),
+            CommandError::WrongPhase { .. } => Self::new(StatusCode::CONFLICT, "wrong_phase", message),
+            CommandError::OtherPlan { .. } => Self::new(StatusCode::CONFLICT, "other_plan", message),
+            CommandError::Journal(_) => {
+                Self::unavailable(format!("nothing was accepted, send it again: {message}"))
+            }
+        }
+    }
+}
+
+impl From<InquiryError> for ApiError {
+    fn from(error: InquiryError) -> Self {
+        let message = error.to_string();
+        match error {
+            InquiryError::NoSuchTarget { .. } => Self::not_found(message),
+            InquiryError::NoKnownGood { .. } => Self::new(StatusCode::CONFLICT, "no_known_good", message),
+            InquiryError::Refused { .. } => Self::new(StatusCode::CONFLICT, "refused", message),
+            InquiryError::Unreadable { .. } => Self::unavailable(message),
+        }
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            let limit = super::server::BODY_BYTES_MAX / 1024;
+            let message = format!(
+                "the body is larger than {limit} KiB: send less at once (`max_alerts` in Alertmanager)"
+            );
+            return Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message);
+        }
+        Self::bad_request("the body ended early or could not be read")
+    }
+}

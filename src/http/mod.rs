@@ -1,0 +1,108 @@
+//! The HTTP side of the daemon: webhook, API, health and metrics, with tokens and limits in front of them.
+mod api;
+pub mod auth;
+mod body;
+mod connection;
+pub mod dto;
+mod error;
+mod health;
+pub mod metrics;
+mod orders;
+mod server;
+mod timeline;
+pub mod webhook;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::SecretString;
+
+use crate::domain::event::Record;
+use crate::domain::names::TargetId;
+use crate::domain::plan::{Plan, Refusal};
+use crate::engine::commands::Desk;
+use crate::engine::snapshot::Viewer;
+use auth::{Gate, People};
+pub use server::serve;
+use webhook::AlertRoute;
+
+/// Questions that need more than the engine's picture of itself.
+#[async_trait]
+pub trait Inquiries: Send + Sync {
+    /// The plan that a rollback would carry out now, to the known good version or to a revision.
+    ///
+    /// # Errors
+    /// A target that is unknown, cannot be read, or cannot be rolled back.
+    async fn plan(&self, target: &TargetId, revision: Option<u64>) -> Result<Plan, InquiryError>;
+    /// All records of a run, oldest first; `None` if there never was such a run.
+    ///
+    /// # Errors
+    /// A journal that cannot be read.
+    async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError>;
+}
+
+/// Why a question is not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InquiryError {
+    #[error("{target} is not configured: `rollguard status` lists the targets")]
+    NoSuchTarget { target: TargetId },
+    #[error("no version of {target} is known to be good: name one with --to-revision")]
+    NoKnownGood { target: TargetId },
+    #[error("{refusal}; {}", refusal.advice())]
+    Refused { refusal: Refusal },
+    #[error("it cannot be read now: {why}")]
+    Unreadable { why: String },
+}
+
+/// The time, from the engine's clock.
+pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the HTTP side is made of.
+pub struct HttpParts {
+    pub desk: Desk,
+    pub viewer: Viewer,
+    pub inquiries: Arc<dyn Inquiries>,
+    pub people: People,
+    /// What Alertmanager shows. Without it the webhook is as open as reading is.
+    pub webhook_token: Option<SecretString>,
+    pub routes: Vec<AlertRoute>,
+    /// Reading needs no token: for listeners that only this machine reaches.
+    pub open_reads: bool,
+    pub metrics: PrometheusHandle,
+    pub now: Now,
+}
+
+/// Shared by all requests.
+#[derive(Clone)]
+pub struct HttpState(Arc<Shared>);
+
+struct Shared {
+    desk: Desk,
+    viewer: Viewer,
+    inquiries: Arc<dyn Inquiries>,
+    gate: Gate,
+    routes: Vec<AlertRoute>,
+    metrics: PrometheusHandle,
+    now: Now,
+}
+
+impl HttpState {
+    pub fn new(parts: HttpParts) -> Self {
+        let gate = Gate::new(parts.people, parts.webhook_token.as_ref(), parts.open_reads, parts.now.clone());
+        Self(Arc::new(Shared {
+            desk: parts.desk,
+            viewer: parts.viewer,
+            inquiries: parts.inquiries,
+            gate,
+            routes: parts.routes,
+            metrics: parts.metrics,
+            now: parts.now,
+        }))
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.0.now)()
+    }
+}

@@ -1,0 +1,144 @@
+//! A run's records, read back: its state now, and its timeline in sentences.
+use jiff::Timestamp;
+
+use super::dto::{CheckStatus, Moment, PlanAnswer, RunAnswer};
+use crate::domain::event::{Record, RunEvent, RunOpened, from_record};
+use crate::domain::evidence::clock_time;
+use crate::domain::run::{Finding, Outcome, Run, evolve};
+use crate::domain::verification::{CheckOutcome, CheckResult};
+
+/// Folds the records. `None` when the first of them cannot be read: then nothing is known about the run.
+pub(super) fn of_records(records: &[Record], now: Timestamp) -> Option<RunAnswer> {
+    let mut run = Run::default();
+    let mut timeline = Vec::with_capacity(records.len());
+    for record in records {
+        let event = from_record::<RunEvent>(record).ok();
+        let what = match &event {
+            Some(event) => sentence(event, &run),
+            None => format!("a record of kind {:?} that this version cannot read", record.kind),
+        };
+        timeline.push(Moment { seq: record.seq, at: record.at, kind: record.kind.clone(), what });
+        if let Some(event) = &event {
+            run = evolve(run, event, record.at);
+        }
+    }
+    let opened = run.opened.clone()?;
+    Some(answer(&run, *opened, timeline, now))
+}
+
+fn answer(run: &Run, opened: RunOpened, timeline: Vec<Moment>, now: Timestamp) -> RunAnswer {
+    let plan = PlanAnswer { digest: opened.digest.clone(), ..PlanAnswer::from(&opened.plan) };
+    RunAnswer {
+        now,
+        phase: run.phase_title().to_string(),
+        open: run.is_open(),
+        decision: opened.decided.decision,
+        cause: opened.cause,
+        reason: opened.decided.reason,
+        barred: opened.decided.barred,
+        severity: opened.severity,
+        released_at: opened.released_at,
+        requested_by: opened.requested_by,
+        approved_by: run.approved_by.clone(),
+        approval_expires_at: opened.approval.map(|ask| ask.expires_at),
+        checks: run.check_results().into_iter().map(check_status).collect(),
+        verified: run.verified,
+        relapsed: run.relapsed.clone(),
+        run: opened.run,
+        incident: opened.incident,
+        service: opened.service,
+        checklist: opened.checklist,
+        plan,
+        timeline,
+    }
+}
+
+fn check_status((name, result): (&str, Option<&CheckResult>)) -> CheckStatus {
+    CheckStatus {
+        name: name.to_string(),
+        outcome: result.map(|r| r.outcome),
+        detail: result.map_or_else(|| "not checked yet".to_string(), |r| r.detail.clone()),
+    }
+}
+
+/// What happened, as a person says it. `before` is the run without the event.
+fn sentence(event: &RunEvent, before: &Run) -> String {
+    match event {
+        RunEvent::Opened(opened) => opening(opened),
+        RunEvent::Adopted { epoch } => {
+            format!(
+                "taken over by a new life of rollguard (epoch {epoch}); what was seen before is looked at again"
+            )
+        }
+        RunEvent::Approved { by, digest } => format!("{by} approved plan {digest}"),
+        RunEvent::Denied { by, reason } => format!("{by} denied it: {reason}"),
+        RunEvent::ApprovalExpired => "nobody approved in time; nothing was changed".into(),
+        RunEvent::StepStarted { step, deadline, .. } => {
+            format!("{} started, to be done by {}", step_of(before, *step), clock_time(*deadline))
+        }
+        RunEvent::Observed { step, finding } => {
+            format!("{}: {}", step_of(before, *step), finding_text(finding))
+        }
+        RunEvent::Applied { step, outcome } => {
+            format!("{}: {}", step_of(before, *step), outcome_text(outcome))
+        }
+        RunEvent::StepDone { step } => format!("{} done", step_of(before, *step)),
+        RunEvent::Stuck { step, why } => format!("stuck at {}: {why}", step_of(before, *step)),
+        RunEvent::Resumed { by } => format!("{by} resumed it"),
+        RunEvent::Skipped { by, step } => format!("{by} skipped {}", step_of(before, *step)),
+        RunEvent::Aborted { by, reason } if reason.is_empty() => format!("{by} aborted it"),
+        RunEvent::Aborted { by, reason } => format!("{by} aborted it: {reason}"),
+        RunEvent::Checked { check, result } => checked(before, *check, result),
+        RunEvent::Verified { passed: true, watch_until } => {
+            format!("verified; watching until {}", clock_time(*watch_until))
+        }
+        RunEvent::Verified { passed: false, watch_until } => {
+            format!("not verified in time; watching until {}", clock_time(*watch_until))
+        }
+        RunEvent::Relapsed { reason } => format!("still bad after the rollback: {reason}"),
+        RunEvent::WatchEnded { healthy: true, reason } => format!("the watch ended well: {reason}"),
+        RunEvent::WatchEnded { healthy: false, reason } => format!("the watch ended badly: {reason}"),
+        RunEvent::Superseded { by } => format!("superseded by {by}"),
+    }
+}
+
+fn opening(opened: &RunOpened) -> String {
+    let asked = match (&opened.requested_by, &opened.approval) {
+        (Some(by), _) => format!("{by} ordered a rollback"),
+        (None, Some(_)) => "approval asked for".to_string(),
+        (None, None) => "rollback decided by policy".to_string(),
+    };
+    format!("{asked}: {}", opened.decided.reason)
+}
+
+fn step_of(run: &Run, step: usize) -> String {
+    let title = run.opened.as_ref().and_then(|o| o.plan.steps.get(step)).map_or("", |s| s.title.as_str());
+    format!("step {} ({title})", step + 1)
+}
+
+fn finding_text(finding: &Finding) -> String {
+    match finding {
+        Finding::Satisfied { detail } => detail.clone(),
+        Finding::NotYet { detail } => format!("not yet, {detail}"),
+        Finding::Unseen { why } => format!("could not be observed, {why}"),
+        Finding::Conflict { why } => format!("not as planned, {why}"),
+    }
+}
+
+fn outcome_text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done { detail } => format!("applied, {detail}"),
+        Outcome::Refused { why } => format!("refused, {why}"),
+        Outcome::Unknown { why } => format!("outcome unknown ({why}), to be found out by looking"),
+    }
+}
+
+fn checked(run: &Run, check: usize, result: &CheckResult) -> String {
+    let name = run.opened.as_ref().and_then(|o| o.checks.get(check)).map_or("check", |c| c.name.as_str());
+    let outcome = match result.outcome {
+        CheckOutcome::Passed => "passed",
+        CheckOutcome::Failed => "failed",
+        CheckOutcome::NoData => "could not be measured",
+    };
+    format!("{name} {outcome}: {}", result.detail)
+}
