@@ -1,6 +1,7 @@
 //! Everything that talks to the outside, one folder per system; one folder never uses another.
 pub mod checks;
 pub mod endpoint;
+pub mod kubernetes;
 pub mod notify;
 pub mod outbound;
 pub mod signals;

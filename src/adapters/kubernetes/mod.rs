@@ -1,0 +1,80 @@
+//! Kubernetes: watches Deployments with their ReplicaSets and pods, surveys them, and puts pod templates back.
+mod access;
+mod announce;
+mod facts;
+mod failure;
+mod feed;
+mod index;
+mod rollout;
+mod survey;
+mod target;
+mod trim;
+mod view;
+
+#[cfg(test)]
+mod fixtures;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kube::Client;
+
+use crate::domain::names::TargetId;
+use crate::ports::Clock;
+
+pub use access::AccessError;
+pub use feed::KubernetesFeed;
+pub use target::KubernetesTargets;
+
+/// How the API server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterAccess {
+    /// `KUBECONFIG`, else `~/.kube/config`, else the service account of the pod that we run in.
+    Inferred,
+    /// A kubeconfig file; its current context unless one is named.
+    Kubeconfig { path: PathBuf, context: Option<String> },
+    /// An API server that asks for no credentials, such as `kubectl proxy` or the sandbox.
+    Url(String),
+}
+
+/// A Deployment that is a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesTarget {
+    pub target: TargetId,
+    pub namespace: String,
+    pub deployment: String,
+}
+
+/// One cluster with the targets in it.
+#[derive(Clone)]
+pub struct Kubernetes {
+    client: Client,
+    targets: Vec<KubernetesTarget>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Kubernetes {
+    /// Reads the credentials; nothing is sent to the cluster yet.
+    ///
+    /// # Errors
+    /// When there are no credentials, or they cannot be used.
+    pub async fn open(
+        access: &ClusterAccess,
+        targets: Vec<KubernetesTarget>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AccessError> {
+        let client = access::client(access).await?;
+        Ok(Self { client, targets, clock })
+    }
+
+    /// Starts the watches; they end when the feed is dropped. Call it within a tokio runtime.
+    pub fn feed(&self) -> KubernetesFeed {
+        KubernetesFeed::start(&self.client, self.targets.clone(), Arc::clone(&self.clock))
+    }
+
+    pub fn targets(&self) -> KubernetesTargets {
+        let by_id: BTreeMap<_, _> = self.targets.iter().map(|t| (t.target.clone(), t.clone())).collect();
+        KubernetesTargets::new(self.client.clone(), by_id)
+    }
+}
