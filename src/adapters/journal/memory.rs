@@ -163,11 +163,11 @@ impl State {
         let oldest = before(now, KEEP_DONE);
         self.inbox.retain(|item| item.folded_at.is_none_or(|at| at >= oldest));
         self.outbox.retain(|s| !matches!(s.progress, Progress::Over { at } if at < oldest));
-        for sending in &mut self.outbox {
-            if sending.created_at < oldest && matches!(sending.progress, Progress::Waiting { .. }) {
-                tracing::error!(key = sending.row.message.key, "a message was given up: {TOO_OLD}");
-                sending.progress = Progress::Over { at: now };
-            }
+        let waits = |s: &&Sending| matches!(s.progress, Progress::Waiting { .. });
+        let old = self.outbox.iter().filter(waits).filter(|s| s.created_at < oldest);
+        for id in old.map(|s| s.row.id).collect::<Vec<_>>() {
+            tracing::error!(id, "a message was given up: {TOO_OLD}");
+            self.settle(id, now, Delivery::Dropped { why: TOO_OLD.into() });
         }
         let oldest = before(now, KEEP_MINUTES);
         self.minutes.retain(|(_, minute, _), _| *minute >= oldest);

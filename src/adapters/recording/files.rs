@@ -1,7 +1,7 @@
 //! Recording files on disk: names, appending one compressed batch, and mending a file that was cut off.
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -10,6 +10,7 @@ use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
+use super::reader::GZIP_MAGIC;
 use crate::domain::signal::Sample;
 
 const SUFFIX: &str = ".jsonl.gz";
@@ -82,9 +83,11 @@ pub(super) fn append(path: &Path, end: u64, member: &[u8], newest: SystemTime) -
     })
 }
 
-/// Cuts off what a killed process left half-written, and returns the length that remains.
+/// Cuts off what a killed process left half-written, and returns the length that remains. What never was a gzip file is
+/// not ours and stays as it is.
 pub(super) fn mend(path: &Path) -> io::Result<u64> {
     let end = match File::open(path) {
+        Ok(file) if is_foreign(&file)? => return Err(io::Error::other("the file there is no recording")),
         Ok(file) => end_of_last_member(file)?,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(e) => return Err(e),
@@ -96,6 +99,12 @@ pub(super) fn mend(path: &Path) -> io::Result<u64> {
     Ok(end)
 }
 
+fn is_foreign(file: &File) -> io::Result<bool> {
+    let mut head = [0; GZIP_MAGIC.len()];
+    let read = file.read_at(&mut head, 0)?;
+    Ok(!GZIP_MAGIC.starts_with(&head[..read]))
+}
+
 fn end_of_last_member(file: File) -> io::Result<u64> {
     let size = file.metadata()?.len();
     let mut input = BufReader::new(file);
@@ -104,8 +113,7 @@ fn end_of_last_member(file: File) -> io::Result<u64> {
         let mut member = GzDecoder::new(Counted { inner: input, consumed: 0 });
         match io::copy(&mut member, &mut io::sink()) {
             Ok(_) => {}
-            Err(e) if matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput) => break,
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => break,
+            Err(e) if is_cut_off(e.kind()) => break,
             Err(e) => return Err(e),
         }
         let counted = member.into_inner();
@@ -113,6 +121,11 @@ fn end_of_last_member(file: File) -> io::Result<u64> {
         input = counted.inner;
     }
     Ok(end)
+}
+
+/// How the decoder reports a member that is not whole, as opposed to a disk that cannot be read.
+fn is_cut_off(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
 }
 
 /// Counts what the decoder took, which is less than what was read ahead.

@@ -7,6 +7,8 @@ mod open;
 mod outbox;
 mod records;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;
@@ -190,7 +192,7 @@ fn prune(store: &mut Store, now: Timestamp) -> Result<(), JournalError> {
         return Ok(());
     }
     inbox::prune(store, before(now, KEEP_DONE))?;
-    outbox::prune(store, before(now, KEEP_DONE))?;
+    outbox::prune(store, before(now, KEEP_DONE), now)?;
     minutes::prune(store, before(now, KEEP_MINUTES))?;
     store.known.pruned_at = Some(now);
     Ok(())

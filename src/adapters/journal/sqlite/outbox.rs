@@ -10,7 +10,7 @@ use crate::ports::{Delivery, JournalError, OutboxRow, Outgoing};
 
 /// Due rows. A message waits for the earlier ones of its incident, so that no page arrives after its end; and what only
 /// repeats gives way to the message that ends it. The doubled condition on the state lets SQLite use the partial index.
-const DUE: &str = "
+pub(super) const DUE: &str = "
 SELECT id, channel, body, attempts FROM outbox AS due
 WHERE state IN ('waiting', 'repeating') AND next_at <= ?1 AND NOT EXISTS (
     SELECT 1 FROM outbox AS other
@@ -94,17 +94,16 @@ pub(super) fn depth(store: &Store) -> Result<usize, JournalError> {
     Ok(store.conn.prepare_cached(sql)?.query_row([], |row| row.get::<_, u32>(0))? as usize)
 }
 
-pub(super) fn prune(store: &Store, before: Timestamp) -> Result<(), JournalError> {
-    let before = sortable(before);
-    store
-        .conn
-        .execute("DELETE FROM outbox WHERE state IN ('done', 'dropped') AND changed_at < ?1", [&before])?;
-    let given_up = store.conn.execute(
-        "UPDATE outbox SET state = 'dropped', last_error = ?2 WHERE state = 'waiting' AND created_at < ?1",
-        [&before, TOO_OLD],
-    )?;
-    if given_up > 0 {
-        tracing::error!(given_up, "messages were given up: {TOO_OLD}");
+pub(super) fn prune(store: &Store, before: Timestamp, now: Timestamp) -> Result<(), JournalError> {
+    let sql = "DELETE FROM outbox WHERE state IN ('done', 'dropped') AND changed_at < ?1";
+    store.conn.execute(sql, [sortable(before)])?;
+    let sql = "SELECT id FROM outbox WHERE state = 'waiting' AND created_at < ?1";
+    let mut select = store.conn.prepare(sql)?;
+    let given_up =
+        select.query_map([sortable(before)], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+    for id in given_up {
+        tracing::error!(id, "a message was given up: {TOO_OLD}");
+        settle(store, id, now, &Delivery::Dropped { why: TOO_OLD.into() })?;
     }
     Ok(())
 }
