@@ -112,7 +112,7 @@ impl State {
 
     fn is_due(&self, sending: &Sending, now: Timestamp) -> bool {
         let waits = |other: &&Sending| {
-            matches!(other.progress, Progress::Waiting { .. }) && other.row.same_incident(&sending.row)
+            matches!(other.progress, Progress::Waiting { .. }) && same_incident(&other.row, &sending.row)
         };
         let mut waiting = self.outbox.iter().filter(waits);
         match sending.progress {
@@ -149,7 +149,7 @@ impl State {
     }
 
     fn end_repetitions(&mut self, resolve: &OutboxRow, now: Timestamp) {
-        for sending in self.outbox.iter_mut().filter(|sending| sending.row.same_incident(resolve)) {
+        for sending in self.outbox.iter_mut().filter(|sending| same_incident(&sending.row, resolve)) {
             if matches!(sending.progress, Progress::Repeating { .. }) {
                 sending.progress = Progress::Over { at: now };
             }
@@ -175,10 +175,8 @@ impl State {
     }
 }
 
-impl OutboxRow {
-    fn same_incident(&self, other: &OutboxRow) -> bool {
-        self.channel == other.channel && self.message.incident == other.message.incident
-    }
+fn same_incident(a: &OutboxRow, b: &OutboxRow) -> bool {
+    a.channel == b.channel && a.message.incident == b.message.incident
 }
 
 #[async_trait]

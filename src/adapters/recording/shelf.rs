@@ -29,6 +29,8 @@ struct Kept {
     bytes: u64,
     newest: Timestamp,
     state: State,
+    /// That nothing is being recorded was said already.
+    told: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,7 +38,7 @@ enum State {
     /// Closed, or left by an earlier life: may be deleted.
     Closed,
     Open,
-    /// Open, and its end was told: no more fits in.
+    /// Open, and no more fits in: what is recorded has no gap.
     Full,
 }
 
@@ -63,7 +65,9 @@ impl Shelf {
         for found in files::list(&shelf.dir)? {
             let newest = Timestamp::try_from(found.modified).unwrap_or(Timestamp::MIN);
             shelf.bytes += found.bytes;
-            shelf.files.insert(found.name, Kept { bytes: found.bytes, newest, state: State::Closed });
+            shelf
+                .files
+                .insert(found.name, Kept { bytes: found.bytes, newest, state: State::Closed, told: false });
         }
         shelf.measure();
         Ok(shelf)
@@ -82,8 +86,11 @@ impl Shelf {
     }
 
     pub(super) fn close(&mut self, watch: &str) {
-        if let Some(kept) = self.files.get_mut(&files::name_of(watch)) {
-            kept.state = State::Closed;
+        let name = files::name_of(watch);
+        match self.files.get_mut(&name) {
+            Some(kept) if kept.bytes > 0 => kept.state = State::Closed,
+            // Nothing could be written: there is no file to remember.
+            Some(_) | None => drop(self.files.remove(&name)),
         }
     }
 
@@ -100,7 +107,10 @@ impl Shelf {
         let newest = kept.newest.max(newest);
         files::append(&self.dir.join(name), kept.bytes, &member, newest.into()).map_err(Dropped::Failed)?;
         self.bytes += size;
-        self.files.insert(name.to_string(), Kept { bytes: kept.bytes + size, newest, state: State::Open });
+        self.files.insert(
+            name.to_string(),
+            Kept { bytes: kept.bytes + size, newest, state: State::Open, told: false },
+        );
         Ok(())
     }
 
@@ -112,7 +122,12 @@ impl Shelf {
         let bytes = files::mend(&self.dir.join(name))?;
         let before = self.files.get(name).copied();
         self.bytes = (self.bytes + bytes).saturating_sub(before.map_or(0, |kept| kept.bytes));
-        let kept = Kept { bytes, newest: before.map_or(newest, |kept| kept.newest), state: State::Open };
+        let kept = Kept {
+            bytes,
+            newest: before.map_or(newest, |kept| kept.newest),
+            state: State::Open,
+            told: false,
+        };
         self.files.insert(name.to_string(), kept);
         Ok(kept)
     }
@@ -157,7 +172,7 @@ impl Shelf {
         }
     }
 
-    /// Counts every dropped batch, and tells once per recording that it is full.
+    /// Counts every dropped batch, and tells once until the recording goes on.
     fn dropped(&mut self, watch: &str, name: &str, why: &Dropped) {
         let reason = match why {
             Dropped::FileFull(_) => "file_full",
@@ -165,12 +180,15 @@ impl Shelf {
             Dropped::Failed(_) => "failed",
         };
         Metric::RecordingDroppedTotal.add(1, vec![label("reason", reason)]);
-        let told = self.files.get(name).is_some_and(|kept| kept.state == State::Full);
-        if !told {
-            tracing::warn!(watch, %why, "a batch was not recorded");
+        let kept = self.files.get_mut(name);
+        if !kept.as_ref().is_some_and(|kept| kept.told) {
+            tracing::warn!(watch, %why, "batches are not recorded");
         }
-        if let (Dropped::FileFull(_), Some(kept)) = (why, self.files.get_mut(name)) {
-            kept.state = State::Full;
+        if let Some(kept) = kept {
+            kept.told = true;
+            if matches!(why, Dropped::FileFull(_)) {
+                kept.state = State::Full;
+            }
         }
     }
 

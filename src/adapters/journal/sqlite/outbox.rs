@@ -43,17 +43,18 @@ fn unwritable(error: serde_json::Error) -> JournalError {
 pub(super) fn due(store: &Store, now: Timestamp, limit: usize) -> Result<Vec<OutboxRow>, JournalError> {
     let mut select = store.conn.prepare_cached(DUE)?;
     let mut rows = select.query(params![sortable(now), sql_limit(limit)])?;
-    let mut found = Vec::new();
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
         let (id, channel): (i64, String) = (row.get(0)?, row.get(1)?);
         match serde_json::from_str::<Message>(&row.get::<_, String>(2)?) {
             Ok(message) => found.push(OutboxRow { id, channel, message, attempts: row.get(3)? }),
-            // Perhaps a later version wrote it; the others must still go out.
-            Err(error) => {
-                tracing::error!(id, channel, %error, "a message in the outbox is unreadable, dropping it");
-                settle(store, id, now, &Delivery::Dropped { why: format!("unreadable: {error}") })?;
-            }
+            Err(error) => unreadable.push((id, error)),
         }
+    }
+    // Perhaps a later version wrote them; the others must still go out.
+    for (id, error) in unreadable {
+        tracing::error!(id, %error, "a message in the outbox is unreadable, dropping it");
+        settle(store, id, now, &Delivery::Dropped { why: format!("unreadable: {error}") })?;
     }
     Ok(found)
 }

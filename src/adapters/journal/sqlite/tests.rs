@@ -105,7 +105,7 @@ async fn what_is_asked_often_is_found_through_an_index() {
     let plan = |sql: &'static str| {
         journal.ask(move |store| {
             let mut explain = store.conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-            let anything = rusqlite::params![1, 1].into_iter().take(explain.parameter_count());
+            let anything = rusqlite::params![1, 1].iter().take(explain.parameter_count());
             let steps =
                 explain.query_map(rusqlite::params_from_iter(anything), |row| row.get::<_, String>(3))?;
             Ok(steps.collect::<Result<Vec<_>, _>>()?.join("\n"))
