@@ -1,7 +1,9 @@
 //! What the journal's file survives, and what it refuses to start from.
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rollguard::adapters::journal::SqliteJournal;
@@ -102,6 +104,45 @@ async fn all_that_was_answered_is_there_after_a_restart() {
     drop(journal);
     let journal = SqliteJournal::open(dir.path()).unwrap();
     assert_eq!(journal.inbox(usize::MAX).await.unwrap().len(), ALERTS);
+}
+
+const KILLED_DIR: &str = "ROLLGUARD_TEST_KILLED_DIR";
+
+/// Runs itself once more as another process, which writes until it is killed.
+#[tokio::test]
+async fn all_that_was_answered_survives_a_kill() {
+    if let Some(dir) = std::env::var_os(KILLED_DIR) {
+        return write_until_killed(Path::new(&dir)).await;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "journal::sqlite::all_that_was_answered_survives_a_kill", "--nocapture"])
+        .env(KILLED_DIR, dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let answered = |line: String| line.strip_prefix("answered ").map(|n| n.parse::<usize>().unwrap());
+    let last = lines.filter_map(answered).nth(300);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let journal = SqliteJournal::open(dir.path()).unwrap();
+    let records = journal.verify().await.unwrap();
+    assert!(records > last.expect("300 answers") as u64);
+    // Each commit has one event and one message: both came, or neither.
+    assert_eq!(journal.outbox_depth().await.unwrap() as u64, records);
+}
+
+async fn write_until_killed(dir: &Path) {
+    let journal = SqliteJournal::open(dir).unwrap();
+    let epoch = journal.claim().await.unwrap();
+    for n in 0.. {
+        let messages = vec![message("slack", "i", &format!("note-{n}"), Page)];
+        let commit = Commit { messages, ..events(vec![event("r", json!(n))]) };
+        journal.commit(epoch, commit).await.unwrap();
+        println!("answered {n}");
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ pub(super) const DUE: &str = "
 SELECT id, channel, body, attempts FROM outbox AS due
 WHERE state IN ('waiting', 'repeating') AND next_at <= ?1 AND NOT EXISTS (
     SELECT 1 FROM outbox AS other
-    WHERE other.state IN ('waiting', 'repeating') AND other.state = 'waiting' AND other.channel = due.channel AND other.incident = due.incident
+    WHERE other.state IN ('waiting', 'repeating') AND other.state = 'waiting'
+      AND other.channel = due.channel AND other.incident = due.incident
       AND ((due.state = 'waiting' AND other.id < due.id) OR (due.state = 'repeating' AND other.kind = 'resolve')))
 ORDER BY id LIMIT ?2";
 
