@@ -1,7 +1,9 @@
 //! Everything that talks to the outside, one folder per system; one folder never uses another.
 pub mod checks;
 pub mod endpoint;
+pub mod journal;
 pub mod kubernetes;
 pub mod notify;
 pub mod outbound;
+pub mod recording;
 pub mod signals;

@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["domain"]),
     ("engine", &["domain", "ports", "telemetry"]),
     ("adapters", &["domain", "ports", "config", "telemetry"]),
-    ("http", &["domain", "engine", "ports", "telemetry"]),
+    ("http", &["domain", "engine", "telemetry"]),
     ("client", &["domain", "http"]),
     ("sandbox", &["domain"]),
     ("app", &["domain", "ports", "telemetry", "config", "engine", "adapters", "http"]),

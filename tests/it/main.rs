@@ -10,6 +10,7 @@ mod crash;
 mod deploy;
 mod house;
 mod http_world;
+mod journal;
 mod messages;
 mod notify;
 mod recorder;

@@ -1,0 +1,135 @@
+//! Opens the journal's file, or says why not: it never starts empty as if nothing had been.
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::{damaged, file_error};
+use super::schema::{CREATE, SCHEMA_VERSION};
+use super::writer::Store;
+use super::{inbox, records};
+use crate::ports::JournalError;
+
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Records whose hashes are checked whenever the journal is opened.
+const CHECKED_AT_OPEN: u64 = 1000;
+
+/// Opens `journal.db` in `dir`, creating both if neither exists, and holds the directory's lock.
+pub(super) fn open(dir: &Path) -> Result<Store, JournalError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| file_error(dir, &e))?;
+    let lock = lock(&dir.join("journal.lock"))?;
+    let path = dir.join("journal.db");
+    match fs::metadata(&path) {
+        Ok(found) if found.is_file() && found.len() == 0 => {
+            return Err(damaged(0, format!("{} is empty", path.display())));
+        }
+        Ok(_) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => create(dir, &path)?,
+        Err(e) => return Err(file_error(&path, &e)),
+    }
+    let conn = connect(&path)?;
+    check(&conn)?;
+    let tail = records::check_tail(&conn, CHECKED_AT_OPEN)?;
+    let unfolded = inbox::count_unfolded(&conn)?;
+    Ok(Store::new(conn, tail, unfolded, lock))
+}
+
+/// Held by this process until it ends; the kernel releases it even if the process is killed.
+fn lock(path: &Path) -> Result<File, JournalError> {
+    let failed = |e: std::io::Error| file_error(path, &e);
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::Error(e)) => return Err(failed(e)),
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).map_err(failed)?;
+            let why = format!(
+                "{} is held by process {}: stop that one, or give this one another state directory",
+                path.display(),
+                pid.trim()
+            );
+            return Err(JournalError::Unavailable { why });
+        }
+    }
+    file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).map_err(failed)?;
+    writeln!(file, "{}", std::process::id()).map_err(failed)?;
+    Ok(file)
+}
+
+/// Creates the file under another name first: an existing `journal.db` always has its tables.
+fn create(dir: &Path, path: &Path) -> Result<(), JournalError> {
+    let wal = dir.join("journal.db-wal");
+    if wal.exists() {
+        let why = format!("{} is missing, but {} exists", path.display(), wal.display());
+        return Err(damaged(0, why));
+    }
+    let new = dir.join("journal.db.new");
+    match fs::remove_file(&new) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(file_error(&new, &e)),
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(|e| file_error(&new, &e))?;
+    let conn = Connection::open_with_flags(&new, flags())?;
+    conn.execute_batch(&format!("BEGIN; {CREATE} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?;
+    conn.close().map_err(|(_, e)| e)?;
+    fs::rename(&new, path).map_err(|e| file_error(path, &e))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| file_error(dir, &e))
+}
+
+fn flags() -> OpenFlags {
+    OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
+fn connect(path: &Path) -> Result<Connection, JournalError> {
+    let conn = Connection::open_with_flags(path, flags())?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    if conn.is_readonly("main")? {
+        let why = format!("{} is read-only: make it writable for this user", path.display());
+        return Err(JournalError::Unavailable { why });
+    }
+    let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match found {
+        SCHEMA_VERSION => {}
+        0 => return Err(damaged(0, format!("{} is no journal", path.display()))),
+        _ => return Err(JournalError::Newer { found, known: SCHEMA_VERSION }),
+    }
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        let why = format!(
+            "{}: write-ahead logging is not possible here ({mode}): use a local disk, not a network file system",
+            path.display()
+        );
+        return Err(JournalError::Unavailable { why });
+    }
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "foreign_keys", true)?;
+    // Keeps the write-ahead log from staying large after a flood.
+    conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+fn check(conn: &Connection) -> Result<(), JournalError> {
+    let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(damaged(0, verdict));
+    }
+    Ok(())
+}

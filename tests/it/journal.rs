@@ -1,0 +1,50 @@
+//! The journal, as the engine uses it: one contract for both adapters, what the file survives, and the golden journal.
+mod contract;
+mod golden;
+mod sqlite;
+mod story;
+
+use jiff::{SignedDuration, Timestamp};
+use rollguard::domain::event::StreamId;
+use rollguard::domain::message::{Message, MessageKind};
+use rollguard::domain::names::ServiceName;
+use rollguard::ports::{Commit, InboxItem, NewRecord, Outgoing};
+use serde_json::{Value, json};
+
+/// Seconds after a fixed start.
+fn at(secs: i64) -> Timestamp {
+    let start: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+    start + SignedDuration::from_secs(secs)
+}
+
+fn days(n: i64) -> i64 {
+    n * 24 * 3600
+}
+
+fn event(run: &str, body: Value) -> NewRecord {
+    NewRecord { stream: StreamId::run(run), kind: "opened".into(), body }
+}
+
+fn events(events: Vec<NewRecord>) -> Commit {
+    Commit { at: at(0), events, ..Commit::default() }
+}
+
+fn item(key: &str) -> InboxItem {
+    InboxItem { key: key.into(), kind: "alert".into(), body: json!({ "key": key }), at: at(0) }
+}
+
+fn message(channel: &str, incident: &str, what: &str, kind: MessageKind) -> Outgoing {
+    let message = Message {
+        key: format!("{incident}/{what}"),
+        incident: incident.into(),
+        kind,
+        service: ServiceName::parse("shop").unwrap(),
+        title: format!("[{what}]"),
+        lines: vec!["because".into()],
+    };
+    Outgoing { channel: channel.into(), message }
+}
+
+fn messages(messages: Vec<Outgoing>) -> Commit {
+    Commit { at: at(0), messages, ..Commit::default() }
+}

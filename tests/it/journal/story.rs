@@ -1,0 +1,176 @@
+//! The story of the golden journal: one of every kind of event, with every optional field filled.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, WatchEnd};
+use rollguard::domain::evidence::Cause;
+use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
+use rollguard::domain::plan::kubernetes::{AwaitRollout, RestoreTemplate, Workload};
+use rollguard::domain::plan::{Action, Change, Plan, PlanDigest, Step};
+use rollguard::domain::policy::{Decided, Decision};
+use rollguard::domain::release::{Fingerprint, Release, ReleaseKind, Version};
+use rollguard::domain::run::{Finding, Outcome};
+use rollguard::domain::runbook::{ChecklistItem, Item, Judging, standard_rules};
+use rollguard::domain::verification::{CheckKind, CheckResult, CheckSpec, Expect};
+use rollguard::domain::watch::{Baseline, WatchSpec};
+use serde_json::json;
+
+use super::at;
+
+const WATCH: &str = "shop/backend.v2.1";
+
+fn target() -> TargetId {
+    TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("backend").unwrap() }
+}
+
+fn version(label: &str) -> Version {
+    let fingerprint = Fingerprint::named(format!("{label}-fingerprint"));
+    Version { fingerprint, label: label.into(), images: vec![format!("registry.example/shop:{label}")] }
+}
+
+fn decided() -> Decided {
+    Decided {
+        decision: Decision::Ask,
+        would: Some(Decision::Rollback),
+        reason: "12 of 100 requests of the new pods failed".into(),
+        barred: vec!["this target was rolled back a short while ago".into()],
+    }
+}
+
+pub(super) fn target_events() -> Vec<TargetEvent> {
+    vec![
+        TargetEvent::KnownGood { version: version("v1"), why: "its watch ended healthy".into() },
+        TargetEvent::WatchOpened(Box::new(watch_spec())),
+        TargetEvent::RolloutEnded { watch: WATCH.into(), ended_at: at(70) },
+        TargetEvent::MinorTrouble { watch: WATCH.into(), reason: "0.4 % more failures".into() },
+        TargetEvent::Decided {
+            watch: WATCH.into(),
+            decided: Decided { would: None, ..decided() },
+            cause: Cause::Release,
+        },
+        TargetEvent::RolledBack { run: "shop-1".into(), bad: version("v2") },
+        TargetEvent::WatchClosed {
+            watch: WATCH.into(),
+            end: WatchEnd::RolledBack,
+            reason: "rolled back".into(),
+        },
+    ]
+}
+
+fn watch_spec() -> WatchSpec {
+    let release = Release {
+        target: target(),
+        kind: ReleaseKind::New,
+        from: Some(version("v1")),
+        to: version("v2"),
+        at: at(0),
+    };
+    let baseline =
+        Baseline { bad: 3.0, total: 9000.0, dispersion: 1.25, seconds: 3600.0, p95_ms: Some(180.5) };
+    WatchSpec {
+        id: WATCH.into(),
+        release,
+        known_good: Some(version("v1")),
+        opened_at: at(1),
+        ends_at: at(1801),
+        rules: standard_rules(),
+        judging: Judging::standard(Duration::from_secs(1800)),
+        baseline: BTreeMap::from([(RuleName::parse("error-rate").unwrap(), baseline)]),
+    }
+}
+
+fn opened() -> RunOpened {
+    let check = |name: &str, kind| CheckSpec { name: name.into(), kind };
+    let url = || "http://shop.example/health".to_string();
+    let json = Expect::Json { pointer: "/status".into(), equals: json!("up") };
+    let expect = vec![Expect::Text("ok".into()), json];
+    let item = |item, met| ChecklistItem { item, met, detail: "as configured".into() };
+    RunOpened {
+        run: "shop-1".into(),
+        incident: WATCH.into(),
+        service: target().service,
+        decided: decided(),
+        cause: Cause::Release,
+        requested_by: Some("ana".into()),
+        released_at: Some(at(0)),
+        severity: 2,
+        checklist: vec![item(Item::Severity, true), item(Item::Backup, false)],
+        plan: plan(),
+        digest: PlanDigest::named("0123456789abcdef"),
+        approval: Some(ApprovalAsk { expires_at: at(900) }),
+        checks: vec![
+            check("health", CheckKind::Http { url: url(), status: 200, expect }),
+            check("version", CheckKind::Version { url: url(), pointer: Some("/version".into()) }),
+            check("pods", CheckKind::PodsReady),
+            check("errors", CheckKind::ErrorRate { below: 0.01 }),
+            check("latency", CheckKind::LatencyP95 { below_ms: 250.0 }),
+            check("throughput", CheckKind::Throughput { at_least: 0.5 }),
+            check("alerts", CheckKind::NoActiveAlerts),
+        ],
+        verify_secs: 300,
+        watch_secs: 1800,
+        status_page: Some("https://status.example".into()),
+    }
+}
+
+fn plan() -> Plan {
+    let workload = || Workload { namespace: "default".into(), name: "shop".into() };
+    let (from, to) = (version("v2"), version("v1"));
+    let restore = RestoreTemplate {
+        workload: workload(),
+        uid: "11111111-2222-3333-4444-555555555555".into(),
+        from: from.fingerprint.clone(),
+        to: to.fingerprint.clone(),
+        patch: json!([{"op": "test", "path": "/metadata/uid", "value": "1"}]),
+    };
+    let wait = AwaitRollout { workload: workload(), version: to.fingerprint.clone() };
+    let step = |title: &str, deadline_secs, action| Step {
+        target: target(),
+        title: title.into(),
+        deadline_secs,
+        action,
+    };
+    Plan {
+        service: target().service,
+        changes: vec![Change { target: target(), from, to }],
+        steps: vec![
+            step("restore the pod template", 120, Action::RestoreTemplate(restore)),
+            step("await the rollout", 600, Action::AwaitRollout(wait)),
+        ],
+    }
+}
+
+/// In an order that folds through every phase; after the first end only the kinds of end that are left.
+pub(super) fn run_events() -> Vec<RunEvent> {
+    let detail = || "as planned".to_string();
+    let why = || "connection refused".to_string();
+    let by = || "ana".to_string();
+    vec![
+        RunEvent::Opened(Box::new(opened())),
+        RunEvent::Adopted { epoch: 1 },
+        RunEvent::Approved { by: by(), digest: PlanDigest::named("0123456789abcdef") },
+        RunEvent::StepStarted { step: 0, attempt: 1, epoch: 1, deadline: at(220) },
+        RunEvent::Observed { step: 0, finding: Finding::NotYet { detail: detail() } },
+        RunEvent::Applied { step: 0, outcome: Outcome::Unknown { why: why() } },
+        RunEvent::Observed { step: 0, finding: Finding::Unseen { why: why() } },
+        RunEvent::Applied { step: 0, outcome: Outcome::Refused { why: why() } },
+        RunEvent::Observed { step: 0, finding: Finding::Conflict { why: why() } },
+        RunEvent::Stuck { step: 0, why: why() },
+        RunEvent::Resumed { by: by() },
+        RunEvent::StepStarted { step: 0, attempt: 2, epoch: 1, deadline: at(420) },
+        RunEvent::Applied { step: 0, outcome: Outcome::Done { detail: detail() } },
+        RunEvent::Observed { step: 0, finding: Finding::Satisfied { detail: detail() } },
+        RunEvent::StepDone { step: 0 },
+        RunEvent::Skipped { by: by(), step: 1 },
+        RunEvent::Checked { check: 0, result: CheckResult::passed("200") },
+        RunEvent::Checked { check: 1, result: CheckResult::failed("503") },
+        RunEvent::Checked { check: 2, result: CheckResult::no_data("timeout") },
+        RunEvent::Verified { passed: true, watch_until: at(2400) },
+        RunEvent::Relapsed { reason: "errors at 9.0 %".into() },
+        RunEvent::WatchEnded { healthy: false, reason: "errors at 9.0 %".into() },
+        RunEvent::Superseded { by: "v3".into() },
+        RunEvent::Denied { by: by(), reason: "a hot-fix is on its way".into() },
+        RunEvent::ApprovalExpired,
+        RunEvent::Aborted { by: by(), reason: "rolled back by hand".into() },
+    ]
+}
