@@ -49,11 +49,12 @@ async fn config(access: &ClusterAccess) -> Result<Config, AccessError> {
         }
         ClusterAccess::Kubeconfig { path, context } => {
             let failed = |source| AccessError::Kubeconfig {
-                path: path.clone(),
+                path: path.clone().unwrap_or_else(|| "of KUBECONFIG or ~/.kube/config".into()),
                 context: context.as_ref().map(|c| format!(" with context {c:?}")).unwrap_or_default(),
                 source: Box::new(source),
             };
-            let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
+            let read = path.as_ref().map_or_else(Kubeconfig::read, Kubeconfig::read_from);
+            let kubeconfig = read.map_err(failed)?;
             let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
             Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(failed)
         }
@@ -80,7 +81,7 @@ current-context: dev
         let path = folder.path().join("config");
         std::fs::write(&path, KUBECONFIG).unwrap();
         let access = |context: Option<&str>| ClusterAccess::Kubeconfig {
-            path: path.clone(),
+            path: Some(path.clone()),
             context: context.map(str::to_string),
         };
         assert!(client(&access(None)).await.is_ok());
@@ -92,7 +93,7 @@ current-context: dev
 
     #[tokio::test]
     async fn what_cannot_be_used_says_what_to_do() {
-        let missing = ClusterAccess::Kubeconfig { path: "does/not/exist".into(), context: None };
+        let missing = ClusterAccess::Kubeconfig { path: Some("does/not/exist".into()), context: None };
         let error = client(&missing).await.map(drop).unwrap_err().to_string();
         assert!(error.contains("does/not/exist") && error.contains("kubectl config view"), "{error}");
         for bad in ["127.0.0.1:6443", "ftp://host", "https://me:hunter2@host:6443 x"] {

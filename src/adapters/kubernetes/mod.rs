@@ -32,8 +32,8 @@ pub use target::KubernetesTargets;
 pub enum ClusterAccess {
     /// `KUBECONFIG`, else `~/.kube/config`, else the service account of the pod that we run in.
     Inferred,
-    /// A kubeconfig file; its current context unless one is named.
-    Kubeconfig { path: PathBuf, context: Option<String> },
+    /// A kubeconfig file, or the one that kubectl would take; its current context unless one is named.
+    Kubeconfig { path: Option<PathBuf>, context: Option<String> },
     /// An API server that asks for no credentials, such as `kubectl proxy` or the sandbox.
     Url(String),
 }

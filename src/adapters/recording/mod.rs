@@ -33,6 +33,14 @@ pub struct RecordingLimits {
     pub max_age: Duration,
 }
 
+impl Default for RecordingLimits {
+    fn default() -> Self {
+        let mebibyte = 1024 * 1024;
+        let month = Duration::from_secs(30 * 24 * 3600);
+        Self { max_file_bytes: 64 * mebibyte, max_total_bytes: 2048 * mebibyte, max_age: month }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     #[error("recordings cannot be kept in {}: make it a directory that this user may write", dir.display())]

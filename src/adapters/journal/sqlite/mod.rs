@@ -26,7 +26,7 @@ use crate::domain::names::TargetId;
 use crate::ports::{
     Clock, Commit, Delivery, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
 };
-use crate::telemetry::Metric;
+use crate::telemetry::{Metric, Stopwatch};
 use writer::{Job, Store};
 
 /// Requests that wait for the writer; more callers wait for their turn.
@@ -39,7 +39,6 @@ pub struct SqliteJournal {
     /// `None` only while being dropped.
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    clock: Option<Arc<dyn Clock>>,
 }
 
 impl SqliteJournal {
@@ -54,13 +53,7 @@ impl SqliteJournal {
         let thread = thread.map_err(|e| JournalError::Unavailable {
             why: format!("its thread cannot be started: {e}; raise the limit on threads"),
         })?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), clock: None })
-    }
-
-    /// Measures how long durable writes take.
-    pub fn timed(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
-        self
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Checks every record and the whole chain; returns how many records there are.
@@ -105,11 +98,10 @@ impl SqliteJournal {
         &self,
         work: impl FnOnce(&mut Store) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        let began = self.clock.as_ref().map(|clock| (clock, clock.now()));
+        let began = Stopwatch::start();
         let result = self.ask(work).await;
-        if let (Some((clock, began)), Ok(_)) = (began, &result) {
-            let secs = clock.now().duration_since(began).as_secs_f64();
-            Metric::JournalSeconds.observe(secs.max(0.0), Vec::new());
+        if result.is_ok() {
+            Metric::JournalSeconds.observe(began.elapsed().as_secs_f64(), Vec::new());
         }
         result
     }

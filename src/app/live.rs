@@ -1,0 +1,72 @@
+//! `check --live`: asks the cluster and the sources whether what the configuration names is there.
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::{AppError, build};
+use crate::config::Config;
+use crate::domain::names::TargetId;
+use crate::domain::survey::Survey;
+use crate::engine::clock::SystemClock;
+use crate::ports::{AskTarget, Clock, Target};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub what: String,
+    pub ok: bool,
+    pub detail: String,
+}
+
+/// An answer takes no longer than this.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// Asks everything once.
+///
+/// # Errors
+/// When the adapters cannot even be built.
+pub async fn look(config: &Config) -> Result<Vec<Finding>, AppError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let cluster = build::cluster(config, clock.clone()).await?;
+    let port = cluster.targets();
+    let targets: Vec<TargetId> = build::fleet(config).targets().map(|(id, _)| id).collect();
+    let mut findings = Vec::new();
+    for target in &targets {
+        findings.push(survey(&port, target).await);
+    }
+    let to = clock.now();
+    let from = to.saturating_sub(SignedDuration::from_mins(5)).unwrap_or(to);
+    for source in build::sources(config)? {
+        for target in &targets {
+            let about = AskTarget { target: target.clone(), pods: vec![] };
+            let history = tokio::time::timeout(ANSWER_MAX, source.history(&about, from, to)).await;
+            let what = format!("{} about {target}", source.name());
+            let (ok, detail) = match history {
+                Err(_) => (false, "no answer in time".to_string()),
+                Ok(history) => match history.missing {
+                    Some(why) => (source.intervals().1.is_some(), why),
+                    None => (true, format!("{} rules have a past", history.batches.len())),
+                },
+            };
+            findings.push(Finding { what, ok, detail });
+        }
+    }
+    Ok(findings)
+}
+
+async fn survey(port: &dyn Target, target: &TargetId) -> Finding {
+    let what = format!("target {target}");
+    let survey = tokio::time::timeout(ANSWER_MAX, port.survey(target)).await;
+    let (ok, detail) = match survey {
+        Err(_) => (false, "no answer in time".to_string()),
+        Ok(Err(error)) => (false, error.to_string()),
+        Ok(Ok(Survey::Kubernetes(survey))) => match (&survey.owner, survey.paused, survey.history.len()) {
+            (Some(owner), _, _) => (false, format!("it belongs to {}; {}", owner.title(), owner.advice())),
+            (None, true, _) => (false, "it is paused, and a paused Deployment cannot be rolled back".to_string()),
+            (None, false, 0 | 1) => (true, format!("runs {}, and has no earlier revision yet", survey.version.label)),
+            (None, false, n) => (true, format!("runs {}, with {} earlier revisions", survey.version.label, n - 1)),
+        },
+    };
+    Finding { what, ok, detail }
+}
