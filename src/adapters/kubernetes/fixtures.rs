@@ -13,8 +13,6 @@ pub(super) fn minute(minute: i64) -> Timestamp {
     Timestamp::from_second(minute * 60).unwrap()
 }
 
-pub(super) use minute as at;
-
 pub(super) fn target(name: &str) -> TargetId {
     TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse(name).unwrap() }
 }

@@ -219,9 +219,8 @@ fn presumed_workload(set: &Name) -> Name {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{World, at, deployment, minute, pod, ready, replica_set, waiting};
+    use super::super::fixtures::{World, deployment, minute, pod, ready, replica_set, waiting};
     use super::*;
-    use crate::domain::workload::RolloutState;
 
     fn world() -> World {
         let mut world = World::new(&["web"]);
@@ -305,22 +304,5 @@ mod tests {
         let view = world.view("web", 50);
         assert!(view.pods.is_empty());
         assert_eq!((view.history.len(), view.current_since), (1, minute(50)));
-    }
-
-    #[test]
-    fn ten_thousand_workloads_are_indexed_without_scans() {
-        let names: Vec<String> = (0..10_000).map(|i| format!("w{i}")).collect();
-        let mut world = World::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
-        for name in &names {
-            let set = format!("{name}-a");
-            world.deployment(deployment(name, "shop:v1"));
-            world.replica_set(replica_set(name, &set, "shop:v1", "1", 0));
-            for n in 0..3 {
-                world.pod(&pod(&set, &format!("{set}-{n}"), &ready(1)));
-            }
-        }
-        let view = world.view("w7777", 60);
-        assert_eq!((view.pods.len(), view.history.len()), (3, 1));
-        assert!(matches!(view.rollout, RolloutState::Ended { at: end } if end == at(60)));
     }
 }

@@ -184,7 +184,7 @@ fn pods(deployment: &TrimmedDeployment, sets: &[&Set]) -> Vec<PodView> {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{
-        World, at, deployment, deployment_at, minute, pod, ready, replica_set, reused_set,
+        World, deployment, deployment_at, minute, pod, ready, replica_set, reused_set,
     };
     use super::*;
     use serde_json::json;
@@ -339,6 +339,6 @@ mod tests {
         let prints: Vec<_> = view.pods.iter().map(|p| p.fingerprint.as_ref()).collect();
         let expected: Vec<_> = view.history.iter().map(|g| Some(&g.version.fingerprint)).collect();
         assert_eq!(prints, expected);
-        assert_eq!(view.pods[1].reading.ready_since, Some(at(101)));
+        assert_eq!(view.pods[1].reading.ready_since, Some(minute(101)));
     }
 }
