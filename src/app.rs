@@ -172,10 +172,9 @@ impl World {
             metrics: self.metrics,
             now: Arc::new(move || clock.now()),
         });
-        let (listener, stop) = (self.listener, self.stop.clone());
+        let (listener, address, stop) = (self.listener, config.listen, self.stop.clone());
         tasks.spawn(async move {
-            serve(listener, state, stop.cancelled_owned()).await;
-            Ok(())
+            serve(listener, state, stop.cancelled_owned()).await.map_err(|source| AppError::Listen { address, source })
         });
         let parts = Parts {
             tools,

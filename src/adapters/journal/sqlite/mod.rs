@@ -12,7 +12,6 @@ mod tests;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
@@ -24,7 +23,7 @@ use super::{KEEP_DONE, KEEP_MINUTES, before, prune_is_due};
 use crate::domain::event::{Record, StreamId};
 use crate::domain::names::TargetId;
 use crate::ports::{
-    Clock, Commit, Delivery, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
+    Commit, Delivery, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
 };
 use crate::telemetry::{Metric, Stopwatch};
 use writer::{Job, Store};
