@@ -65,10 +65,12 @@ impl Daemon {
         let metrics = metrics_handle(clock.now())?;
         let listener = TcpListener::bind(config.listen).await;
         let listener = listener.map_err(|source| AppError::Listen { address: config.listen, source })?;
-        let address = listener.local_addr().map_err(|source| AppError::Listen { address: config.listen, source })?;
+        let address =
+            listener.local_addr().map_err(|source| AppError::Listen { address: config.listen, source })?;
         let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&config.state_dir)?);
         let recordings = config.state_dir.join("recordings");
-        let recorder: Arc<dyn Recorder> = Arc::new(FileRecorder::new(&recordings, RecordingLimits::default())?);
+        let recorder: Arc<dyn Recorder> =
+            Arc::new(FileRecorder::new(&recordings, RecordingLimits::default())?);
         let cluster = build::cluster(&config, clock.clone()).await?;
         let epoch = journal.claim().await?;
         tracing::info!(%address, epoch, services = config.services.len(), "rollguard is up");
@@ -130,8 +132,13 @@ impl World {
         let notifiers: Arc<[Arc<dyn Notifier>]> = build::notifiers(config)?.into();
         let sources = build::sources(config)?;
         let fleet = build::fleet(config);
-        let ledger =
-            Ledger::new(self.journal.clone(), notifiers.clone(), self.clock.clone(), picture.clone(), self.epoch);
+        let ledger = Ledger::new(
+            self.journal.clone(),
+            notifiers.clone(),
+            self.clock.clone(),
+            picture.clone(),
+            self.epoch,
+        );
         let desk = Desk::new(self.journal.clone(), self.clock.clone(), picture.viewer());
         let (notes, told) = mpsc::channel(WAITING);
         let (answers, answered) = mpsc::channel(WAITING);
@@ -148,14 +155,20 @@ impl World {
         };
         let mut tasks = JoinSet::new();
         for source in &sources {
-            let polling = poll(source.clone(), read.clone(), answers.clone(), self.clock.clone(), self.stop.clone());
+            let polling =
+                poll(source.clone(), read.clone(), answers.clone(), self.clock.clone(), self.stop.clone());
             tasks.spawn(async move {
                 polling.await;
                 Ok(())
             });
         }
-        let outbox =
-            Outbox { journal: self.journal.clone(), notifiers, clock: self.clock.clone(), ledger, picture: picture.clone() };
+        let outbox = Outbox {
+            journal: self.journal.clone(),
+            notifiers,
+            clock: self.clock.clone(),
+            ledger,
+            picture: picture.clone(),
+        };
         let (stop, clock) = (self.stop.clone(), self.clock.clone());
         tasks.spawn(async move {
             outbox.run(stop).await;
@@ -164,7 +177,12 @@ impl World {
         let state = HttpState::new(HttpParts {
             desk: desk.clone(),
             viewer: picture.viewer(),
-            inquiries: Arc::new(Answers { journal: self.journal.clone(), target, viewer: picture.viewer(), fleet: fleet.clone() }),
+            inquiries: Arc::new(Answers {
+                journal: self.journal.clone(),
+                target,
+                viewer: picture.viewer(),
+                fleet: fleet.clone(),
+            }),
             people: People::new(config.people.iter().map(|p| (p.name.clone(), p.token.clone())).collect()),
             webhook_token: config.alertmanager.as_ref().and_then(|a| a.webhook_token.clone()),
             routes: build::alert_routes(config),
@@ -174,7 +192,9 @@ impl World {
         });
         let (listener, address, stop) = (self.listener, config.listen, self.stop.clone());
         tasks.spawn(async move {
-            serve(listener, state, stop.cancelled_owned()).await.map_err(|source| AppError::Listen { address, source })
+            serve(listener, state, stop.cancelled_owned())
+                .await
+                .map_err(|source| AppError::Listen { address, source })
         });
         let parts = Parts {
             tools,

@@ -16,7 +16,10 @@ use crate::adapters::outbound;
 use crate::adapters::signals::prometheus::{Place, PrometheusOptions, PrometheusSource};
 use crate::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
 use crate::adapters::signals::{Query, SourceRule, selector};
-use crate::config::{Config, KubernetesConfig, PrometheusConfig, RuleQuery, ScrapeConfig, ServiceConfig, SourceName, TargetKindConfig};
+use crate::config::{
+    Config, KubernetesConfig, PrometheusConfig, RuleQuery, ScrapeConfig, ServiceConfig, SourceName,
+    TargetKindConfig,
+};
 use crate::domain::names::TargetId;
 use crate::domain::runbook::Judging;
 use crate::engine::settings::{Fleet, ServiceSettings};
@@ -102,7 +105,10 @@ pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn SignalSource>>, App
     Ok(sources)
 }
 
-fn prometheus_source(config: &Config, prometheus: &PrometheusConfig) -> Result<Arc<dyn SignalSource>, AppError> {
+fn prometheus_source(
+    config: &Config,
+    prometheus: &PrometheusConfig,
+) -> Result<Arc<dyn SignalSource>, AppError> {
     let place = |(target, kind): (TargetId, &TargetKindConfig)| match kind {
         TargetKindConfig::Kubernetes { namespace, deployment } => {
             (target, Place { namespace: namespace.clone(), workload: deployment.clone() })
@@ -151,7 +157,10 @@ fn rules(config: &Config, source: SourceName) -> Result<Vec<SourceRule>, AppErro
 fn query(query: &RuleQuery) -> Result<Query, AppError> {
     let parse = |text: &crate::config::Selector| {
         let parsed = text.as_str().parse::<selector::Selector>();
-        parsed.map_err(|e| AppError::Setup { what: "a rule's selector", why: format!("{}: {e}", text.as_str()) })
+        parsed.map_err(|e| AppError::Setup {
+            what: "a rule's selector",
+            why: format!("{}: {e}", text.as_str()),
+        })
     };
     Ok(match query {
         RuleQuery::Errors { total, bad } => Query::Errors { total: parse(total)?, bad: parse(bad)? },
@@ -161,7 +170,8 @@ fn query(query: &RuleQuery) -> Result<Query, AppError> {
 
 /// The channels in the order in which they are tried.
 pub(super) fn notifiers(config: &Config) -> Result<Vec<Arc<dyn Notifier>>, AppError> {
-    let client = outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(|e| setup("HTTP")(e.to_string()))?;
+    let client =
+        outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(|e| setup("HTTP")(e.to_string()))?;
     let mut notifiers: Vec<Arc<dyn Notifier>> = Vec::new();
     if let Some(paging) = config.alertmanager.as_ref().and_then(|a| a.paging.as_ref()) {
         let options = AlertmanagerConfig {
@@ -186,7 +196,8 @@ pub(super) fn notifiers(config: &Config) -> Result<Vec<Arc<dyn Notifier>>, AppEr
 }
 
 pub(super) fn checks(config: &Config) -> Result<Arc<dyn Checks>, AppError> {
-    let client = outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(|e| setup("HTTP")(e.to_string()))?;
+    let client =
+        outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(|e| setup("HTTP")(e.to_string()))?;
     let url = config.alertmanager.as_ref().and_then(|a| a.url.as_ref());
     let access = match url {
         None => None,

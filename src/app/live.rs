@@ -22,6 +22,17 @@ pub struct Finding {
 /// An answer takes no longer than this.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
+/// Builds all adapters without asking anybody: what a selector or an address has wrong shows here.
+///
+/// # Errors
+/// The first adapter that cannot be built.
+pub fn buildable(config: &Config) -> Result<(), AppError> {
+    build::sources(config)?;
+    build::notifiers(config)?;
+    build::checks(config)?;
+    Ok(())
+}
+
 /// Asks everything once.
 ///
 /// # Errors
@@ -63,9 +74,15 @@ async fn survey(port: &dyn Target, target: &TargetId) -> Finding {
         Ok(Err(error)) => (false, error.to_string()),
         Ok(Ok(Survey::Kubernetes(survey))) => match (&survey.owner, survey.paused, survey.history.len()) {
             (Some(owner), _, _) => (false, format!("it belongs to {}; {}", owner.title(), owner.advice())),
-            (None, true, _) => (false, "it is paused, and a paused Deployment cannot be rolled back".to_string()),
-            (None, false, 0 | 1) => (true, format!("runs {}, and has no earlier revision yet", survey.version.label)),
-            (None, false, n) => (true, format!("runs {}, with {} earlier revisions", survey.version.label, n - 1)),
+            (None, true, _) => {
+                (false, "it is paused, and a paused Deployment cannot be rolled back".to_string())
+            }
+            (None, false, 0 | 1) => {
+                (true, format!("runs {}, and has no earlier revision yet", survey.version.label))
+            }
+            (None, false, n) => {
+                (true, format!("runs {}, with {} earlier revisions", survey.version.label, n - 1))
+            }
         },
     };
     Finding { what, ok, detail }

@@ -2,8 +2,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
 
+use super::serve::{failure, loaded};
 use super::{Exit, Failure, Output};
+use crate::app::live;
+use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -15,8 +19,31 @@ pub struct CheckArgs {
     pub live: bool,
 }
 
-pub(super) async fn run(args: &CheckArgs, _out: &Output) -> Result<Exit, Failure> {
-    let live = if args.live { " live" } else { "" };
-    let message = format!("checking {}{live} is not wired up in this build", args.config.display());
-    Err(Failure::new(Exit::Failure, message))
+pub(super) async fn run(args: &CheckArgs, out: &Output) -> Result<Exit, Failure> {
+    let config = loaded(&args.config, out)?;
+    live::buildable(&config).map_err(|e| failure(&e))?;
+    let findings = if args.live { live::look(&config).await.map_err(|e| failure(&e))? } else { Vec::new() };
+    let ok = findings.iter().all(|finding| finding.ok);
+    let line = |f: &live::Finding| format!("[{}] {}: {}", if f.ok { "+" } else { "-" }, f.what, f.detail);
+    let right = format!("{} is right: {}", args.config.display(), summary(&config));
+    let text = || std::iter::once(right).chain(findings.iter().map(line)).collect::<Vec<_>>().join("\n");
+    let listed: Vec<_> =
+        findings.iter().map(|f| json!({"what": f.what, "ok": f.ok, "detail": f.detail})).collect();
+    let services: Vec<_> = config.services.iter().map(|s| s.name.as_str()).collect();
+    out.result(&json!({"ok": ok, "services": services, "live": listed}), text)?;
+    Ok(if ok { Exit::Ok } else { Exit::Failure })
+}
+
+fn summary(config: &Config) -> String {
+    let service = |s: &crate::config::ServiceConfig| {
+        let policy = format!("{:?}", s.mode).to_lowercase();
+        format!(
+            "{} ({policy}, {} targets, {} rules, {} checks)",
+            s.name,
+            s.targets.len(),
+            s.rules.len(),
+            s.checks.len()
+        )
+    };
+    config.services.iter().map(service).collect::<Vec<_>>().join(", ")
 }

@@ -1,9 +1,14 @@
 //! `rollguard serve`: the daemon.
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, Output};
+use crate::app::Daemon;
+use crate::config::{Config, load};
 
 #[derive(Debug, Args)]
 pub struct ServeArgs {
@@ -12,7 +17,54 @@ pub struct ServeArgs {
     pub config: PathBuf,
 }
 
-pub(super) async fn run(args: &ServeArgs, _out: &Output) -> Result<Exit, Failure> {
-    let message = format!("serving {} is not wired up in this build", args.config.display());
-    Err(Failure::new(Exit::Failure, message))
+pub(super) async fn run(args: &ServeArgs, out: &Output) -> Result<Exit, Failure> {
+    log_to_stderr();
+    let config = loaded(&args.config, out)?;
+    let daemon = Daemon::start(config).await.map_err(|e| failure(&e))?;
+    let stopper = daemon.stopper();
+    let (mut terminate, mut interrupt) =
+        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: open runs are kept in the journal and go on with the next start");
+        stopper.cancel();
+    });
+    daemon.wait().await.map_err(|e| failure(&e))?;
+    tracing::info!("stopped");
+    Ok(Exit::Ok)
+}
+
+/// The configuration, with its warnings told and its errors as the failure.
+pub(super) fn loaded(path: &std::path::Path, out: &Output) -> Result<Config, Failure> {
+    let env = |name: &str| std::env::var(name).ok();
+    let loaded = load(path, &env).map_err(|errors| Failure::new(Exit::Failure, errors.to_string()))?;
+    loaded.warnings.iter().for_each(|warning| out.note(&warning.to_string()));
+    Ok(loaded.config)
+}
+
+/// An error with all its causes, outermost first.
+pub(super) fn failure(error: &dyn std::error::Error) -> Failure {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    Failure::new(Exit::Failure, text)
+}
+
+fn handler(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
+    signal(kind).map_err(|e| Failure::new(Exit::Failure, format!("signals cannot be received: {e}")))
+}
+
+/// JSON lines unless a person is looking. `RUST_LOG` chooses what; rollguard's own news by default.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("rollguard=info,warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = if std::io::stderr().is_terminal() { logs.try_init() } else { logs.json().try_init() };
+    // Another subscriber was there first: then it is used.
+    drop(set);
 }

@@ -11,6 +11,7 @@ mod clock;
 mod follow;
 mod front;
 mod kubelet;
+mod messages;
 mod metrics;
 mod object;
 mod patch;
@@ -36,6 +37,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use kubelet::{Floor, Kubelet};
+use messages::Mailbox;
 use object::{Key, Kind};
 use random::Random;
 use refusal::Refusal;
@@ -138,6 +140,7 @@ pub struct Sandbox {
     floor: Arc<Floor>,
     api: SocketAddr,
     front: SocketAddr,
+    mailbox: Mailbox,
     tasks: TaskTracker,
     stop: DropGuard,
 }
@@ -158,9 +161,10 @@ impl Sandbox {
                 .map_err(|source| SandboxError::Listen { what, source })
         };
         let api = listen("Kubernetes API", api::router(&store, &token))?;
-        let front = listen("front door", front::router(&floor))?;
+        let mailbox = Mailbox::default();
+        let front = listen("front door", front::router(&floor).merge(mailbox.router()))?;
         tasks.spawn(world.run(token));
-        Ok(Self { options, store, floor, api, front, tasks, stop })
+        Ok(Self { options, store, floor, api, front, mailbox, tasks, stop })
     }
 
     /// Where the Kubernetes API is: `http://127.0.0.1:PORT`.
@@ -209,6 +213,11 @@ impl Sandbox {
                 requests_served: workload.requests_served(),
             })
             .collect()
+    }
+
+    /// What was posted to `/messages` at the front door since the last call, oldest first.
+    pub fn take_messages(&self) -> Vec<serde_json::Value> {
+        self.mailbox.take()
     }
 
     /// Forgets all history: every open watch gets `410 Gone` and must list again.

@@ -37,7 +37,12 @@ fn request(plan: Plan) -> Request<'static> {
     Request {
         service,
         incident: "shop/backend.v2.0".into(),
-        decided: Decided { decision: Decision::Rollback, would: None, reason: "it is bad".into(), barred: vec![] },
+        decided: Decided {
+            decision: Decision::Rollback,
+            would: None,
+            reason: "it is bad".into(),
+            barred: vec![],
+        },
         verdict: None,
         requested_by: Some("ann".into()),
         released_at: None,
@@ -86,8 +91,7 @@ async fn recall_or_open(world: &World, journal: &Arc<dyn Journal>, ledger: &Ledg
     }
     let at = world.now();
     let (run, events) = open(request(plan(world)), RUN.into(), at, ledger.epoch());
-    let entries: Vec<Entry> =
-        events.into_iter().map(|event| Entry::Run { run: RUN.into(), event }).collect();
+    let entries: Vec<Entry> = events.into_iter().map(|event| Entry::Run { run: RUN.into(), event }).collect();
     ledger.commit(at, &entries, vec![], vec![]).await.unwrap();
     run
 }
@@ -109,13 +113,8 @@ async fn check(world: &Arc<World>, what: &str) {
     let run = recall(&journal).await;
     assert_eq!(run.phase, Phase::Closed(End::Recovered), "{what}");
     assert_eq!(world.applied(), 1, "{what}: the template is restored exactly once");
-    let verified: Vec<Timestamp> = world
-        .journal
-        .records()
-        .iter()
-        .filter(|r| r.kind == "verified")
-        .map(|r| r.at)
-        .collect();
+    let verified: Vec<Timestamp> =
+        world.journal.records().iter().filter(|r| r.kind == "verified").map(|r| r.at).collect();
     assert_eq!(verified.len(), 1, "{what}");
     let watched = run.closed_at.unwrap().duration_since(verified[0]).as_secs();
     assert!(watched >= WATCH_SECS as i64, "{what}: watched for {watched} s only");
@@ -150,6 +149,8 @@ async fn every_crash_point_ends_in_the_same_world() {
                 }
             }
         }
-        println!("{memo:?}: crash points: {points}, second-life points: {second_points}, doubled effects: 0, lost effects: 0");
+        println!(
+            "{memo:?}: crash points: {points}, second-life points: {second_points}, doubled effects: 0, lost effects: 0"
+        );
     }
 }

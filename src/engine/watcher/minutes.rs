@@ -8,7 +8,7 @@ use crate::domain::baseline::learn;
 use crate::domain::detect::counter::Counters;
 use crate::domain::detect::errors::Counts;
 use crate::domain::names::RuleName;
-use crate::domain::signal::{Reading, Sample};
+use crate::domain::signal::{Buckets, Reading, Sample};
 use crate::domain::watch::Baseline;
 use crate::ports::MinuteRow;
 
@@ -20,6 +20,36 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) struct Minutes {
     rules: BTreeMap<RuleName, Rule>,
     minute: Option<Timestamp>,
+    times: Times,
+}
+
+/// Response times of the hour under way and of the one before.
+#[derive(Debug, Default)]
+struct Times {
+    last: BTreeMap<String, Buckets>,
+    hour: i64,
+    now: Buckets,
+    before: Buckets,
+}
+
+impl Times {
+    fn take(&mut self, at: Timestamp, pod: &str, buckets: &Buckets) {
+        let hour = at.as_second() / 3600;
+        if hour != self.hour {
+            self.before = std::mem::take(&mut self.now);
+            self.hour = hour;
+        }
+        // The first reading only sets the mark: it covers all of the pod's life.
+        if let Some(last) = self.last.insert(pod.to_string(), buckets.clone()) {
+            self.now.add(&buckets.since(&last));
+        }
+    }
+
+    fn p95_ms(&self) -> Option<f64> {
+        let mut sum = self.before.clone();
+        sum.add(&self.now);
+        sum.quantile(0.95).map(|secs| secs * 1000.0)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -43,9 +73,12 @@ impl Minutes {
 
     /// Takes a sample of a target that is not under watch; answers the minute that it completed, if any.
     pub(super) fn take(&mut self, sample: &Sample) -> Vec<MinuteRow> {
+        let pod = sample.pod.as_deref().unwrap_or("");
+        if let Reading::Histogram { buckets, .. } = &sample.reading {
+            self.times.take(sample.at, pod, buckets);
+        }
         let Reading::Counts { rule, bad, total } = &sample.reading else { return Vec::new() };
         let completed = self.turn(sample.at);
-        let pod = sample.pod.as_deref().unwrap_or("");
         let rule = self.rules.entry(rule.clone()).or_default();
         let came = rule.counters.advance(pod, Counts { bad: *bad, total: *total }, false);
         rule.now.add(came);
@@ -74,7 +107,7 @@ impl Minutes {
             // The minute under way counts too: with a young daemon it is all there is.
             let mut past: Vec<Counts> = rule.past.iter().copied().collect();
             past.push(rule.now);
-            (name.clone(), learn(&past, MINUTE))
+            (name.clone(), Baseline { p95_ms: self.times.p95_ms(), ..learn(&past, MINUTE) })
         };
         self.rules.iter().map(learn).filter(|(_, b)| b.total > 0.0).collect()
     }
@@ -82,6 +115,7 @@ impl Minutes {
     /// A watch begins: what comes now belongs to it.
     pub(super) fn pause(&mut self) {
         self.minute = None;
+        self.times.last.clear();
         self.rules.values_mut().for_each(|rule| {
             rule.counters = Counters::default();
             rule.now = Counts::default();
