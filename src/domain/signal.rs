@@ -71,6 +71,9 @@ pub enum Reading {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodReading {
     pub ready: bool,
+    /// When the pod was made: the counters of a pod made inside a watch began at zero in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
     #[serde(default)]
     pub ready_since: Option<Timestamp>,
     /// Restarts of all its containers together, since the pod exists.

@@ -7,6 +7,7 @@ mod cli;
 mod components;
 mod config;
 mod crash;
+mod demo;
 mod deploy;
 mod house;
 mod http_world;

@@ -144,6 +144,7 @@ fn reading(pod: &Pod) -> PodReading {
     let over = status.and_then(|s| s.phase.as_deref()).is_some_and(|p| p == "Succeeded" || p == "Failed");
     PodReading {
         ready: ready.is_some(),
+        created_at: created_at(&pod.metadata),
         ready_since: ready.and_then(|c| c.last_transition_time.as_ref()).map(|time| time.0),
         restarts,
         reason: status.and_then(why),

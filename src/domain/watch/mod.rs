@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::detect::errors::Counts;
 use super::evidence::{Cause, Evidence, Strength, clock_time};
 use super::names::{RuleName, TargetName};
-use super::release::{Release, Version};
+use super::release::{Release, ReleaseKind, Version};
 use super::runbook::{Judging, Rule, RuleKind};
 use super::signal::{Reading, Sample};
 use super::verdict::{Proof, Verdict, judge};
@@ -43,6 +43,9 @@ impl Baseline {
         (self.seconds > 0.0).then(|| self.total / self.seconds)
     }
 }
+
+/// How far the clocks of a cluster may differ.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(2);
 
 /// Everything that is fixed when a watch opens; it is journaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -171,10 +174,9 @@ impl Watch {
             }
             Reading::Counts { rule, bad, total } => {
                 let counts = Counts { bad: *bad, total: *total };
-                self.errors
-                    .iter_mut()
-                    .filter(|r| r.name == *rule)
-                    .for_each(|r| r.take(sample.at, arm, pod, counts));
+                let fresh = arm == Arm::New && self.began_inside(pod);
+                let rules = self.errors.iter_mut().filter(|r| r.name == *rule);
+                rules.for_each(|r| r.take(sample.at, arm, pod, counts, fresh));
             }
             Reading::Histogram { rule, buckets } => {
                 self.latency.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.take(arm, pod, buckets));
@@ -188,6 +190,16 @@ impl Watch {
             }
             Reading::Alert { alert, status, labels } => self.alerts.take(sample.at, alert, *status, labels),
             Reading::Check { .. } | Reading::Value { .. } => {}
+        }
+    }
+
+    /// Whether the pod's counters began at zero inside this watch. Where nothing is known of the pod, those of a version
+    /// that is new did.
+    fn began_inside(&self, pod: &str) -> bool {
+        let release = &self.spec.release;
+        match self.pods.created_at(pod) {
+            Some(created_at) => created_at >= release.at.min(self.spec.opened_at) - CLOCK_SLACK,
+            None => release.kind == ReleaseKind::New,
         }
     }
 

@@ -104,6 +104,10 @@ impl Pods {
         }
     }
 
+    pub(super) fn created_at(&self, name: &str) -> Option<Timestamp> {
+        self.pods.get(name)?.reading.created_at
+    }
+
     /// What the rollout controller says: `ok` is false when it gave up.
     pub(super) fn rollout(&mut self, at: Timestamp, ok: bool, detail: &str) {
         self.stuck = (!ok).then(|| self.stuck.take().unwrap_or((at, detail.to_string())));
@@ -135,7 +139,7 @@ impl Pods {
         let now = rollout.now;
         let limit = &self.judging;
         let facts = [
-            self.fact(now, "crash-loop", "crash loop (CrashLoopBackOff)", |p| p.crash_loops(now)),
+            self.fact(now, "crash-loop", "in a crash loop (CrashLoopBackOff)", |p| p.crash_loops(now)),
             self.fact(now, "cannot-start", "cannot start", |p| {
                 Pod::for_secs(p.cannot_start_since, now) >= limit.start_failure_after_secs
             }),

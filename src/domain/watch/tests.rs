@@ -90,7 +90,8 @@ impl Incident {
 
     fn pod(&mut self, release: &str, pod: &str, ready: bool, restarts: u32, reason: Option<&str>) {
         let reason = reason.map(str::to_string);
-        let reading = PodReading { ready, ready_since: None, restarts, reason, gone: false };
+        let reading =
+            PodReading { ready, created_at: None, ready_since: None, restarts, reason, gone: false };
         self.send(Some(release), Some(pod), Reading::Pod(reading));
     }
 
@@ -180,6 +181,27 @@ fn one_bad_pod_of_three_is_that_pods_problem() {
     });
     assert_eq!((verdict.strength, verdict.cause), (Strength::Urgent, Cause::SinglePod), "{}", verdict.reason);
     assert_eq!(incident.decided_at, None);
+}
+
+#[test]
+fn what_a_pod_served_before_the_watch_is_not_the_releases() {
+    let mut incident = Incident::new(None);
+    let made = |created_at| PodReading {
+        ready: true,
+        created_at,
+        ready_since: None,
+        restarts: 0,
+        reason: None,
+        gone: false,
+    };
+    incident.send(Some("v2"), Some("aged"), Reading::Pod(made(Some(at(-3600)))));
+    incident.send(Some("v2"), Some("young"), Reading::Pod(made(Some(at(1)))));
+    for pod in ["aged", "young"] {
+        incident.serve("v2", pod, 1000, 0.5);
+    }
+    incident.run(6, |_| {});
+    let counted = incident.watch.figures().recent.values().map(|c| c.total).sum::<f64>();
+    assert_eq!(counted, 1000.0, "only the young pod's requests");
 }
 
 #[test]

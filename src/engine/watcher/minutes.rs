@@ -92,11 +92,7 @@ impl Minutes {
             Some(_) | None => return Vec::new(),
         };
         let close = |(name, rule): (&RuleName, &mut Rule)| {
-            let counts = std::mem::take(&mut rule.now);
-            rule.past.push_back(counts);
-            if rule.past.len() > KEPT {
-                rule.past.pop_front();
-            }
+            let counts = rule.keep();
             MinuteRow { rule: name.clone(), minute: ended, counts }
         };
         self.rules.iter_mut().map(close).collect()
@@ -118,8 +114,22 @@ impl Minutes {
         self.times.last.clear();
         self.rules.values_mut().for_each(|rule| {
             rule.counters = Counters::default();
-            rule.now = Counts::default();
+            rule.keep();
         });
+    }
+}
+
+impl Rule {
+    /// Closes the minute under way; one without requests says nothing.
+    fn keep(&mut self) -> Counts {
+        let counts = std::mem::take(&mut self.now);
+        if counts.total > 0.0 {
+            self.past.push_back(counts);
+        }
+        if self.past.len() > KEPT {
+            self.past.pop_front();
+        }
+        counts
     }
 }
 

@@ -147,6 +147,9 @@ impl Watcher {
             let end = if our_run.is_some() { WatchEnd::RolledBack } else { WatchEnd::Superseded };
             (end, format!("{} came after {}", view.version.label, active.watch.spec().release.to.label))
         });
+        // While a watch is open nothing is learned: a release that follows it is compared with the same past.
+        let past =
+            guarded.watch.as_ref().map(|active| active.watch.spec().baseline.clone()).unwrap_or_default();
         if let Some((end, reason)) = ending {
             self.close_watch(target, end, reason).await?;
         }
@@ -157,7 +160,7 @@ impl Watcher {
             (Notice::Nothing, Some(announced)) => (announced, guarded.memory.known_good.clone()),
             (Notice::Nothing | Notice::KnownGood { .. }, _) => return Ok(()),
         };
-        let spec = self.spec(target, release, known_good, &view, histories, now);
+        let spec = self.spec(target, release, known_good, &view, (past, histories), now);
         let Some(spec) = spec else { return Ok(()) };
         self.supersede_runs(target, &spec).await;
         self.begin_watch(target, spec).await?;
@@ -170,7 +173,7 @@ impl Watcher {
         release: Release,
         known_good: Option<Version>,
         view: &WorkloadView,
-        histories: Vec<History>,
+        (past, histories): (BTreeMap<RuleName, Baseline>, Vec<History>),
         now: Timestamp,
     ) -> Option<WatchSpec> {
         let guarded = self.targets.get_mut(target)?;
@@ -184,9 +187,12 @@ impl Watcher {
         };
         let opened_at =
             if release.kind == ReleaseKind::New { release.at.max(now - settings.watch / 2) } else { now };
-        let mut baseline = guarded.minutes.baselines();
-        baseline.extend(learned(histories));
         guarded.minutes.pause();
+        let mut baseline = past;
+        if baseline.is_empty() {
+            baseline = guarded.minutes.baselines();
+            baseline.extend(learned(histories));
+        }
         Some(WatchSpec {
             id: WatchSpec::id_of(&release),
             ends_at: (opened_at + length).max(now),
