@@ -6,6 +6,7 @@ pub mod live;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::{FutureExt, TryFutureExt};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
@@ -26,8 +27,8 @@ use crate::engine::snapshot::Picture;
 use crate::engine::sources::{AskBook, poll};
 use crate::engine::watcher::{Parts, Watcher};
 use crate::http::auth::People;
-use crate::http::{HttpParts, HttpState, metrics, serve};
-use crate::ports::{Clock, Journal, JournalError, Notifier, Recorder, ReleaseFeed};
+use crate::http::{HttpParts, HttpState, Inquiries, metrics, serve};
+use crate::ports::{Clock, Journal, JournalError, Notifier, Recorder, ReleaseFeed, Target};
 use inquiries::Answers;
 
 /// Why the daemon did not start, or had to stop.
@@ -49,8 +50,10 @@ pub enum AppError {
 pub struct Daemon {
     address: SocketAddr,
     stop: CancellationToken,
-    tasks: JoinSet<Result<(), AppError>>,
+    tasks: Tasks,
 }
+
+type Tasks = JoinSet<Result<(), AppError>>;
 
 /// Answers and notes that may wait for the watcher.
 const WAITING: usize = 256;
@@ -122,30 +125,27 @@ struct World {
 }
 
 impl World {
+    /// Spawns the parts: sources, outbox, HTTP and the watcher.
     fn set_going(
         self,
         config: &Config,
         feed: Box<dyn ReleaseFeed>,
-        target: Arc<dyn crate::ports::Target>,
-    ) -> Result<JoinSet<Result<(), AppError>>, AppError> {
+        target: Arc<dyn Target>,
+    ) -> Result<Tasks, AppError> {
         let picture = Picture::default();
         let notifiers: Arc<[Arc<dyn Notifier>]> = build::notifiers(config)?.into();
         let sources = build::sources(config)?;
         let fleet = build::fleet(config);
-        let ledger = Ledger::new(
-            self.journal.clone(),
-            notifiers.clone(),
-            self.clock.clone(),
-            picture.clone(),
-            self.epoch,
-        );
-        let desk = Desk::new(self.journal.clone(), self.clock.clone(), picture.viewer());
+        let (journal, clock) = (self.journal.clone(), self.clock.clone());
+        let ledger =
+            Ledger::new(journal.clone(), notifiers.clone(), clock.clone(), picture.clone(), self.epoch);
+        let desk = Desk::new(journal.clone(), clock.clone(), picture.viewer());
         let (notes, told) = mpsc::channel(WAITING);
         let (answers, answered) = mpsc::channel(WAITING);
         let (book, read) = watch::channel(Arc::new(AskBook::default()));
         let tools = Tools {
             ledger: ledger.clone(),
-            clock: self.clock.clone(),
+            clock: clock.clone(),
             target: target.clone(),
             checks: build::checks(config)?,
             picture: picture.clone(),
@@ -153,62 +153,55 @@ impl World {
             notes,
             stop: self.stop.clone(),
         };
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::new();
         for source in &sources {
             let polling =
-                poll(source.clone(), read.clone(), answers.clone(), self.clock.clone(), self.stop.clone());
-            tasks.spawn(async move {
-                polling.await;
-                Ok(())
-            });
+                poll(source.clone(), read.clone(), answers.clone(), clock.clone(), self.stop.clone());
+            tasks.spawn(polling.map(Ok));
         }
-        let outbox = Outbox {
-            journal: self.journal.clone(),
-            notifiers,
-            clock: self.clock.clone(),
-            ledger,
-            picture: picture.clone(),
-        };
-        let (stop, clock) = (self.stop.clone(), self.clock.clone());
-        tasks.spawn(async move {
-            outbox.run(stop).await;
-            Ok(())
-        });
-        let state = HttpState::new(HttpParts {
-            desk: desk.clone(),
-            viewer: picture.viewer(),
-            inquiries: Arc::new(Answers {
-                journal: self.journal.clone(),
-                target,
-                viewer: picture.viewer(),
-                fleet: fleet.clone(),
-            }),
-            people: People::new(config.people.iter().map(|p| (p.name.clone(), p.token.clone())).collect()),
-            webhook_token: config.alertmanager.as_ref().and_then(|a| a.webhook_token.clone()),
-            routes: build::alert_routes(config),
-            open_reads: config.listen.ip().is_loopback(),
-            metrics: self.metrics,
-            now: Arc::new(move || clock.now()),
-        });
+        let outbox = Outbox { journal, notifiers, clock, ledger, picture: picture.clone() };
+        tasks.spawn(outbox.run(self.stop.clone()).map(Ok));
+        let inquiries =
+            Answers { journal: self.journal.clone(), target, viewer: picture.viewer(), fleet: fleet.clone() };
+        let state = HttpState::new(self.http_parts(config, desk.clone(), &picture, Arc::new(inquiries)));
         let (listener, address, stop) = (self.listener, config.listen, self.stop.clone());
-        tasks.spawn(async move {
-            serve(listener, state, stop.cancelled_owned())
-                .await
-                .map_err(|source| AppError::Listen { address, source })
-        });
+        let failed = move |source| AppError::Listen { address, source };
+        tasks.spawn(async move { serve(listener, state, stop.cancelled_owned()).await.map_err(failed) });
+        let (journal, recorder, stop) = (self.journal, self.recorder, self.stop);
         let parts = Parts {
             tools,
-            journal: self.journal,
-            recorder: self.recorder,
+            journal,
+            recorder,
             sources,
             fleet,
             desk,
             notes: told,
             answers: answered,
             book,
-            stop: self.stop,
+            stop,
         };
-        tasks.spawn(async move { Watcher::run(parts, feed).await.map_err(AppError::from) });
+        tasks.spawn(Watcher::run(parts, feed).map_err(AppError::from));
         Ok(tasks)
+    }
+
+    fn http_parts(
+        &self,
+        config: &Config,
+        desk: Desk,
+        picture: &Picture,
+        inquiries: Arc<dyn Inquiries>,
+    ) -> HttpParts {
+        let clock = self.clock.clone();
+        HttpParts {
+            desk,
+            viewer: picture.viewer(),
+            inquiries,
+            people: People::new(config.people.iter().map(|p| (p.name.clone(), p.token.clone())).collect()),
+            webhook_token: config.alertmanager.as_ref().and_then(|a| a.webhook_token.clone()),
+            routes: build::alert_routes(config),
+            open_reads: config.listen.ip().is_loopback(),
+            metrics: self.metrics.clone(),
+            now: Arc::new(move || clock.now()),
+        }
     }
 }

@@ -62,7 +62,7 @@ async fn an_endpoint_that_is_down_slow_or_elsewhere_fails() {
 
     let (outcome, detail) = check(&plain(), http(&nobody(), 200, vec![])).await;
     assert_eq!(outcome, Failed);
-    assert!(detail.starts_with("could not connect: Connection refused"), "{detail}");
+    assert!(detail.starts_with("cannot connect: Connection refused"), "{detail}");
 
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
@@ -76,7 +76,7 @@ async fn bodies_are_read_up_to_a_mebibyte() {
     assert_eq!(check(&plain(), http(&server.url, 200, expect())).await.0, Passed);
     server.answer(Answer::new(200, "x".repeat(1024 * 1024 + 1)));
     let found = check(&plain(), http(&server.url, 200, expect())).await;
-    assert_eq!(found, (Failed, "the answer is larger than 1048576 bytes".into()));
+    assert_eq!(found, (Failed, "the answer is longer than 1048576 bytes".into()));
 }
 
 #[tokio::test]

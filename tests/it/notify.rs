@@ -245,7 +245,7 @@ async fn a_receiver_that_is_down_is_tried_again() {
     for notifier in all(&nobody()) {
         let failed = notifier.deliver(&message(MessageKind::Page, &[]), now()).await;
         let text = failed.clone().unwrap_err().to_string();
-        assert!(text.contains("could not connect: Connection refused"), "{text}");
+        assert!(text.contains("cannot connect: Connection refused"), "{text}");
         assert_eq!(verdict(failed), Some((true, None)));
     }
 }
