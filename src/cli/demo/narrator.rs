@@ -68,12 +68,12 @@ impl Narrator {
             Some(_) => {}
             None => self.watch_over = self.watch.is_some(),
         }
-        self.tell_messages(stage, out);
         let runs = stage.client.runs().await?;
         if let Some(run) = runs.runs.first() {
             let run = stage.client.run(&run.run).await?;
             self.on_run(run, out);
         }
+        self.tell_messages(stage, out);
         if self.watch_over && self.run.is_none() {
             self.say(out, "over", &format!("the watch is over: {}", self.reason));
         }
@@ -150,7 +150,9 @@ impl Narrator {
 
     fn tell_messages(&self, stage: &Stage, out: &Output) {
         for message in stage.messages() {
-            if let Some(title) = message.pointer("/data/title").and_then(|t| t.as_str()) {
+            // The end of a page repeats what the message beside it says.
+            let ends_page = message.pointer("/data/kind").is_some_and(|kind| kind == "resolve");
+            if !ends_page && let Some(title) = message.pointer("/data/title").and_then(|t| t.as_str()) {
                 self.say(out, "told", title);
             }
         }

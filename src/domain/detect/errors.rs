@@ -79,9 +79,9 @@ impl Absolute {
     pub fn onset(&self) -> Option<Onset> {
         self.mixture.onset()
     }
-    /// The failure ratio up to which a false alarm is bounded.
-    pub fn null(&self) -> f64 {
-        self.null
+    /// The e-value at which it alarms.
+    pub fn threshold(&self) -> f64 {
+        self.mixture.threshold()
     }
 }
 

@@ -151,7 +151,7 @@ impl ErrorRule {
         let counts = onset.map_or(self.healthy.counts(), |o| Counts { bad: o.bad, total: o.total });
         let numbers = Numbers {
             e_value: self.leading().e_value(),
-            e_needed: if self.rollback.alarmed() { 1.0 / ALPHA_ROLLBACK } else { 1.0 / ALPHA_PAGE },
+            e_needed: self.leading().threshold(),
             bad: counts.bad,
             total: counts.total,
             estimate: counts.ratio().unwrap_or(0.0),
