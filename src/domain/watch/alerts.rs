@@ -39,7 +39,8 @@ impl Alerts {
         let fired = format!("alert {name} is firing since {}", clock_time(*since));
         let own = others.iter().filter(|e| e.strength >= Strength::Page).max_by_key(|e| e.strength);
         let (strength, cause, sentence) = match own {
-            Some(own) if matches!(own.cause, Cause::Release | Cause::Unknown) => {
+            // An alert adds to how sure we are, never to who is to blame: trouble that is not shown to be the release's stays so.
+            Some(own) if own.cause == Cause::Release || (own.cause == Cause::Unknown && !corroborate) => {
                 (Strength::Rollback, Cause::Release, format!("{fired}, and {}", own.sentence))
             }
             Some(own) => (Strength::Urgent, own.cause, format!("{fired}, and {}", own.sentence)),

@@ -186,7 +186,7 @@ impl ErrorRule {
         if self.page.alarmed() {
             let minor = self.page.onset().is_some_and(|o| o.bad < o.total * MINOR);
             let strength = if minor { Strength::Minor } else { Strength::Page };
-            return (strength, self.soft_cause(), "");
+            return (strength, self.soft_cause(rollout), "");
         }
         if self.relative.alarmed() && self.healthy.counts().ratio().is_some_and(|r| r < MINOR) {
             return (Strength::Minor, Cause::Release, "more than the old pods");
@@ -195,14 +195,24 @@ impl ErrorRule {
         (if suspect { Strength::Suspect } else { Strength::Quiet }, Cause::Unknown, "")
     }
 
-    fn soft_cause(&self) -> Cause {
+    fn soft_cause(&self, rollout: &Rollout) -> Cause {
+        let Some(onset) = self.page.onset() else { return Cause::Unknown };
+        let more_than_before = || self.before.as_ref().is_none_or(Absolute::alarmed);
+        let began_with_it =
+            || !self.old_serve(rollout.now) && rollout.covers(onset.since) && more_than_before();
         if self.old_page.alarmed() {
             Cause::Shared
-        } else if self.relative.alarmed() {
+        } else if self.worse_than_old(onset.since) || began_with_it() {
             Cause::Release
         } else {
             Cause::Unknown
         }
+    }
+
+    /// Whether the comparison with the old pods is about this trouble, and goes against the new ones. What was found while
+    /// old pods served says nothing about trouble that began after they had left.
+    fn worse_than_old(&self, onset: Timestamp) -> bool {
+        self.relative.alarmed() && self.old_seen_at.is_some_and(|seen| seen > onset)
     }
 
     /// Past the threshold for certain: is it this release?
@@ -221,7 +231,7 @@ impl ErrorRule {
                 "nearly all of it on one pod, so it is that pod or its node",
             );
         }
-        if self.relative.alarmed() {
+        if self.worse_than_old(onset) {
             return (Strength::Rollback, Cause::Release, "");
         }
         if self.old_serve(rollout.now) {

@@ -69,6 +69,12 @@ impl WatchSpec {
     pub fn length(&self) -> Duration {
         self.ends_at.duration_since(self.opened_at).unsigned_abs()
     }
+    /// Whether pods of the released version are all younger than the release. A version that comes back may find some of
+    /// its own still running: what they counted before is no evidence, and proves nothing about the rollback.
+    fn starts_pods(&self) -> bool {
+        let again = self.release.from.as_ref().is_some_and(|v| v.fingerprint == self.release.to.fingerprint);
+        self.release.kind == ReleaseKind::New && !again
+    }
     fn batches(&self) -> u32 {
         (self.length().as_secs_f64() / self.judging.batch_secs).ceil().clamp(1.0, 1e6) as u32
     }
@@ -122,12 +128,19 @@ pub struct Figures {
     pub restarts: u32,
 }
 
+/// Looks that are further apart than this many batches leave a gap in which nobody watched.
+const GAP_BATCHES: f64 = 4.0;
+
 /// The state of one watch. Bounded: per pod a few numbers, per rule a fixed number of floats.
 #[derive(Clone, Debug)]
 pub struct Watch {
     spec: WatchSpec,
     rollout_ended: Option<Timestamp>,
     batch_began: Timestamp,
+    /// From here on nobody was blindfolded by us: silence before it is no news.
+    resumed_at: Timestamp,
+    ticked_at: Option<Timestamp>,
+    watched_secs: f64,
     errors: Vec<ErrorRule>,
     latency: Vec<LatencyRule>,
     pods: Pods,
@@ -146,9 +159,12 @@ impl Watch {
         Self {
             rollout_ended: None,
             batch_began: spec.opened_at,
+            resumed_at: spec.opened_at,
+            ticked_at: None,
+            watched_secs: 0.0,
             errors,
             latency,
-            pods: Pods::new(spec.judging.clone(), spec.batches()),
+            pods: Pods::new(spec.judging.clone(), spec.starts_pods(), spec.batches()),
             alerts: Alerts::default(),
             spec,
         }
@@ -159,6 +175,15 @@ impl Watch {
     }
     pub fn rollout_ended(&self) -> Option<Timestamp> {
         self.rollout_ended
+    }
+
+    /// Nobody looked before this moment, or since the last tick: the process was down.
+    pub fn resume(&mut self, now: Timestamp) {
+        self.resumed_at = now;
+    }
+    /// How long it was looked at, without the times at which nobody did.
+    pub fn watched_secs(&self) -> f64 {
+        self.watched_secs
     }
 
     /// Takes one sample of this watch's service. Samples of other targets are ignored.
@@ -216,6 +241,7 @@ impl Watch {
 
     /// Closes the batch if it is long enough, and says what is thought now.
     pub fn tick(&mut self, now: Timestamp) -> Assessment {
+        self.count_time(now);
         let seconds = now.duration_since(self.batch_began).as_secs_f64();
         // A scrape comes a little early or late; a batch that is short by a tenth is whole.
         if seconds >= self.spec.judging.batch_secs * 0.9 {
@@ -227,22 +253,32 @@ impl Watch {
         self.assess(now)
     }
 
+    fn count_time(&mut self, now: Timestamp) {
+        let gap = self.ticked_at.map_or(0.0, |last| now.duration_since(last).as_secs_f64());
+        if (0.0..=GAP_BATCHES * self.spec.judging.batch_secs).contains(&gap) {
+            self.watched_secs += gap;
+        }
+        self.ticked_at = Some(now);
+    }
+
     fn assess(&self, now: Timestamp) -> Assessment {
-        let rollout = Rollout { released_at: self.spec.release.at, ended: self.rollout_ended, now };
+        // The cluster's clock may be ahead of ours.
+        let released_at = self.spec.release.at.min(self.spec.opened_at);
+        let rollout = Rollout { released_at, ended: self.rollout_ended, now };
         let mut evidence: Vec<Evidence> = self.errors.iter().map(|rule| rule.assess(&rollout)).collect();
         evidence.extend(self.pods.assess(&rollout));
         evidence.extend(self.alerts.assess(&evidence, self.spec.judging.corroborate_alerts));
         evidence.extend(self.blind(now));
         evidence.retain(|e| e.strength > Strength::Quiet || e.numbers.is_some());
         let ended = now >= self.spec.ends_at;
-        let verdict = judge(&evidence, &self.proof(now), ended);
+        let verdict = judge(&evidence, &self.proof(), ended);
         Assessment { at: now, verdict, evidence, ended }
     }
 
     fn blind(&self, now: Timestamp) -> Option<Evidence> {
         let limit = self.spec.judging.blind_after_secs;
         let blind = self.errors.iter().filter_map(|rule| {
-            let since = rule.seen_at.unwrap_or(self.spec.opened_at);
+            let since = rule.seen_at.unwrap_or(self.spec.opened_at).max(self.resumed_at);
             (now.duration_since(since).as_secs_f64() >= limit).then_some((since, rule))
         });
         let (since, rule) = blind.min_by_key(|(since, _)| *since)?;
@@ -255,8 +291,7 @@ impl Watch {
         Some(Evidence::fact("blind", Strength::Urgent, Cause::Unknown, Some(since), sentence))
     }
 
-    fn proof(&self, now: Timestamp) -> Proof {
-        let elapsed = now.duration_since(self.spec.opened_at).as_secs_f64();
+    fn proof(&self) -> Proof {
         let requests = self.errors.iter().map(|rule| rule.healthy.counts().total).fold(0.0, f64::max);
         if self.errors.is_empty() {
             return Proof::Open("no error rule is configured".into());
@@ -271,7 +306,7 @@ impl Watch {
         if self.pods.troubled() {
             return Proof::Open("new pods have restarted or are not ready".into());
         }
-        if elapsed < self.spec.judging.settle_secs {
+        if self.watched_secs < self.spec.judging.settle_secs {
             return Proof::Open(format!("nothing is wrong so far on {requests:.0} requests"));
         }
         Proof::Healthy { requests }
@@ -296,5 +331,7 @@ impl Watch {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

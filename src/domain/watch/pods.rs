@@ -31,10 +31,11 @@ struct Pod {
     arm: Arm,
     reading: PodReading,
     first_seen: Timestamp,
-    /// Restarts that are not this watch's: what an old pod had when the watch opened.
+    /// Restarts that are not this watch's: what a pod from before had when the watch opened.
     restarts_before: u32,
     unready_since: Option<Timestamp>,
     cannot_start_since: Option<Timestamp>,
+    crash_loop_began: Option<Timestamp>,
     crash_looped_at: Option<Timestamp>,
     was_ready: bool,
 }
@@ -49,6 +50,9 @@ impl Pod {
     fn crash_loops(&self, now: Timestamp) -> bool {
         self.crash_looped_at.is_some_and(|at| now.duration_since(at).as_secs_f64() <= CRASH_LOOP_SECS)
     }
+    fn troubled_since(&self) -> Timestamp {
+        self.unready_since.or(self.crash_loop_began).unwrap_or(self.first_seen)
+    }
     fn has_reason(&self, wanted: &str) -> bool {
         self.reading.reason.as_deref() == Some(wanted)
     }
@@ -57,6 +61,7 @@ impl Pod {
 #[derive(Clone, Debug)]
 pub(super) struct Pods {
     judging: Judging,
+    fresh: bool,
     pods: BTreeMap<String, Pod>,
     restarts: Restarts,
     came: u32,
@@ -65,9 +70,10 @@ pub(super) struct Pods {
 }
 
 impl Pods {
-    pub(super) fn new(judging: Judging, batches: u32) -> Self {
+    /// `fresh`: pods of the released version did not exist before this watch.
+    pub(super) fn new(judging: Judging, fresh: bool, batches: u32) -> Self {
         let restarts = Restarts::new(ALPHA_RESTARTS, batches);
-        Self { judging, pods: BTreeMap::new(), restarts, came: 0, restarted_ever: false, stuck: None }
+        Self { judging, fresh, pods: BTreeMap::new(), restarts, came: 0, restarted_ever: false, stuck: None }
     }
 
     pub(super) fn take(&mut self, at: Timestamp, arm: Arm, name: &str, reading: &PodReading) {
@@ -78,13 +84,15 @@ impl Pods {
         if self.pods.len() >= PODS_MAX && !self.pods.contains_key(name) {
             return;
         }
+        let fresh = arm == Arm::New && self.fresh;
         let pod = self.pods.entry(name.to_string()).or_insert_with(|| Pod {
             arm,
-            reading: PodReading { restarts: 0, ..reading.clone() },
+            reading: PodReading { restarts: if fresh { 0 } else { reading.restarts }, ..reading.clone() },
             first_seen: at,
-            restarts_before: if arm == Arm::New { 0 } else { reading.restarts },
+            restarts_before: if fresh { 0 } else { reading.restarts },
             unready_since: None,
             cannot_start_since: None,
+            crash_loop_began: None,
             crash_looped_at: None,
             was_ready: false,
         });
@@ -96,6 +104,7 @@ impl Pods {
         let cannot_start = reading.reason.as_deref().is_some_and(|r| CANNOT_START.contains(&r));
         pod.cannot_start_since = cannot_start.then(|| pod.cannot_start_since.unwrap_or(at));
         if pod.has_reason("CrashLoopBackOff") {
+            pod.crash_loop_began = pod.crash_loop_began.filter(|_| pod.crash_loops(at)).or(Some(at));
             pod.crash_looped_at = Some(at);
         }
         if pod.arm == Arm::New && came > 0 {
@@ -139,25 +148,33 @@ impl Pods {
         let now = rollout.now;
         let limit = &self.judging;
         let facts = [
-            self.fact(now, "crash-loop", "in a crash loop (CrashLoopBackOff)", |p| p.crash_loops(now)),
-            self.fact(now, "cannot-start", "cannot start", |p| {
+            self.fact(rollout, "crash-loop", "in a crash loop (CrashLoopBackOff)", |p| p.crash_loops(now)),
+            self.fact(rollout, "cannot-start", "cannot start", |p| {
                 Pod::for_secs(p.cannot_start_since, now) >= limit.start_failure_after_secs
             }),
-            self.fact(now, "never-ready", "never became ready", |p| {
+            self.fact(rollout, "never-ready", "never became ready", |p| {
                 let waited = now.duration_since(p.first_seen).as_secs_f64();
                 !p.was_ready && waited >= limit.never_ready_after_secs && !p.has_reason("Unschedulable")
             }),
-            self.unready(rollout),
-            self.restarted(),
+            self.fact(rollout, "unready", "lost readiness", |p| {
+                p.was_ready && Pod::for_secs(p.unready_since, now) >= limit.unready_after_secs
+            }),
+            self.restarted(rollout),
             self.gave_up(),
         ];
         facts.into_iter().flatten().collect()
     }
 
     /// A fact that counts on two or more new pods, or on half of those that exist.
-    fn fact(&self, now: Timestamp, rule: &str, what: &str, holds: impl Fn(&Pod) -> bool) -> Option<Evidence> {
+    fn fact(
+        &self,
+        rollout: &Rollout,
+        rule: &str,
+        what: &str,
+        holds: impl Fn(&Pod) -> bool,
+    ) -> Option<Evidence> {
         let hit: Vec<&Pod> = self.of(Arm::New).filter(|p| holds(p)).collect();
-        let since = hit.iter().map(|p| p.unready_since.unwrap_or(p.first_seen)).min()?;
+        let since = hit.iter().map(|p| p.troubled_since()).min()?;
         let all = self.of(Arm::New).count();
         let old = self.of(Arm::Old).filter(|p| holds(p)).count();
         let many = hit.len() >= 2 || hit.len() * 2 >= all;
@@ -180,25 +197,23 @@ impl Pods {
             "{} of {} {what}{reason} since {}{restarts}{beside}",
             hit.len(),
             count_of(all, "new pod"),
-            clock_time(since.min(now))
+            clock_time(since.min(rollout.now))
         );
-        Some(Evidence::fact(rule, strength, cause, Some(since), sentence))
+        Some(self.blame(rollout, Evidence::fact(rule, strength, cause, Some(since), sentence)))
     }
 
-    /// Readiness lost again: inside the rollout it is the release's, later a person looks.
-    fn unready(&self, rollout: &Rollout) -> Option<Evidence> {
-        let limit = self.judging.unready_after_secs;
-        let lost = |p: &Pod| p.was_ready && Pod::for_secs(p.unready_since, rollout.now) >= limit;
-        let mut evidence = self.fact(rollout.now, "unready", "lost readiness", lost)?;
+    /// Trouble that began after the rollout may be anybody's: without old pods that stay well beside it, a person looks.
+    fn blame(&self, rollout: &Rollout, mut evidence: Evidence) -> Evidence {
         let late = evidence.since.is_some_and(|since| !rollout.covers(since));
-        if late && evidence.strength == Strength::Rollback && self.of(Arm::Old).all(|p| !p.reading.ready) {
+        let compared = self.of(Arm::Old).any(|p| p.reading.ready);
+        if late && !compared && evidence.strength == Strength::Rollback {
             (evidence.strength, evidence.cause) = (Strength::Urgent, Cause::Unknown);
             evidence.sentence += "; it began after the rollout, and no old pods are left to compare";
         }
-        Some(evidence)
+        evidence
     }
 
-    fn restarted(&self) -> Option<Evidence> {
+    fn restarted(&self, rollout: &Rollout) -> Option<Evidence> {
         let hit: Vec<&Pod> = self.of(Arm::New).filter(|p| p.restarts() > 0).collect();
         if hit.is_empty() || !self.restarts.alarmed() {
             return None;
@@ -220,7 +235,7 @@ impl Pods {
             if old == 0 { "no old pod".to_string() } else { count_of(old, "old pod") }
         );
         let since = self.restarts.onset().map(|o| o.since);
-        Some(Evidence::fact("restarts", strength, cause, since, sentence))
+        Some(self.blame(rollout, Evidence::fact("restarts", strength, cause, since, sentence)))
     }
 
     /// The rollout controller gave up. Pods that only wait for room are no fault of the version.

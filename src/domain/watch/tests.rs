@@ -30,17 +30,15 @@ struct Incident {
 
 impl Incident {
     fn new(baseline: Option<Baseline>) -> Self {
+        Self::of(ReleaseKind::New, baseline)
+    }
+
+    fn of(kind: ReleaseKind, baseline: Option<Baseline>) -> Self {
         let target = TargetId {
             service: ServiceName::parse("shop").unwrap(),
             target: TargetName::parse("backend").unwrap(),
         };
-        let release = Release {
-            target,
-            kind: ReleaseKind::New,
-            from: Some(version("v1")),
-            to: version("v2"),
-            at: at(0),
-        };
+        let release = Release { target, kind, from: Some(version("v1")), to: version("v2"), at: at(0) };
         let length = Duration::from_secs(1800);
         let rules = standard_rules();
         let baseline = baseline.into_iter().map(|b| (rules[0].name.clone(), b)).collect();
@@ -330,4 +328,98 @@ fn two_percent_of_errors_page_and_never_roll_back() {
         incident.run(600, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.02)));
     assert_eq!(verdict.strength, Strength::Page, "{}", verdict.reason);
     assert_eq!(incident.decided_at, None);
+}
+
+#[test]
+fn trouble_after_the_old_pods_left_is_not_blamed_by_an_earlier_comparison() {
+    let mut incident = Incident::new(history());
+    incident.run(60, |i| {
+        let blip = if (5..25).contains(&i.second) { 0.12 } else { 0.0 };
+        (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 3, blip));
+        (0..3).for_each(|pod| i.serve("v1", &format!("old-{pod}"), 10, 0.0));
+    });
+    incident.rollout_ended();
+    incident.decided_at = None;
+    incident.run(600, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.0)));
+    let verdict = incident.run(120, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.4)));
+    assert_eq!((verdict.strength, verdict.cause), (Strength::Urgent, Cause::Unknown), "{}", verdict.reason);
+    assert_eq!(incident.decided_at, None);
+}
+
+#[test]
+fn an_alert_makes_surer_but_blames_nobody() {
+    let alert = |i: &mut Incident| {
+        let alert = "HighErrorRate".to_string();
+        i.send(None, None, Reading::Alert { alert, status: AlertStatus::Firing, labels: BTreeMap::new() });
+    };
+    let serve = |ratio: f64| {
+        move |i: &mut Incident| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, ratio))
+    };
+    let mut late = Incident::new(history());
+    late.rollout_ended();
+    late.run(600, serve(0.001));
+    alert(&mut late);
+    let verdict = late.run(120, serve(0.3));
+    assert_eq!((verdict.strength, verdict.cause), (Strength::Urgent, Cause::Unknown), "{}", verdict.reason);
+
+    let usual = Baseline { bad: 1080.0, total: 36_000.0, dispersion: 1.0, seconds: 3600.0, p95_ms: None };
+    let mut chronic = Incident::new(Some(usual));
+    chronic.rollout_ended();
+    alert(&mut chronic);
+    let verdict = chronic.run(600, serve(0.03));
+    assert_eq!((verdict.strength, verdict.cause), (Strength::Urgent, Cause::Unknown), "{}", verdict.reason);
+    assert_eq!((late.decided_at, chronic.decided_at), (None, None));
+}
+
+#[test]
+fn pods_that_fail_long_after_the_rollout_are_for_a_person() {
+    let quiet = |i: &mut Incident| (0..4).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.0));
+    let rolled_out = || {
+        let mut incident = Incident::new(history());
+        (0..4).for_each(|pod| incident.pod("v2", &format!("new-{pod}"), true, 0, None));
+        incident.run(20, quiet);
+        incident.rollout_ended();
+        incident.run(600, quiet);
+        incident
+    };
+    let mut scaled = rolled_out();
+    ["new-4", "new-5"].iter().for_each(|pod| scaled.pod("v2", pod, false, 0, Some("ImagePullBackOff")));
+    assert_eq!(scaled.run(400, quiet).strength, Strength::Urgent);
+
+    let mut crashing = rolled_out();
+    for restarts in 1..5 {
+        (0..4).for_each(|pod| crashing.pod("v2", &format!("new-{pod}"), true, restarts, None));
+        (0..4).for_each(|pod| {
+            crashing.pod("v2", &format!("new-{pod}"), false, restarts, Some("CrashLoopBackOff"));
+        });
+        crashing.run(20, quiet);
+    }
+    let verdict = crashing.last.clone().unwrap().verdict;
+    assert_eq!((verdict.strength, verdict.cause), (Strength::Urgent, Cause::Unknown), "{}", verdict.reason);
+    assert_eq!((scaled.decided_at, crashing.decided_at), (None, None));
+}
+
+#[test]
+fn what_pods_of_a_restored_version_counted_before_is_neither_evidence_nor_proof() {
+    let mut incident = Incident::of(ReleaseKind::OurRollback { run: "shop-1".into() }, history());
+    incident.counters.insert(("v2".into(), "survivor".into()), (90_000.0, 1_000_000.0));
+    incident.pod("v2", "survivor", true, 7, None);
+    let verdict = incident.run(20, |i| i.serve("v2", "survivor", 10, 0.5));
+    let figures = incident.watch.figures();
+    assert!(figures.recent.values().all(|c| c.total <= 200.0), "{figures:?}");
+    assert_eq!(figures.restarts, 0);
+    assert!(!incident.watch.troubled());
+    assert!(verdict.strength >= Strength::Suspect, "{}", verdict.reason);
+}
+
+#[test]
+fn time_in_which_nobody_looked_proves_nothing_and_is_not_blindness() {
+    let mut incident = Incident::new(history());
+    incident.run(300, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.001)));
+    incident.second += 1200;
+    incident.watch.resume(at(incident.second));
+    let verdict =
+        incident.run(60, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.001)));
+    assert_eq!((verdict.health, verdict.strength), (Health::Pending, Strength::Quiet), "{}", verdict.reason);
+    assert!((350.0..=365.0).contains(&incident.watch.watched_secs()), "{}", incident.watch.watched_secs());
 }
