@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
@@ -136,16 +137,19 @@ impl Desk {
     /// # Errors
     /// A journal that cannot be written: the sender must try again.
     pub async fn alerts(&self, alerts: Vec<AlertIn>) -> Result<usize, JournalError> {
-        let mut new = 0;
-        for alert in alerts {
-            let (service, status) = (&alert.service, alert.status);
-            let key = format!("alert/{service}/{}/{}/{status:?}", alert.fingerprint, alert.starts_at);
-            let body =
-                serde_json::to_value(&alert).map_err(|e| JournalError::Unavailable { why: e.to_string() })?;
-            let item = InboxItem { key, kind: INBOX_ALERT.into(), body, at: self.clock.now() };
-            new += usize::from(self.hand_in(item).await? != Received::Duplicate);
-        }
-        Ok(new)
+        let items = alerts.iter().map(|alert| self.item_of(alert)).collect::<Result<Vec<_>, _>>()?;
+        // All at once: the journal writes them in one transaction.
+        let received = try_join_all(items.into_iter().map(|item| self.journal.receive(item))).await?;
+        self.arrived.notify_one();
+        Ok(received.iter().filter(|r| **r != Received::Duplicate).count())
+    }
+
+    fn item_of(&self, alert: &AlertIn) -> Result<InboxItem, JournalError> {
+        let key =
+            format!("alert/{}/{}/{}/{:?}", alert.service, alert.fingerprint, alert.starts_at, alert.status);
+        let body =
+            serde_json::to_value(alert).map_err(|e| JournalError::Unavailable { why: e.to_string() })?;
+        Ok(InboxItem { key, kind: INBOX_ALERT.into(), body, at: self.clock.now() })
     }
 
     async fn hand_in(&self, item: InboxItem) -> Result<Received, JournalError> {

@@ -224,7 +224,7 @@ impl Watch {
         let release = &self.spec.release;
         match self.pods.created_at(pod) {
             Some(created_at) => created_at >= release.at.min(self.spec.opened_at) - CLOCK_SLACK,
-            None => release.kind == ReleaseKind::New,
+            None => self.spec.starts_pods(),
         }
     }
 

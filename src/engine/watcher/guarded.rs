@@ -17,7 +17,7 @@ use crate::domain::watch::{Assessment, Watch, WatchSpec};
 use crate::domain::workload::{PodView, RolloutState, WorkloadView};
 use crate::engine::settings::ServiceSettings;
 use crate::engine::snapshot::{TargetStatus, WatchStatus, WayBack};
-use crate::ports::{AskPod, AskTarget, SurveyError};
+use crate::ports::{AskPod, AskTarget, History, SurveyError};
 
 pub(super) struct Guarded {
     pub(super) id: TargetId,
@@ -29,6 +29,8 @@ pub(super) struct Guarded {
     pub(super) survey: Option<Result<Survey, SurveyError>>,
     pub(super) surveyed_at: Option<Timestamp>,
     pub(super) minutes: Minutes,
+    /// What the next watch is compared with; it goes into its recording.
+    pub(super) history: Vec<History>,
 }
 
 /// A watch whose history is being looked up.
@@ -161,6 +163,7 @@ impl Guarded {
             survey: None,
             surveyed_at: None,
             minutes: Minutes::default(),
+            history: Vec::new(),
         }
     }
 

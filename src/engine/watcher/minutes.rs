@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::baseline::learn;
 use crate::domain::detect::counter::Counters;
 use crate::domain::detect::errors::Counts;
 use crate::domain::names::RuleName;
 use crate::domain::signal::{Buckets, Reading, Sample};
-use crate::domain::watch::Baseline;
-use crate::ports::MinuteRow;
+use crate::ports::{History, MinuteRow};
 
 /// Minutes that a baseline is learned from.
 const KEPT: usize = 60;
@@ -98,14 +96,11 @@ impl Minutes {
         self.rules.iter_mut().map(close).collect()
     }
 
-    pub(super) fn baselines(&self) -> BTreeMap<RuleName, Baseline> {
-        let learn = |(name, rule): (&RuleName, &Rule)| {
-            // The minute under way counts too: with a young daemon it is all there is.
-            let mut past: Vec<Counts> = rule.past.iter().copied().collect();
-            past.push(rule.now);
-            (name.clone(), Baseline { p95_ms: self.times.p95_ms(), ..learn(&past, MINUTE) })
-        };
-        self.rules.iter().map(learn).filter(|(_, b)| b.total > 0.0).collect()
+    /// The minutes that the baselines are learned from, as a source's history.
+    pub(super) fn history(&self) -> History {
+        let past = |(name, rule): (&RuleName, &Rule)| (name.clone(), rule.past.iter().copied().collect());
+        let batches = self.rules.iter().map(past).collect();
+        History { step: MINUTE, batches, p95_ms: self.times.p95_ms(), missing: None }
     }
 
     /// A watch begins: what comes now belongs to it.

@@ -1,6 +1,7 @@
 //! The watcher: one task that notices releases, lets the domain judge them, and opens runs. It alone changes targets.
 mod acting;
 mod guarded;
+mod history;
 mod inbox;
 mod minutes;
 mod noticing;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::guarded::{ActiveWatch, Opening};
+use super::history::{as_samples, learned};
 use super::minutes::history_begins;
 use super::{Found, Watcher};
-use crate::domain::baseline::learn;
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::names::{RuleName, TargetId};
 use crate::domain::release::{Fingerprint, Release, ReleaseKind, Version};
@@ -188,11 +188,8 @@ impl Watcher {
         let opened_at =
             if release.kind == ReleaseKind::New { release.at.max(now - settings.watch / 2) } else { now };
         guarded.minutes.pause();
-        let mut baseline = past;
-        if baseline.is_empty() {
-            baseline = guarded.minutes.baselines();
-            baseline.extend(learned(histories));
-        }
+        guarded.history = std::iter::once(guarded.minutes.history()).chain(histories).collect();
+        let baseline = if past.is_empty() { learned(&guarded.history) } else { past };
         Some(WatchSpec {
             id: WatchSpec::id_of(&release),
             ends_at: (opened_at + length).max(now),
@@ -211,6 +208,9 @@ impl Watcher {
         tracing::info!(%target, version = spec.release.to.label, watch = spec.id,
             known_good = spec.known_good.as_ref().map(|v| v.label.as_str()), "a watch is open");
         self.commit(target, vec![TargetEvent::WatchOpened(Box::new(spec.clone()))]).await?;
+        let history =
+            self.targets.get_mut(target).map(|g| std::mem::take(&mut g.history)).unwrap_or_default();
+        self.parts.recorder.record(&spec.id, as_samples(&history, &spec)).await;
         let sample = release_sample(&spec, now, None);
         let mut active = ActiveWatch::new(spec);
         active.take(sample);
@@ -269,17 +269,6 @@ impl Watcher {
 fn late(target: &TargetId) -> SurveyError {
     let why = format!("no answer within {} seconds", LOOK_UP_MAX.as_secs());
     SurveyError::Unreadable { what: target.to_string(), why }
-}
-
-fn learned(histories: Vec<History>) -> BTreeMap<RuleName, Baseline> {
-    let of_one = |history: History| {
-        let (step, p95_ms) = (history.step, history.p95_ms);
-        history
-            .batches
-            .into_iter()
-            .map(move |(rule, batches)| (rule, Baseline { p95_ms, ..learn(&batches, step) }))
-    };
-    histories.into_iter().flat_map(of_one).filter(|(_, baseline)| baseline.total > 0.0).collect()
 }
 
 /// A pod has at most half of its progress deadline to become ready.

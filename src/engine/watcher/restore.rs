@@ -53,7 +53,8 @@ impl Watcher {
         let samples = self.parts.recorder.replay(&open.spec.id).await;
         tracing::info!(watch = open.spec.id, samples = samples.len(), "an open watch goes on");
         let mut at = open.spec.opened_at;
-        for sample in samples {
+        // What is older than the watch is its history, which the specification holds as numbers.
+        for sample in samples.into_iter().filter(|s| s.at >= open.spec.opened_at) {
             if sample.at > at {
                 active.look(at);
                 at = sample.at;

@@ -1,0 +1,111 @@
+//! The past of a target in its two forms: the numbers that a release is compared with, and the lines of a recording.
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::baseline::learn;
+use crate::domain::detect::errors::Counts;
+use crate::domain::names::RuleName;
+use crate::domain::signal::{Reading, Sample};
+use crate::domain::watch::{Baseline, WatchSpec};
+use crate::ports::History;
+
+/// One baseline per rule; where several sources know a rule, the later one counts.
+pub(super) fn learned(histories: &[History]) -> BTreeMap<RuleName, Baseline> {
+    let of_one = |history: &History| -> Vec<(RuleName, Baseline)> {
+        let (step, p95_ms) = (history.step, history.p95_ms);
+        let learn = |(rule, batches): (&RuleName, &Vec<Counts>)| {
+            (rule.clone(), Baseline { p95_ms, ..learn(batches, step) })
+        };
+        history.batches.iter().map(learn).collect()
+    };
+    histories.iter().flat_map(of_one).filter(|(_, baseline)| baseline.total > 0.0).collect()
+}
+
+/// The same as samples of before the watch, of the known good version, cumulative as in every recording.
+pub(super) fn as_samples(histories: &[History], spec: &WatchSpec) -> Vec<Sample> {
+    let mut lines: BTreeMap<&RuleName, Vec<Sample>> = BTreeMap::new();
+    for history in histories {
+        for (rule, batches) in history.batches.iter().filter(|(_, b)| !b.is_empty()) {
+            lines.insert(rule, of_rule(rule, batches, history.step.as_secs_f64(), spec));
+        }
+    }
+    let mut samples: Vec<Sample> = lines.into_values().flatten().collect();
+    samples.sort_by_key(|sample| sample.at);
+    samples
+}
+
+fn of_rule(rule: &RuleName, batches: &[Counts], step_secs: f64, spec: &WatchSpec) -> Vec<Sample> {
+    // The last line lies one step before the watch, so that no line can be taken for one of the watch.
+    let ago = |batches: usize| SignedDuration::from_secs_f64(step_secs * (batches + 1) as f64);
+    let at = |left: usize| spec.opened_at.saturating_sub(ago(left)).unwrap_or(Timestamp::MIN);
+    let mut sum = Counts::default();
+    let mut line = |left: usize, counts: Counts| {
+        sum.add(counts);
+        Sample {
+            at: at(left),
+            service: spec.release.target.service.clone(),
+            target: Some(spec.release.target.target.clone()),
+            release: spec.known_good.as_ref().map(|version| version.label.clone()),
+            pod: None,
+            reading: Reading::Counts { rule: rule.clone(), bad: sum.bad, total: sum.total },
+        }
+    };
+    // A line before the first batch, from which its difference is taken.
+    let mut lines = vec![line(batches.len(), Counts::default())];
+    lines.extend(batches.iter().enumerate().map(|(i, counts)| line(batches.len() - 1 - i, *counts)));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::names::{ServiceName, TargetId, TargetName};
+    use crate::domain::release::{Fingerprint, Release, ReleaseKind, Version};
+    use crate::domain::runbook::{Judging, standard_rules};
+    use std::time::Duration;
+
+    fn spec() -> WatchSpec {
+        let version = |label: &str| Version {
+            fingerprint: Fingerprint::named(label),
+            label: label.into(),
+            images: vec![],
+        };
+        let target = TargetId {
+            service: ServiceName::parse("shop").unwrap(),
+            target: TargetName::parse("backend").unwrap(),
+        };
+        let at: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let release = Release { target, kind: ReleaseKind::New, from: None, to: version("v2"), at };
+        WatchSpec {
+            id: "w".into(),
+            release,
+            known_good: Some(version("v1")),
+            opened_at: at,
+            ends_at: at + Duration::from_secs(1800),
+            rules: standard_rules(),
+            judging: Judging::standard(Duration::from_secs(1800)),
+            baseline: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn the_lines_hold_the_same_past_as_the_numbers() {
+        let rule = standard_rules()[0].name.clone();
+        let counts = |bad, total| Counts { bad, total };
+        let batches = BTreeMap::from([(rule.clone(), vec![counts(1.0, 10.0), counts(2.0, 20.0)])]);
+        let history = History { step: Duration::from_secs(60), batches, p95_ms: None, missing: None };
+        let spec = spec();
+        let lines = as_samples(std::slice::from_ref(&history), &spec);
+        assert!(lines.iter().all(|l| l.at < spec.opened_at && l.release.as_deref() == Some("v1")));
+        let cumulative: Vec<(f64, f64)> = lines
+            .iter()
+            .map(|l| match l.reading {
+                Reading::Counts { bad, total, .. } => (bad, total),
+                _ => panic!("{l:?}"),
+            })
+            .collect();
+        assert_eq!(cumulative, [(0.0, 0.0), (1.0, 10.0), (3.0, 30.0)]);
+        assert_eq!(learned(&[history])[&rule].counts(), counts(3.0, 30.0));
+    }
+}
