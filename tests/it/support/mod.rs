@@ -5,6 +5,7 @@
 
 pub(crate) mod alertmanager;
 pub(crate) mod cluster;
+pub(crate) mod daemon;
 pub(crate) mod faulty;
 pub(crate) mod kubelet;
 mod pod_status;
