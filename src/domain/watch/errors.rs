@@ -89,8 +89,9 @@ impl ErrorRule {
         }
     }
 
-    pub(super) fn take(&mut self, at: Timestamp, arm: Arm, pod: &str, now: Counts) {
-        let came = self.counters.advance(pod, now, arm == Arm::New);
+    /// `fresh`: a pod's first reading counts too.
+    pub(super) fn take(&mut self, at: Timestamp, (arm, fresh): (Arm, bool), pod: &str, now: Counts) {
+        let came = self.counters.advance(pod, now, fresh);
         match arm {
             Arm::New => {
                 self.new.add(came);

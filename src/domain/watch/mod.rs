@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::detect::errors::Counts;
 use super::evidence::{Cause, Evidence, Strength, clock_time};
 use super::names::{RuleName, TargetName};
-use super::release::{Release, Version};
+use super::release::{Release, ReleaseKind, Version};
 use super::runbook::{Judging, Rule, RuleKind};
 use super::signal::{Reading, Sample};
 use super::verdict::{Proof, Verdict, judge};
@@ -119,12 +119,18 @@ pub struct Figures {
     pub restarts: u32,
 }
 
+/// A watch is looked at every second; recordings hold a moment per batch.
+const LOOK_PAUSE_SECS: f64 = 10.0;
+
 /// The state of one watch. Bounded: per pod a few numbers, per rule a fixed number of floats.
 #[derive(Clone, Debug)]
 pub struct Watch {
     spec: WatchSpec,
     rollout_ended: Option<Timestamp>,
     batch_began: Timestamp,
+    /// Since when somebody looks, and the last time that somebody did: a process may start late, or be down for a while.
+    looking_since: Timestamp,
+    looked_at: Option<Timestamp>,
     errors: Vec<ErrorRule>,
     latency: Vec<LatencyRule>,
     pods: Pods,
@@ -143,6 +149,8 @@ impl Watch {
         Self {
             rollout_ended: None,
             batch_began: spec.opened_at,
+            looking_since: spec.opened_at,
+            looked_at: None,
             errors,
             latency,
             pods: Pods::new(spec.judging.clone(), spec.batches()),
@@ -171,10 +179,11 @@ impl Watch {
             }
             Reading::Counts { rule, bad, total } => {
                 let counts = Counts { bad: *bad, total: *total };
+                let fresh = arm == Arm::New && self.began_here(pod);
                 self.errors
                     .iter_mut()
                     .filter(|r| r.name == *rule)
-                    .for_each(|r| r.take(sample.at, arm, pod, counts));
+                    .for_each(|r| r.take(sample.at, (arm, fresh), pod, counts));
             }
             Reading::Histogram { rule, buckets } => {
                 self.latency.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.take(arm, pod, buckets));
@@ -191,6 +200,14 @@ impl Watch {
         }
     }
 
+    /// Whether all that a new pod counted belongs to this watch. A version that is put back, or announced while it runs,
+    /// may have pods from before: a life's worth of their requests would drown what happens now.
+    fn began_here(&self, pod: &str) -> bool {
+        let Release { kind, from, to, .. } = &self.spec.release;
+        let replaced = from.as_ref().is_none_or(|from| from.fingerprint != to.fingerprint);
+        *kind == ReleaseKind::New && replaced || self.pods.came_after(pod, self.spec.opened_at)
+    }
+
     fn arm_of(&self, label: Option<&str>) -> Arm {
         let is = |version: &Version| label.is_none_or(|label| label == version.label);
         if is(&self.spec.release.to) {
@@ -204,6 +221,7 @@ impl Watch {
 
     /// Closes the batch if it is long enough, and says what is thought now.
     pub fn tick(&mut self, now: Timestamp) -> Assessment {
+        self.note_look(now);
         let seconds = now.duration_since(self.batch_began).as_secs_f64();
         // A scrape comes a little early or late; a batch that is short by a tenth is whole.
         if seconds >= self.spec.judging.batch_secs * 0.9 {
@@ -213,6 +231,15 @@ impl Watch {
             self.batch_began = now;
         }
         self.assess(now)
+    }
+
+    fn note_look(&mut self, now: Timestamp) {
+        let longest_pause = (self.spec.judging.batch_secs * 3.0).max(LOOK_PAUSE_SECS);
+        let paused = |last: Timestamp| now.duration_since(last).as_secs_f64() > longest_pause;
+        if self.looked_at.is_none_or(paused) {
+            self.looking_since = now;
+        }
+        self.looked_at = Some(now);
     }
 
     fn assess(&self, now: Timestamp) -> Assessment {
@@ -230,7 +257,8 @@ impl Watch {
     fn blind(&self, now: Timestamp) -> Option<Evidence> {
         let limit = self.spec.judging.blind_after_secs;
         let blind = self.errors.iter().filter_map(|rule| {
-            let since = rule.seen_at.unwrap_or(self.spec.opened_at);
+            // What nobody asked for is not missing.
+            let since = rule.seen_at.unwrap_or(self.spec.opened_at).max(self.looking_since);
             (now.duration_since(since).as_secs_f64() >= limit).then_some((since, rule))
         });
         let (since, rule) = blind.min_by_key(|(since, _)| *since)?;

@@ -121,6 +121,11 @@ impl Pods {
         self.pods.values().filter(move |pod| pod.arm == arm)
     }
 
+    /// Whether this pod was not there yet at `moment`.
+    pub(super) fn came_after(&self, pod: &str, moment: Timestamp) -> bool {
+        self.pods.get(pod).is_some_and(|pod| pod.first_seen > moment)
+    }
+
     /// New pods crashed, or are not ready now.
     pub(super) fn troubled(&self) -> bool {
         self.restarted_ever || self.stuck.is_some() || self.of(Arm::New).any(|pod| !pod.reading.ready)

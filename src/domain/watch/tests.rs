@@ -30,17 +30,15 @@ struct Incident {
 
 impl Incident {
     fn new(baseline: Option<Baseline>) -> Self {
+        Self::of(ReleaseKind::New, baseline)
+    }
+
+    fn of(kind: ReleaseKind, baseline: Option<Baseline>) -> Self {
         let target = TargetId {
             service: ServiceName::parse("shop").unwrap(),
             target: TargetName::parse("backend").unwrap(),
         };
-        let release = Release {
-            target,
-            kind: ReleaseKind::New,
-            from: Some(version("v1")),
-            to: version("v2"),
-            at: at(0),
-        };
+        let release = Release { target, kind, from: Some(version("v1")), to: version("v2"), at: at(0) };
         let length = Duration::from_secs(1800);
         let rules = standard_rules();
         let baseline = baseline.into_iter().map(|b| (rules[0].name.clone(), b)).collect();
@@ -221,6 +219,35 @@ fn lost_data_pages_and_proves_nothing() {
     );
     assert!(verdict.reason.contains("timeout"), "{}", verdict.reason);
     assert_eq!(incident.run(10, |i| i.serve("v2", "new-0", 20, 0.0)).strength, Strength::Quiet);
+}
+
+#[test]
+fn nobody_is_paged_for_data_that_nobody_asked_for() {
+    let mut late = Incident::new(history());
+    late.second = 900;
+    assert_eq!(late.run(119, |_| {}).strength, Strength::Quiet, "a daemon that starts late");
+    assert_eq!(late.run(10, |_| {}).strength, Strength::Urgent);
+
+    let mut down = Incident::new(history());
+    down.run(10, |i| i.serve("v2", "new-0", 20, 0.0));
+    down.second += 900;
+    assert_eq!(down.run(119, |_| {}).strength, Strength::Quiet, "a daemon that was down");
+    assert_eq!(down.run(10, |_| {}).strength, Strength::Urgent);
+}
+
+#[test]
+fn a_version_that_is_put_back_is_not_judged_by_what_its_pods_did_before() {
+    let run = "shop-1".to_string();
+    let mut incident = Incident::of(ReleaseKind::OurRollback { run }, history());
+    let rule = RuleName::parse("error-rate").unwrap();
+    let recent = |i: &Incident| i.watch.figures().recent[&rule];
+    incident.pod("v2", "kept", true, 0, None);
+    incident.run(5, |i| i.serve("v2", "kept", 1_000_000, 0.1));
+    let first = recent(&incident);
+    assert_eq!(first.total, 4_000_000.0, "all but the first reading");
+    incident.pod("v2", "came", true, 0, None);
+    incident.run(5, |i| i.serve("v2", "came", 10, 0.0));
+    assert_eq!(recent(&incident).total - first.total, 50.0, "all of it");
 }
 
 #[test]
