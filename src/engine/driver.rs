@@ -170,10 +170,18 @@ async fn append(run: Run, event: RunEvent, tools: &Tools, row: Option<i64>) -> R
     let messages = of_run(&event, &after, at);
     tools.ledger.commit(at, &entries, messages, row.into_iter().collect()).await?;
     tracing::info!(run = opened.run, phase = after.phase_title(), event = ?Brief(&event), "run");
+    measure(&event, &after, opened, at);
     for (target, event) in marks {
         tell(tools, Note::Folded { target, event, at }).await;
     }
     Ok(after)
+}
+
+fn measure(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) {
+    if let (RunEvent::Verified { passed: true, .. }, Some(began)) = (event, after.began_at) {
+        let took = at.duration_since(began).as_secs_f64();
+        Metric::RunSeconds.observe(took, vec![label("service", &opened.service)]);
+    }
 }
 
 /// The versions that the run takes away are known to be bad from the moment at which it begins.

@@ -14,6 +14,7 @@ mod http_world;
 mod journal;
 mod kubernetes_adapter;
 mod messages;
+mod metrics;
 mod notify;
 mod recorder;
 mod sandbox;

@@ -224,7 +224,7 @@ impl Watch {
         let release = &self.spec.release;
         match self.pods.created_at(pod) {
             Some(created_at) => created_at >= release.at.min(self.spec.opened_at) - CLOCK_SLACK,
-            None => self.spec.starts_pods(),
+            None => self.spec.starts_pods() || self.pods.came_after(pod, self.spec.opened_at),
         }
     }
 
@@ -254,9 +254,11 @@ impl Watch {
     }
 
     fn count_time(&mut self, now: Timestamp) {
-        let gap = self.ticked_at.map_or(0.0, |last| now.duration_since(last).as_secs_f64());
-        if (0.0..=GAP_BATCHES * self.spec.judging.batch_secs).contains(&gap) {
-            self.watched_secs += gap;
+        let gap = self.ticked_at.map(|last| now.duration_since(last).as_secs_f64());
+        match gap.filter(|gap| (0.0..=GAP_BATCHES * self.spec.judging.batch_secs).contains(gap)) {
+            Some(secs) => self.watched_secs += secs,
+            // Nobody looked before this moment: the process was not there.
+            None => self.resumed_at = now,
         }
         self.ticked_at = Some(now);
     }

@@ -113,6 +113,10 @@ impl Pods {
         }
     }
 
+    pub(super) fn came_after(&self, name: &str, moment: Timestamp) -> bool {
+        self.pods.get(name).is_some_and(|pod| pod.first_seen > moment)
+    }
+
     pub(super) fn created_at(&self, name: &str) -> Option<Timestamp> {
         self.pods.get(name)?.reading.created_at
     }

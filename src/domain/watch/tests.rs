@@ -244,6 +244,35 @@ fn lost_data_pages_and_proves_nothing() {
 }
 
 #[test]
+fn nobody_is_paged_for_data_that_nobody_asked_for() {
+    let mut late = Incident::new(history());
+    late.second = 900;
+    assert_eq!(late.run(119, |_| {}).strength, Strength::Quiet, "a daemon that starts late");
+    assert_eq!(late.run(10, |_| {}).strength, Strength::Urgent);
+
+    let mut down = Incident::new(history());
+    down.run(10, |i| i.serve("v2", "new-0", 20, 0.0));
+    down.second += 900;
+    assert_eq!(down.run(119, |_| {}).strength, Strength::Quiet, "a daemon that was down");
+    assert_eq!(down.run(10, |_| {}).strength, Strength::Urgent);
+}
+
+#[test]
+fn a_version_that_is_put_back_is_not_judged_by_what_its_pods_did_before() {
+    let run = "shop-1".to_string();
+    let mut incident = Incident::of(ReleaseKind::OurRollback { run }, history());
+    let rule = RuleName::parse("error-rate").unwrap();
+    let recent = |i: &Incident| i.watch.figures().recent[&rule];
+    incident.pod("v2", "kept", true, 0, None);
+    incident.run(5, |i| i.serve("v2", "kept", 1_000_000, 0.1));
+    let first = recent(&incident);
+    assert_eq!(first.total, 4_000_000.0, "all but the first reading");
+    incident.pod("v2", "came", true, 0, None);
+    incident.run(5, |i| i.serve("v2", "came", 10, 0.0));
+    assert_eq!(recent(&incident).total - first.total, 50.0, "all of it");
+}
+
+#[test]
 fn a_crash_loop_of_the_new_pods_is_rolled_back_at_once_unless_old_ones_crash_too() {
     let crash = |old_too: bool| {
         let mut incident = Incident::new(None);

@@ -61,6 +61,7 @@ async fn a_firing_rule_reaches_the_webhook_and_resolves() {
         scrape: vec![static_targets("web", &[workload.address().to_string()])],
         rules: vec![json!({ "alert": "HighErrorRate", "expr": format!("{SHARE_OF_ERRORS} > 0.05"), "labels": { "severity": "critical" } })],
         alertmanager: Some(alertmanager.address()),
+        ..Setup::default()
     })
     .await;
     let firing =

@@ -1,6 +1,7 @@
 //! A real Alertmanager that delivers every alert at once to one webhook.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -16,11 +17,13 @@ pub(crate) struct Alertmanager {
 impl Alertmanager {
     /// Delivers to `webhook`, with `Authorization: Bearer TOKEN` when there is a token.
     pub(crate) async fn start(webhook: &str, token: Option<&str>) -> Self {
+        Self::start_for(&[(webhook, token)]).await
+    }
+
+    /// Delivers everything to each of these webhooks.
+    pub(crate) async fn start_for(webhooks: &[(&str, Option<&str>)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut target = json!({ "url": webhook, "send_resolved": true });
-        if let Some(token) = token {
-            target["http_config"] = json!({ "authorization": { "credentials": token } });
-        }
+        let targets: Vec<Value> = webhooks.iter().map(|(url, token)| target(url, *token)).collect();
         let config = json!({
             "route": {
                 "receiver": "webhook",
@@ -29,7 +32,7 @@ impl Alertmanager {
                 "group_interval": "1s",
                 "repeat_interval": "1h",
             },
-            "receivers": [{ "name": "webhook", "webhook_configs": [target] }],
+            "receivers": [{ "name": "webhook", "webhook_configs": targets }],
         });
         std::fs::write(dir.path().join("alertmanager.yml"), config.to_string()).unwrap();
         let port = free_port();
@@ -68,9 +71,38 @@ impl Alertmanager {
         assert!(answer.status().is_success(), "alerts refused: {answer:?}");
     }
 
+    /// Silences the alerts with this label for an hour, and answers the silence's id.
+    pub(crate) async fn silence(&self, label: &str, value: &str) -> String {
+        let now = jiff::Timestamp::now();
+        let silence = json!({
+            "matchers": [{ "name": label, "value": value, "isRegex": false, "isEqual": true }],
+            "startsAt": now, "endsAt": now + Duration::from_secs(3600),
+            "createdBy": "a test", "comment": "known",
+        });
+        let url = format!("{}/api/v2/silences", self.url());
+        let request = reqwest::Client::new().post(url).json(&silence);
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        answer["silenceID"].as_str().unwrap().to_owned()
+    }
+
+    /// Ends a silence.
+    pub(crate) async fn expire(&self, silence: &str) {
+        let url = format!("{}/api/v2/silence/{silence}", self.url());
+        let answer = reqwest::Client::new().delete(url).send().await.unwrap();
+        assert!(answer.status().is_success(), "silence: {answer:?}");
+    }
+
     /// The alerts that are active now.
     pub(crate) async fn active(&self) -> Vec<Value> {
         let url = format!("{}/api/v2/alerts?active=true", self.url());
         reqwest::get(url).await.unwrap().json().await.unwrap()
     }
+}
+
+fn target(url: &str, token: Option<&str>) -> Value {
+    let mut target = json!({ "url": url, "send_resolved": true });
+    if let Some(token) = token {
+        target["http_config"] = json!({ "authorization": { "credentials": token } });
+    }
+    target
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::binary;
 use super::process::free_port;
@@ -18,6 +19,8 @@ pub(crate) struct Setup {
     pub(crate) rules: Vec<Value>,
     /// `127.0.0.1:PORT` of the Alertmanager to send alerts to.
     pub(crate) alertmanager: Option<String>,
+    /// Another store whose samples are part of every answer.
+    pub(crate) remote_read: Option<String>,
 }
 
 /// A running Prometheus; dropping it kills it.
@@ -27,7 +30,21 @@ pub(crate) struct Prometheus {
 
 impl Prometheus {
     pub(crate) async fn start(setup: &Setup) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), setup).await
+    }
+
+    /// Starts with a past: `openmetrics` is text of that format with a time at each sample.
+    pub(crate) async fn start_with_past(setup: &Setup, openmetrics: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("past.om"), openmetrics).unwrap();
+        let mut command = Command::new(binary("promtool"));
+        command.args(["tsdb", "create-blocks-from", "openmetrics", "past.om", "data"]);
+        let output = command.current_dir(dir.path()).output().unwrap();
+        assert!(output.status.success(), "promtool: {output:?}");
+        Self::start_in(dir, setup).await
+    }
+
+    async fn start_in(dir: TempDir, setup: &Setup) -> Self {
         write(dir.path(), setup);
         let port = free_port();
         let mut command = Command::new(binary("prometheus"));
@@ -75,6 +92,17 @@ pub(crate) fn static_targets(job: &str, targets: &[String]) -> Value {
     json!({ "job_name": job, "static_configs": [{ "targets": targets }] })
 }
 
+/// A scrape job over pods, each with the `namespace` and `pod` labels that a cluster's own discovery gives.
+pub(crate) fn pod_targets(job: &str, namespace: &str, pods: &[(&str, String)]) -> Value {
+    let configs: Vec<Value> = pods
+        .iter()
+        .map(|(pod, address)| {
+            json!({ "targets": [address], "labels": { "namespace": namespace, "pod": pod } })
+        })
+        .collect();
+    json!({ "job_name": job, "static_configs": configs })
+}
+
 /// A scrape job over what an HTTP service discovery lists, such as the kubelet's. (Debian's Prometheus has none for Kubernetes.)
 pub(crate) fn discovered_targets(job: &str, discovery_url: &str) -> Value {
     json!({ "job_name": job, "http_sd_configs": [{ "url": discovery_url, "refresh_interval": "1s" }] })
@@ -87,11 +115,14 @@ fn write(dir: &Path, setup: &Setup) {
         .iter()
         .map(|address| json!({ "static_configs": [{ "targets": [address] }] }))
         .collect();
+    let remote_read: Vec<Value> =
+        setup.remote_read.iter().map(|url| json!({ "url": url, "read_recent": true })).collect();
     let config = json!({
         "global": { "scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s" },
         "scrape_configs": setup.scrape,
         "rule_files": ["rules.yml"],
         "alerting": { "alertmanagers": alertmanagers },
+        "remote_read": remote_read,
     });
     let rules = json!({ "groups": [{ "name": "test", "rules": setup.rules }] });
     std::fs::write(dir.join("prometheus.yml"), config.to_string()).unwrap();

@@ -152,6 +152,12 @@ impl Workload {
         counters.record(f64::from(requests), f64::from(bad));
     }
 
+    /// Counts from zero again, as a process does that was started anew.
+    pub(crate) fn restart(&self) {
+        let mut counters = self.shared.counters.lock().unwrap();
+        *counters = Counters::new(counters.traffic);
+    }
+
     /// Whether /healthz answers 200.
     pub(crate) fn set_healthy(&self, healthy: bool) {
         *self.shared.healthy.lock().unwrap() = healthy;
