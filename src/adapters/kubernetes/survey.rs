@@ -139,7 +139,9 @@ mod tests {
         let good = survey.history[0].version.clone();
         let plan = draft(&Survey::Kubernetes(survey), &Goal::Version(good), "r1", 600).unwrap();
         let Action::RestoreTemplate(restore) = &plan.steps[0].action else { panic!("{plan:?}") };
-        assert_eq!(restore.patch[3]["value"]["spec"]["containers"][0]["image"], "shop:v1");
+        let mut operations = restore.patch.as_array().unwrap().iter();
+        let put_back = operations.find(|o| o["path"] == "/spec/template" && o["op"] == "replace").unwrap();
+        assert_eq!(put_back["value"]["spec"]["containers"][0]["image"], "shop:v1");
     }
 
     #[test]
