@@ -81,10 +81,6 @@ impl TargetMemory {
             change(watch);
         }
     }
-
-    pub fn is_known_good(&self, fingerprint: &Fingerprint) -> bool {
-        self.known_good.as_ref().is_some_and(|v| v.fingerprint == *fingerprint)
-    }
 }
 
 fn remember(list: &mut VecDeque<Fingerprint>, fingerprint: &Fingerprint) {

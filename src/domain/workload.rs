@@ -78,9 +78,7 @@ pub fn notice(
         return first_sight(view, now, watch);
     }
     let kind = match our_run {
-        Some(run) if memory.is_known_good(&view.version.fingerprint) => {
-            ReleaseKind::OurRollback { run: run.to_string() }
-        }
+        Some(run) => ReleaseKind::OurRollback { run: run.to_string() },
         _ if memory.known_bad.contains(&view.version.fingerprint) => ReleaseKind::KnownBad,
         _ if memory.seen.contains(&view.version.fingerprint) || older_than_current(view, current) => {
             ReleaseKind::Undo

@@ -77,10 +77,10 @@ fn kubernetes_understands_every_field() {
 #[test]
 fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
     let role = only("Role");
-    let read = ["get", "list", "watch"];
     let expected = json!([
-        {"apiGroups": ["apps"], "resources": ["deployments", "replicasets"], "verbs": read},
-        {"apiGroups": [""], "resources": ["pods"], "verbs": read},
+        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list", "watch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
         {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["backend"], "verbs": ["patch"]},
     ]);
     assert_eq!(role["rules"], expected);

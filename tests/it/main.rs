@@ -12,6 +12,7 @@ mod deploy;
 mod house;
 mod http_world;
 mod journal;
+mod kubernetes;
 mod kubernetes_adapter;
 mod messages;
 mod metrics;

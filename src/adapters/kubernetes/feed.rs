@@ -202,7 +202,7 @@ impl Errand {
         let advice = match code {
             Some(410) => return End::Expired,
             Some(401) => ": check the credentials".to_string(),
-            Some(403) => format!(": allow get, list and watch on {kind} there"),
+            Some(403) => format!(": allow list and watch on {kind} there"),
             Some(_) | None => String::new(),
         };
         End::Failed(format!("{kind} in namespace {namespace} cannot be watched: {reason}{advice}"))

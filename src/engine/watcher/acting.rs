@@ -50,7 +50,7 @@ impl Watcher {
             let run = run.clone();
             return self.relapse(target, &run, verdict).await;
         }
-        let (decided, plan) = self.decide(guarded, verdict, assessment.at);
+        let (decided, plan) = self.decide(guarded, assessment);
         if decided.would.unwrap_or(decided.decision) <= watch.reached {
             return Ok(());
         }
@@ -65,8 +65,8 @@ impl Watcher {
     }
 
     /// Decides, with a plan if the evidence is enough for one.
-    fn decide(&self, guarded: &Guarded, verdict: &Verdict, now: Timestamp) -> (Decided, Option<Plan>) {
-        let settings = &guarded.settings;
+    fn decide(&self, guarded: &Guarded, assessment: &Assessment) -> (Decided, Option<Plan>) {
+        let (settings, verdict, now) = (&guarded.settings, &assessment.verdict, assessment.at);
         let (mut bars, mut plan) = (Vec::new(), None);
         if verdict.strength == Strength::Rollback {
             bars.extend(cooling_down(guarded.memory.last_rollback_at, now, settings.cool_down.as_secs()));
@@ -83,7 +83,8 @@ impl Watcher {
             now,
             kind,
             page_level_since: guarded.watch.as_ref().and_then(|w| w.page_level_since),
-            page_after_secs: settings.page_after.as_secs_f64(),
+            // Nobody looks again after the end: what is at page level then pages without waiting any longer.
+            page_after_secs: if assessment.ended { 0.0 } else { settings.page_after.as_secs_f64() },
             bars: &bars,
         };
         (decide(verdict, &around), plan)

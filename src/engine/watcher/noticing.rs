@@ -193,7 +193,7 @@ impl Watcher {
         Some(WatchSpec {
             id: WatchSpec::id_of(&release),
             ends_at: (opened_at + length).max(now),
-            known_good: if ours { Some(release.to.clone()) } else { known_good },
+            known_good,
             opened_at,
             release,
             rules: settings.rules.clone(),

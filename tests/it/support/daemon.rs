@@ -1,6 +1,6 @@
 //! The real daemon, the built binary with a configuration of its own, which a test can kill, start again and talk to.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) fn config(kubeconfig: &Path, namespace: &str, messages: &str) -> Valu
         "services": [{
             "name": "shop",
             "policy": "auto",
-            "watch": "20s",
+            "watch": "40s",
             "page_after": "1m",
             "rollout_deadline": "40s",
             "targets": [{
@@ -52,8 +52,10 @@ pub(crate) fn config(kubeconfig: &Path, namespace: &str, messages: &str) -> Valu
     })
 }
 
-/// The length of a watch in [`config`].
-pub(crate) const WATCH: Duration = Duration::from_secs(20);
+/// The shortest watch that can be configured.
+pub(crate) const FIRST_WATCH: Duration = Duration::from_secs(10);
+/// The length of a watch in [`config`]; error rates alone are judged for 20 seconds before anything is rolled back.
+pub(crate) const WATCH: Duration = Duration::from_secs(40);
 
 /// A running daemon with its state directory. Dropping it kills it; in a failing test it shows the end of its log.
 pub(crate) struct Daemon {
@@ -65,15 +67,32 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Writes the configuration, with a `listen` and a `state_dir` of this daemon's own, starts `rollguard serve`, and
     /// waits until /readyz answers.
-    pub(crate) async fn start(mut config: Value) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let address = format!("127.0.0.1:{}", free_port());
-        config["listen"] = json!(address);
-        config["state_dir"] = json!(dir.path().join("state"));
-        std::fs::write(dir.path().join("rollguard.yaml"), config.to_string()).unwrap();
-        let mut daemon = Self { dir, url: format!("http://{address}"), process: None };
+    pub(crate) async fn start(config: Value) -> Self {
+        let url = format!("http://127.0.0.1:{}", free_port());
+        let mut daemon = Self { dir: tempfile::tempdir().unwrap(), url, process: None };
+        daemon.configure(config);
         daemon.restart().await;
         daemon
+    }
+
+    /// Starts it as [`Daemon::start`] does for a target that has run for at least [`FIRST_WATCH`]: a first life, in which a
+    /// watch is so short, remembers v1 as known good, and the next one is configured as asked.
+    pub(crate) async fn start_with_known_good(config: Value) -> Self {
+        let mut first = config.clone();
+        first["services"][0]["watch"] = json!(format!("{}s", FIRST_WATCH.as_secs()));
+        let mut daemon = Self::start(first).await;
+        daemon.await_known_good("v1").await;
+        daemon.terminate().await;
+        daemon.configure(config);
+        daemon.restart().await;
+        daemon
+    }
+
+    /// What the next life is configured with.
+    fn configure(&self, mut config: Value) {
+        config["listen"] = json!(self.url.trim_start_matches("http://"));
+        config["state_dir"] = json!(self.dir.path().join("state"));
+        std::fs::write(self.dir.path().join("rollguard.yaml"), config.to_string()).unwrap();
     }
 
     /// Starts it again after [`Daemon::kill`] or [`Daemon::terminate`], with the state and at the address that it had.
@@ -110,11 +129,6 @@ impl Daemon {
     pub(crate) fn log(&self) -> String {
         let log = std::fs::read(self.dir.path().join("rollguard.log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
-    }
-
-    /// The state directory.
-    pub(crate) fn state_dir(&self) -> PathBuf {
-        self.dir.path().join("state")
     }
 
     /// The API as [`ANN`]. It belongs to the current runtime.

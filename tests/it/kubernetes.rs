@@ -1,0 +1,9 @@
+//! The daemon, as it is shipped, on a real control plane: what it does to Deployments, and what it leaves alone.
+
+mod approval;
+mod automatic;
+mod interrupted;
+mod left_alone;
+mod rights;
+mod undo;
+mod world;

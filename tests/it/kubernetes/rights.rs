@@ -1,0 +1,173 @@
+//! The shipped Role is enough for a whole rollback, and each right in it is needed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollguard::adapters::kubernetes::{ClusterAccess, Kubernetes, KubernetesTarget};
+use rollguard::domain::names::{ServiceName, TargetId, TargetName};
+use rollguard::domain::plan::{Goal, Plan, draft};
+use rollguard::domain::release::Version;
+use rollguard::domain::run::{Finding, Outcome};
+use rollguard::engine::clock::SystemClock;
+use rollguard::ports::{FeedEvent, ReleaseFeed, Target};
+use serde_json::{Value, json};
+
+use super::world::{Place, SOON};
+use crate::support::until;
+
+#[tokio::test]
+#[ignore = "tests/run kubernetes"]
+async fn a_rollback_needs_no_more_than_the_shipped_role() {
+    let place = Place::new("role").await;
+    let token = place.shipped_role().await;
+    let kubeconfig = place.cluster.kubeconfig_as(&token);
+    let world = place.guarded_through(kubeconfig, |_| {}).await;
+    world.deploy("v2-crashloop").await;
+    world.verified().await;
+    assert_eq!(world.tag().await, "v1");
+}
+
+/// One verb on one resource.
+#[derive(Clone, Debug, PartialEq)]
+struct Right {
+    group: Value,
+    resource: String,
+    names: Value,
+    verb: String,
+}
+
+fn rights(role: &Value) -> Vec<Right> {
+    let mut rights = Vec::new();
+    for rule in role["rules"].as_array().unwrap() {
+        for resource in rule["resources"].as_array().unwrap() {
+            rights.extend(rule["verbs"].as_array().unwrap().iter().map(|verb| Right {
+                group: rule["apiGroups"].clone(),
+                resource: resource.as_str().unwrap().to_owned(),
+                names: rule["resourceNames"].clone(),
+                verb: verb.as_str().unwrap().to_owned(),
+            }));
+        }
+    }
+    rights
+}
+
+/// An account of its own with a Role of these rights, as an adapter sees the cluster.
+async fn with_rights(place: &Place, name: &str, rights: &[Right]) -> Kubernetes {
+    let rule = |right: &Right| {
+        let mut rule =
+            json!({ "apiGroups": right.group, "resources": [right.resource], "verbs": [right.verb] });
+        if !right.names.is_null() {
+            rule["resourceNames"] = right.names.clone();
+        }
+        rule
+    };
+    let token = place.cluster.service_account(&place.namespace, name).await;
+    let subject = json!({ "kind": "ServiceAccount", "name": name, "namespace": place.namespace });
+    let api = "rbac.authorization.k8s.io";
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": [
+        { "apiVersion": format!("{api}/v1"), "kind": "Role", "metadata": { "name": name },
+          "rules": rights.iter().map(rule).collect::<Value>() },
+        { "apiVersion": format!("{api}/v1"), "kind": "RoleBinding", "metadata": { "name": name },
+          "roleRef": { "apiGroup": api, "kind": "Role", "name": name }, "subjects": [subject] },
+    ]});
+    place.cluster.apply(&place.namespace, &list).await;
+    let last = rights.last().unwrap();
+    let ask = format!(
+        "auth can-i {} {}/web --as=system:serviceaccount:{}:{name}",
+        last.verb, last.resource, place.namespace
+    );
+    until("the role counts", SOON, async || {
+        place.cluster.try_kubectl(&place.namespace, &ask).await.status.success().then_some(())
+    })
+    .await;
+    let target =
+        KubernetesTarget { target: target(), namespace: place.namespace.clone(), deployment: "web".into() };
+    let path = Some(place.cluster.kubeconfig_as(&token));
+    let access = ClusterAccess::Kubeconfig { path, context: None };
+    Kubernetes::open(&access, vec![target], Arc::new(SystemClock)).await.unwrap()
+}
+
+fn target() -> TargetId {
+    TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("backend").unwrap() }
+}
+
+/// Follows the cluster for a few seconds; the lists may be allowed and the watches that follow them not.
+async fn follow(cluster: &Kubernetes) -> Result<(), String> {
+    let mut feed = cluster.feed();
+    let mut complete = false;
+    let refusal = async {
+        loop {
+            match feed.next().await.unwrap() {
+                FeedEvent::Interrupted { why } => return why,
+                FeedEvent::Restored => complete = true,
+                FeedEvent::Changed(_) | FeedEvent::Gone(_) => {}
+            }
+        }
+    };
+    match tokio::time::timeout(Duration::from_secs(5), refusal).await {
+        Ok(why) => Err(why),
+        Err(_) if complete => Ok(()),
+        Err(_) => Err("not everything was listed".into()),
+    }
+}
+
+async fn drafted(cluster: &Kubernetes, good: &Version) -> Result<Plan, String> {
+    let survey = cluster.targets().survey(&target()).await.map_err(|e| e.to_string())?;
+    draft(&survey, &Goal::Version(good.clone()), "r1", 60).map_err(|e| e.to_string())
+}
+
+/// All that the daemon ever asks of the cluster; the error is the first refusal.
+async fn guard(cluster: &Kubernetes, good: &Version) -> Result<(), String> {
+    follow(cluster).await?;
+    let plan = drafted(cluster, good).await?;
+    let targets = cluster.targets();
+    let [restore, wait] = plan.steps.as_slice() else { panic!("{plan:?}") };
+    for step in [restore, wait] {
+        if let Finding::Unseen { why } = targets.observe(step).await {
+            return Err(why);
+        }
+    }
+    match targets.apply(restore).await {
+        Outcome::Done { .. } => {}
+        Outcome::Refused { why } | Outcome::Unknown { why } => return Err(why),
+    }
+    // While it rolls out, the pods that are waited for are named.
+    match targets.observe(wait).await {
+        Finding::NotYet { .. } => Ok(()),
+        Finding::Unseen { why } => Err(why),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+#[ignore = "tests/run kubernetes"]
+async fn without_any_one_right_of_the_role_it_does_not_work() {
+    let place = Place::new("rights").await;
+    place.shipped_role().await;
+    let role = place.kubectl("get role rollguard -o json").await;
+    let all = rights(&serde_json::from_str(&role).unwrap());
+    let everything = with_rights(&place, "everything", &all).await;
+    let good = {
+        let mut feed = everything.feed();
+        loop {
+            if let Some(FeedEvent::Changed(view)) = feed.next().await {
+                break view.version;
+            }
+        }
+    };
+    assert_eq!(good.label, "v1");
+    place.deploy("v2-crashloop").await;
+    let lacking = all.iter().enumerate().map(|(n, right)| {
+        let rest: Vec<Right> = all.iter().filter(|other| *other != right).cloned().collect();
+        let (place, good) = (&place, &good);
+        async move {
+            let cluster = with_rights(place, &format!("lacking-{n}"), &rest).await;
+            (right, guard(&cluster, good).await)
+        }
+    });
+    for (right, outcome) in futures::future::join_all(lacking).await {
+        let why = outcome.expect_err(&format!("{right:?} is granted and not needed"));
+        assert!(why.contains("403"), "without {right:?}: {why}");
+    }
+    guard(&everything, &good).await.unwrap();
+}
