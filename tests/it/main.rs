@@ -7,6 +7,7 @@ mod cli;
 mod components;
 mod config;
 mod crash;
+mod daemon;
 mod deploy;
 mod house;
 mod http_world;

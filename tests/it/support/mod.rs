@@ -8,7 +8,7 @@ pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod faulty;
 pub(crate) mod kubelet;
-mod pod_status;
+pub(crate) mod pod_status;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod receiver;
