@@ -32,16 +32,18 @@ pub struct Outbox {
 impl Outbox {
     pub async fn run(self, stop: CancellationToken) {
         loop {
-            if !self.deliver_due().await {
+            // A delivery that is cut off is repeated by the next life: nobody out there holds up the end.
+            let any = tokio::select! {
+                any = self.deliver_due() => any,
+                () = stop.cancelled() => return,
+            };
+            if !any {
                 let wake = self.clock.now().saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX);
                 tokio::select! {
                     () = self.ledger.enqueued() => {}
                     () = self.clock.sleep_until(wake) => {}
                     () = stop.cancelled() => return,
                 }
-            }
-            if stop.is_cancelled() {
-                return;
             }
         }
     }

@@ -7,6 +7,7 @@ mod cli;
 mod components;
 mod config;
 mod crash;
+mod daemon;
 mod demo;
 mod deploy;
 mod house;

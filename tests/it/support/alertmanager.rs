@@ -1,5 +1,6 @@
 //! A real Alertmanager that delivers every alert at once to one webhook.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,24 +18,8 @@ pub(crate) struct Alertmanager {
 impl Alertmanager {
     /// Delivers to `webhook`, with `Authorization: Bearer TOKEN` when there is a token.
     pub(crate) async fn start(webhook: &str, token: Option<&str>) -> Self {
-        Self::start_for(&[(webhook, token)]).await
-    }
-
-    /// Delivers everything to each of these webhooks.
-    pub(crate) async fn start_for(webhooks: &[(&str, Option<&str>)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let targets: Vec<Value> = webhooks.iter().map(|(url, token)| target(url, *token)).collect();
-        let config = json!({
-            "route": {
-                "receiver": "webhook",
-                "group_by": ["..."],
-                "group_wait": "0s",
-                "group_interval": "1s",
-                "repeat_interval": "1h",
-            },
-            "receivers": [{ "name": "webhook", "webhook_configs": targets }],
-        });
-        std::fs::write(dir.path().join("alertmanager.yml"), config.to_string()).unwrap();
+        write(dir.path(), &[(webhook, token)]);
         let port = free_port();
         let mut command = Command::new(binary("alertmanager"));
         command
@@ -61,6 +46,14 @@ impl Alertmanager {
 
     pub(crate) async fn restart(&mut self) {
         self.server.restart().await;
+    }
+
+    /// From now on delivers to all of these, as URLs and tokens.
+    pub(crate) async fn deliver_to(&self, webhooks: &[(&str, Option<&str>)]) {
+        write(self.server.dir(), webhooks);
+        let url = format!("{}/-/reload", self.url());
+        let answer = reqwest::Client::new().post(url).send().await.unwrap();
+        assert!(answer.status().is_success(), "reload: {answer:?}");
     }
 
     /// Posts alerts as Prometheus does: `[{"labels": {…}, "annotations": {…}}]`.
@@ -99,10 +92,25 @@ impl Alertmanager {
     }
 }
 
-fn target(url: &str, token: Option<&str>) -> Value {
-    let mut target = json!({ "url": url, "send_resolved": true });
-    if let Some(token) = token {
-        target["http_config"] = json!({ "authorization": { "credentials": token } });
-    }
-    target
+/// JSON is YAML. Every alert is a group of its own and goes to all of these webhooks.
+fn write(dir: &Path, webhooks: &[(&str, Option<&str>)]) {
+    let target = |(url, token): &(&str, Option<&str>)| {
+        let mut target = json!({ "url": url, "send_resolved": true });
+        if let Some(token) = token {
+            target["http_config"] = json!({ "authorization": { "credentials": token } });
+        }
+        target
+    };
+    let targets: Vec<Value> = webhooks.iter().map(target).collect();
+    let config = json!({
+        "route": {
+            "receiver": "webhook",
+            "group_by": ["..."],
+            "group_wait": "0s",
+            "group_interval": "1s",
+            "repeat_interval": "1h",
+        },
+        "receivers": [{ "name": "webhook", "webhook_configs": targets }],
+    });
+    std::fs::write(dir.join("alertmanager.yml"), config.to_string()).unwrap();
 }
