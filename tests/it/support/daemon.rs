@@ -1,6 +1,6 @@
 //! The real daemon, the built binary with a configuration of its own, which a test can kill, start again and talk to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -129,6 +129,11 @@ impl Daemon {
     pub(crate) fn log(&self) -> String {
         let log = std::fs::read(self.dir.path().join("rollguard.log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// The state directory.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.dir.path().join("state")
     }
 
     /// The API as [`ANN`]. It belongs to the current runtime.
