@@ -12,7 +12,6 @@ mod house;
 mod http_world;
 mod journal;
 mod kubernetes;
-mod kubernetes_adapter;
 mod messages;
 mod notify;
 mod recorder;
