@@ -1,5 +1,6 @@
 //! The daemon, as it is shipped, on a real control plane: what it does to Deployments, and what it leaves alone.
 
+mod adapter;
 mod approval;
 mod automatic;
 mod interrupted;

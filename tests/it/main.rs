@@ -14,7 +14,6 @@ mod house;
 mod http_world;
 mod journal;
 mod kubernetes;
-mod kubernetes_adapter;
 mod messages;
 mod metrics;
 mod notify;
