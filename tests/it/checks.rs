@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use rollguard::adapters::checks::{AlertmanagerAccess, OutsideChecks};
-use rollguard::adapters::wire::Endpoint;
+use rollguard::adapters::endpoint::Endpoint;
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
 use rollguard::domain::verification::{CheckKind, CheckOutcome, CheckSpec, Expect};
 use rollguard::ports::{CheckContext, Checks};

@@ -78,6 +78,7 @@ fn services() -> ServicesAnswer {
         }),
         evidence: vec![],
         figures: Figures::default(),
+        baseline: None,
     };
     let shop = TargetStatus {
         target: target(),

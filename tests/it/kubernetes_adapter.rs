@@ -122,7 +122,7 @@ async fn a_real_control_plane_is_followed_and_put_back() {
     let control = Cluster::shared().await;
     let namespace = control.namespace("adapter").await;
     control.apply(&namespace, &deployment("v1")).await;
-    let access = ClusterAccess::Kubeconfig { path: control.kubeconfig(), context: None };
+    let access = ClusterAccess::Kubeconfig { path: Some(control.kubeconfig()), context: None };
     let cluster = open(access, &namespace, "web").await;
     let mut feed = cluster.feed();
     let first = await_view(&mut feed, "v1", |v| ended(v, "v1") && v.pods.len() == 3).await;
@@ -157,7 +157,8 @@ async fn cut_watches_and_lost_answers_are_told_and_repaired() {
     let account = format!("--serviceaccount={namespace}:guard");
     control.kubectl(&namespace, &format!("create rolebinding guard --clusterrole=edit {account}")).await;
     let faulty = Faulty::start(control).await;
-    let access = ClusterAccess::Kubeconfig { path: faulty.kubeconfig_as(control, &token), context: None };
+    let access =
+        ClusterAccess::Kubeconfig { path: Some(faulty.kubeconfig_as(control, &token)), context: None };
     let cluster = open(access, &namespace, "web").await;
     let mut feed = cluster.feed();
     await_view(&mut feed, "v1", |v| ended(v, "v1")).await;
@@ -186,7 +187,7 @@ async fn what_may_not_be_read_is_told_with_what_to_allow() {
     let namespace = control.namespace("adapter-rbac").await;
     control.apply(&namespace, &deployment("v1")).await;
     let token = control.service_account(&namespace, "nobody").await;
-    let access = ClusterAccess::Kubeconfig { path: control.kubeconfig_as(&token), context: None };
+    let access = ClusterAccess::Kubeconfig { path: Some(control.kubeconfig_as(&token)), context: None };
     let cluster = open(access, &namespace, "web").await;
     let event = cluster.feed().next().await;
     let Some(FeedEvent::Interrupted { why }) = event else { panic!("{event:?}") };
@@ -201,7 +202,7 @@ async fn a_bad_release_is_seen_pod_by_pod() {
     let control = Cluster::shared().await;
     let namespace = control.namespace("adapter-bad").await;
     control.apply(&namespace, &deployment("v1")).await;
-    let access = ClusterAccess::Kubeconfig { path: control.kubeconfig(), context: None };
+    let access = ClusterAccess::Kubeconfig { path: Some(control.kubeconfig()), context: None };
     let cluster = open(access, &namespace, "web").await;
     let mut feed = cluster.feed();
     await_view(&mut feed, "v1", |v| ended(v, "v1")).await;
