@@ -21,7 +21,7 @@ use crate::engine::clock::SystemClock;
 use crate::engine::commands::Desk;
 use crate::engine::driver::Tools;
 use crate::engine::ledger::Ledger;
-use crate::engine::outbox::Outbox;
+use crate::engine::outbox::{Outbox, Unsettled};
 use crate::engine::snapshot::Picture;
 use crate::engine::sources::{AskBook, poll};
 use crate::engine::watcher::{Parts, Watcher};
@@ -168,6 +168,7 @@ impl World {
             clock: self.clock.clone(),
             ledger,
             picture: picture.clone(),
+            unsettled: Unsettled::default(),
         };
         let (stop, clock) = (self.stop.clone(), self.clock.clone());
         tasks.spawn(async move {
