@@ -320,6 +320,4 @@ impl Watch {
 }
 
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;
