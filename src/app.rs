@@ -22,7 +22,7 @@ use crate::engine::clock::SystemClock;
 use crate::engine::commands::Desk;
 use crate::engine::driver::Tools;
 use crate::engine::ledger::Ledger;
-use crate::engine::outbox::Outbox;
+use crate::engine::outbox::{Outbox, Unsettled};
 use crate::engine::snapshot::Picture;
 use crate::engine::sources::{AskBook, poll};
 use crate::engine::watcher::{Parts, Watcher};
@@ -159,7 +159,8 @@ impl World {
                 poll(source.clone(), read.clone(), answers.clone(), clock.clone(), self.stop.clone());
             tasks.spawn(polling.map(Ok));
         }
-        let outbox = Outbox { journal, notifiers, clock, ledger, picture: picture.clone() };
+        let unsettled = Unsettled::default();
+        let outbox = Outbox { journal, notifiers, clock, ledger, picture: picture.clone(), unsettled };
         tasks.spawn(outbox.run(self.stop.clone()).map(Ok));
         let inquiries =
             Answers { journal: self.journal.clone(), target, viewer: picture.viewer(), fleet: fleet.clone() };

@@ -177,6 +177,8 @@ pub enum TargetEvent {
         watch: String,
         decided: Decided,
         cause: Cause,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
     },
     /// Worse for under 1 % of the users: told once, with the alternatives.
     MinorTrouble {
@@ -191,6 +193,11 @@ pub enum TargetEvent {
     RolledBack {
         run: String,
         bad: Version,
+    },
+    /// People are being paged about an incident of this target, or not any more.
+    Paging {
+        incident: String,
+        on: bool,
     },
 }
 

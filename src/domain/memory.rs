@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::event::{TargetEvent, WatchEnd};
+use super::evidence::Cause;
 use super::policy::Decision;
 use super::release::{Fingerprint, ReleaseKind, Version};
 use super::watch::WatchSpec;
@@ -20,6 +21,10 @@ pub struct TargetMemory {
     pub known_bad: VecDeque<Fingerprint>,
     pub watch: Option<OpenWatch>,
     pub last_rollback_at: Option<Timestamp>,
+    /// The run that began to roll this target back last.
+    pub rolled_back_by: Option<String>,
+    /// The incident that people are being paged about. It outlives its watch if nobody has acted on it.
+    pub paging: Option<String>,
 }
 
 /// A watch that has not been closed.
@@ -29,6 +34,15 @@ pub struct OpenWatch {
     pub rollout_ended: Option<Timestamp>,
     pub reached: Decision,
     pub told_minor: bool,
+    /// What people were paged about, each once: the cause, and whether it was only that nothing could be seen.
+    pub paged: Vec<Topic>,
+}
+
+/// What a page is about. Another cause is news, even if no more can be done about it than before.
+pub type Topic = (Cause, bool);
+
+pub fn topic(cause: Cause, rule: Option<&str>) -> Topic {
+    (cause, rule == Some("blind"))
 }
 
 impl TargetMemory {
@@ -51,15 +65,23 @@ impl TargetMemory {
                     remember(&mut self.seen, &good.fingerprint);
                 }
                 let spec = spec.clone();
-                self.watch =
-                    Some(OpenWatch { spec, rollout_ended: None, reached: Decision::Hold, told_minor: false });
+                self.watch = Some(OpenWatch {
+                    spec,
+                    rollout_ended: None,
+                    reached: Decision::Hold,
+                    told_minor: false,
+                    paged: vec![],
+                });
             }
             TargetEvent::RolloutEnded { watch, ended_at } => {
                 self.in_watch(watch, |w| w.rollout_ended = Some(*ended_at));
             }
-            TargetEvent::Decided { watch, decided, .. } => {
+            TargetEvent::Decided { watch, decided, cause, rule } => {
                 self.in_watch(watch, |w| {
-                    w.reached = w.reached.max(decided.would.unwrap_or(decided.decision))
+                    w.reached = w.reached.max(decided.would.unwrap_or(decided.decision));
+                    if decided.decision == Decision::Page {
+                        w.paged.push(topic(*cause, rule.as_deref()));
+                    }
                 });
             }
             TargetEvent::MinorTrouble { watch, .. } => self.in_watch(watch, |w| w.told_minor = true),
@@ -68,9 +90,16 @@ impl TargetMemory {
                     self.watch = None;
                 }
             }
-            TargetEvent::RolledBack { bad, .. } => {
+            TargetEvent::RolledBack { run, bad } => {
                 remember(&mut self.known_bad, &bad.fingerprint);
+                // What a person took away is nothing to go back to.
+                self.known_good = self.known_good.take().filter(|good| good.fingerprint != bad.fingerprint);
+                self.rolled_back_by = Some(run.clone());
                 self.last_rollback_at = Some(at);
+            }
+            TargetEvent::Paging { incident, on: true } => self.paging = Some(incident.clone()),
+            TargetEvent::Paging { incident, on: false } => {
+                self.paging = self.paging.take().filter(|paging| paging != incident);
             }
         }
         self
@@ -114,5 +143,35 @@ pub fn makes_known_good(end: WatchEnd, clean: bool, watched_secs: f64, spec: &Wa
             | WatchEnd::Gone,
             _,
         ) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(label: &str) -> Version {
+        Version { fingerprint: Fingerprint::named(label), label: label.into(), images: vec![] }
+    }
+
+    fn folded(events: Vec<TargetEvent>) -> TargetMemory {
+        events.iter().fold(TargetMemory::default(), |memory, event| memory.fold(event, Timestamp::UNIX_EPOCH))
+    }
+
+    #[test]
+    fn a_version_that_was_taken_away_is_no_longer_known_good() {
+        let good = || TargetEvent::KnownGood { version: version("v1"), why: "it ran".into() };
+        let taken = |label| TargetEvent::RolledBack { run: "shop-1".into(), bad: version(label) };
+        assert_eq!(folded(vec![good(), taken("v1")]).known_good, None);
+        let kept = folded(vec![good(), taken("v2")]);
+        assert_eq!((kept.known_good, kept.rolled_back_by.as_deref()), (Some(version("v1")), Some("shop-1")));
+    }
+
+    #[test]
+    fn a_page_is_over_only_for_its_own_incident() {
+        let paging = |incident: &str, on| TargetEvent::Paging { incident: incident.into(), on };
+        let (first, second) = (paging("a", true), paging("b", true));
+        assert_eq!(folded(vec![first.clone(), second.clone(), paging("a", false)]).paging, Some("b".into()));
+        assert_eq!(folded(vec![first, second, paging("b", false)]).paging, None);
     }
 }

@@ -61,8 +61,10 @@ pub fn decide(verdict: &Verdict, around: &Circumstances<'_>) -> Decided {
     let reason = verdict.reason.clone();
     let mut barred: Vec<String> = Vec::new();
     let mut decision = wanted;
-    if wanted == Decision::Rollback {
+    if wanted == Decision::Rollback || matches!(around.kind, ReleaseKind::KnownBad) {
         barred.extend(bars_of(around));
+    }
+    if wanted == Decision::Rollback {
         decision = match (barred.is_empty(), around.mode) {
             (false, _) | (true, Mode::Page) => Decision::Page,
             (true, Mode::Approval) => Decision::Ask,
@@ -76,7 +78,7 @@ pub fn decide(verdict: &Verdict, around: &Circumstances<'_>) -> Decided {
 }
 
 fn wanted(verdict: &Verdict, around: &Circumstances<'_>) -> Decision {
-    if matches!(around.kind, ReleaseKind::KnownBad) && verdict.strength < Strength::Page {
+    if matches!(around.kind, ReleaseKind::KnownBad) && verdict.strength < Strength::Rollback {
         return Decision::Page;
     }
     match verdict.strength {
@@ -95,7 +97,7 @@ fn bars_of(around: &Circumstances<'_>) -> Vec<String> {
     let undo = match around.kind {
         ReleaseKind::New => None,
         ReleaseKind::Undo => {
-            Some("this version was restored by somebody: an undo is never undone".to_string())
+            Some("this version ran here before, so somebody chose it: an undo is never undone".to_string())
         }
         ReleaseKind::OurRollback { run } => {
             Some(format!("this version was restored by run {run}: a rollback is never rolled back"))

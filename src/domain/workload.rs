@@ -78,7 +78,10 @@ pub fn notice(
         return first_sight(view, now, watch);
     }
     let kind = match our_run {
-        Some(run) => ReleaseKind::OurRollback { run: run.to_string() },
+        // A run that still waits for approval restored nothing: then it was somebody's own undo.
+        Some(run) if memory.rolled_back_by.as_deref() == Some(run) => {
+            ReleaseKind::OurRollback { run: run.to_string() }
+        }
         _ if memory.known_bad.contains(&view.version.fingerprint) => ReleaseKind::KnownBad,
         _ if memory.seen.contains(&view.version.fingerprint) || older_than_current(view, current) => {
             ReleaseKind::Undo
@@ -103,10 +106,18 @@ fn first_sight(view: &WorkloadView, now: Timestamp, watch: Duration) -> Notice {
             let from = view.history.iter().rev().nth(1).map(|g| g.version.clone());
             let to = view.version.clone().distinct_from(known_good.as_ref());
             let at = view.current_since;
-            let release = Release { target: view.target.clone(), kind: ReleaseKind::New, from, to, at };
+            let kind = if came_back(view) { ReleaseKind::Undo } else { ReleaseKind::New };
+            let known_good = known_good.filter(|_| kind == ReleaseKind::New);
+            let release = Release { target: view.target.clone(), kind, from, to, at };
             Notice::Release { release: Box::new(release), known_good }
         }
     }
+}
+
+/// The current version is older than one that it replaced: somebody went back, and what they left is no place to go.
+fn came_back(view: &WorkloadView) -> bool {
+    let Some((current, earlier)) = view.history.split_last() else { return false };
+    earlier.iter().any(|generation| generation.created_at > current.created_at)
 }
 
 /// The workload's own history knows this version from before the one that we saw last.
@@ -116,4 +127,74 @@ fn older_than_current(view: &WorkloadView, current: Option<&Version>) -> bool {
     };
     let (this, last) = (created(&view.version.fingerprint), current.and_then(|v| created(&v.fingerprint)));
     matches!((this, last), (Some(this), Some(last)) if this < last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::TargetEvent;
+    use crate::domain::names::{ServiceName, TargetName};
+
+    const WATCH: Duration = Duration::from_secs(1800);
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(minute * 60).unwrap()
+    }
+
+    fn version(label: &str) -> Version {
+        Version { fingerprint: Fingerprint::named(label), label: label.into(), images: vec![] }
+    }
+
+    /// The history as labels with the minutes in which they were made; the last runs since `since`.
+    fn view(history: &[(&str, i64)], since: i64) -> WorkloadView {
+        let generation = |(revision, (label, minute)): (u64, &(&str, i64))| Generation {
+            version: version(label),
+            revision,
+            created_at: at(*minute),
+        };
+        WorkloadView {
+            target: TargetId {
+                service: ServiceName::parse("shop").unwrap(),
+                target: TargetName::parse("backend").unwrap(),
+            },
+            version: version(history.last().unwrap().0),
+            current_since: at(since),
+            rollout: RolloutState::Rolling,
+            history: (1..).zip(history).map(generation).collect(),
+            pods: vec![],
+            progress_deadline_secs: None,
+        }
+    }
+
+    fn release(notice: Notice) -> (ReleaseKind, Option<Version>) {
+        let Notice::Release { release, known_good } = notice else { panic!("no release: {notice:?}") };
+        (release.kind, known_good)
+    }
+
+    #[test]
+    fn an_undo_from_before_the_first_start_is_an_undo_and_what_it_left_is_not_good() {
+        let nothing = TargetMemory::default();
+        let undone = view(&[("v2", 100), ("v1", 0)], 300);
+        assert_eq!(release(notice(&nothing, &undone, None, at(305), WATCH)), (ReleaseKind::Undo, None));
+        let released = view(&[("v1", 0), ("v2", 300)], 300);
+        let expected = (ReleaseKind::New, Some(version("v1")));
+        assert_eq!(release(notice(&nothing, &released, None, at(305), WATCH)), expected);
+    }
+
+    #[test]
+    fn only_a_run_that_has_begun_restores() {
+        let good = TargetEvent::KnownGood { version: version("v1"), why: "it ran".into() };
+        let begun = TargetEvent::RolledBack { run: "shop-1".into(), bad: version("v2") };
+        let mut memory = TargetMemory::default().fold(&good, at(0));
+        memory.current = Some(version("v2"));
+        let kind = |memory: &TargetMemory, label: &str| {
+            let view = view(&[("v0", -9), ("v1", 0), ("v2", 100), (label, 0)], 300);
+            release(notice(memory, &view, Some("shop-1"), at(301), WATCH)).0
+        };
+        assert_eq!(kind(&memory, "v1"), ReleaseKind::Undo, "the run still waits for approval");
+        let memory = memory.fold(&begun, at(200));
+        let ours = ReleaseKind::OurRollback { run: "shop-1".into() };
+        assert_eq!(kind(&memory, "v1"), ours);
+        assert_eq!(kind(&memory, "v0"), ours, "a person may have named any revision");
+    }
 }

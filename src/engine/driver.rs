@@ -11,7 +11,7 @@ use super::measured;
 use super::snapshot::{CheckStatus, Picture, RunStatus, Viewer};
 use crate::domain::event::{RunEvent, RunOpened, TargetEvent};
 use crate::domain::evidence::Strength;
-use crate::domain::message::of_run;
+use crate::domain::message::{Message, of_run, paging};
 use crate::domain::names::TargetId;
 use crate::domain::run::{Effect, End, Next, Outcome, Phase, Run, evolve, next};
 use crate::domain::verification::CheckResult;
@@ -71,7 +71,7 @@ pub async fn drive(
         }
         let now = tools.clock.now();
         let until = match next(&run, now, tools.ledger.epoch()) {
-            Next::Finished => return finish(&run, &tools).await,
+            Next::Finished => return finish(run, &tools, inputs).await,
             Next::Record(event) => {
                 run = append(run, event, &tools, None).await?;
                 continue;
@@ -92,7 +92,13 @@ pub async fn drive(
     }
 }
 
-async fn finish(run: &Run, tools: &Tools) -> Result<(), JournalError> {
+async fn finish(run: Run, tools: &Tools, mut inputs: mpsc::Receiver<Input>) -> Result<(), JournalError> {
+    // What came too late has no effect any more, and its inbox row is folded all the same.
+    inputs.close();
+    let mut run = run;
+    while let Ok(input) = inputs.try_recv() {
+        run = take(run, input, tools).await?;
+    }
     if let (Phase::Closed(end), Some(opened)) = (&run.phase, &run.opened) {
         let outcome = run.phase_title().replace(' ', "_");
         Metric::RunsTotal.add(1, vec![label("service", &opened.service), label("outcome", outcome)]);
@@ -163,11 +169,14 @@ async fn append(run: Run, event: RunEvent, tools: &Tools, row: Option<i64>) -> R
     }
     let Some(opened) = after.opened.as_deref() else { return Ok(after) };
     let mut entries = vec![Entry::Run { run: opened.run.clone(), event: event.clone() }];
-    let marks = if matches!(event, RunEvent::Approved { .. }) { marks_bad(opened) } else { vec![] };
+    let messages = of_run(&event, &after, at);
+    let mut marks = marks_paging(opened, &messages);
+    if matches!(event, RunEvent::Approved { .. }) {
+        marks.extend(marks_bad(opened));
+    }
     entries.extend(
         marks.iter().map(|(target, event)| Entry::Target { target: target.clone(), event: event.clone() }),
     );
-    let messages = of_run(&event, &after, at);
     tools.ledger.commit(at, &entries, messages, row.into_iter().collect()).await?;
     tracing::info!(run = opened.run, phase = after.phase_title(), event = ?Brief(&event), "run");
     measure(&event, &after, opened, at);
@@ -190,6 +199,12 @@ pub fn marks_bad(opened: &RunOpened) -> Vec<(TargetId, TargetEvent)> {
         (change.target.clone(), TargetEvent::RolledBack { run: opened.run.clone(), bad: change.from.clone() })
     };
     opened.plan.changes.iter().map(mark).collect()
+}
+
+/// Each target remembers who is being paged about it.
+pub fn marks_paging(opened: &RunOpened, messages: &[Message]) -> Vec<(TargetId, TargetEvent)> {
+    let targets = opened.plan.changes.iter().map(|change| &change.target);
+    targets.flat_map(|target| paging(messages).into_iter().map(|event| (target.clone(), event))).collect()
 }
 
 async fn perform(run: &Run, effect: Effect, tools: &Tools) -> RunEvent {

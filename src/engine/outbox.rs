@@ -1,6 +1,6 @@
 //! Delivers what is enqueued: at least once, in order per incident and channel, without ever holding up a rollback.
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -27,7 +27,11 @@ pub struct Outbox {
     pub clock: Arc<dyn Clock>,
     pub ledger: Ledger,
     pub picture: Picture,
+    pub unsettled: Unsettled,
 }
+
+/// Deliveries that were made and could not be noted down: they are noted down later, not made again.
+pub type Unsettled = Arc<Mutex<BTreeMap<i64, Delivery>>>;
 
 impl Outbox {
     pub async fn run(self, stop: CancellationToken) {
@@ -48,7 +52,7 @@ impl Outbox {
         }
     }
 
-    /// Delivers what is due now; true when there was something, so that more may be due.
+    /// Delivers what is due now; true when some of it is done with, so that more may be due.
     pub async fn deliver_due(&self) -> bool {
         let rows = match self.journal.outbox(self.clock.now(), BATCH).await {
             Ok(rows) => rows,
@@ -57,22 +61,35 @@ impl Outbox {
                 return false;
             }
         };
-        let any = !rows.is_empty();
         let mut by_channel: BTreeMap<String, Vec<OutboxRow>> = BTreeMap::new();
         rows.into_iter().for_each(|row| by_channel.entry(row.channel.clone()).or_default().push(row));
         // Channels do not wait for each other; within one, order is kept.
-        join_all(by_channel.into_values().map(|rows| self.deliver_all(rows))).await;
+        let settled = join_all(by_channel.into_values().map(|rows| self.deliver_all(rows))).await;
         self.show_depth().await;
+        settled.into_iter().any(|any| any)
+    }
+
+    async fn deliver_all(&self, rows: Vec<OutboxRow>) -> bool {
+        let mut any = false;
+        for row in rows {
+            let made = self.unsettled().remove(&row.id);
+            let delivery = match made {
+                Some(delivery) => delivery,
+                None => self.deliver(&row).await,
+            };
+            match self.journal.settle(row.id, self.clock.now(), delivery.clone()).await {
+                Ok(()) => any = true,
+                Err(error) => {
+                    tracing::error!(%error, "a delivery cannot be noted down yet");
+                    self.unsettled().insert(row.id, delivery);
+                }
+            }
+        }
         any
     }
 
-    async fn deliver_all(&self, rows: Vec<OutboxRow>) {
-        for row in rows {
-            let delivery = self.deliver(&row).await;
-            if let Err(error) = self.journal.settle(row.id, self.clock.now(), delivery).await {
-                tracing::error!(%error, "a delivery cannot be noted down: it will be repeated");
-            }
-        }
+    fn unsettled(&self) -> MutexGuard<'_, BTreeMap<i64, Delivery>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn deliver(&self, row: &OutboxRow) -> Delivery {

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, WatchEnd};
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::memory::TargetMemory;
-use rollguard::domain::message::{Message, of_run, of_target};
+use rollguard::domain::message::{Message, MessageKind, of_run, of_target, paging as paging_of};
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
 use rollguard::domain::plan::kubernetes::{AwaitRollout, Workload};
 use rollguard::domain::plan::{Action, Change, Plan, Step};
@@ -258,7 +258,7 @@ fn watched(known_good: Option<Version>, reached: Option<Decision>) -> TargetMemo
 }
 
 fn paging(cause: Cause, decided: Decided) -> TargetEvent {
-    TargetEvent::Decided { watch: "shop/backend.v2.1795341600".into(), decided, cause }
+    TargetEvent::Decided { watch: "shop/backend.v2.1795341600".into(), decided, cause, rule: None }
 }
 
 fn told(cases: Vec<(TargetEvent, TargetMemory)>) -> String {
@@ -306,6 +306,25 @@ fn pages_end_with_their_watch_unless_the_release_is_still_bad() {
     let told_of = |end| (closed(end), paged());
     insta::assert_snapshot!(told(ends.into_iter().chain([WatchEnd::Gone]).map(told_of).collect()));
     assert_eq!(told(vec![told_of(WatchEnd::Degraded)]), "");
+}
+
+#[test]
+fn a_newer_release_ends_what_still_pages_and_our_own_rollback_does_not() {
+    let newer = |kind| {
+        let mut spec = *watched(Some(version("v1")), None).watch.unwrap().spec;
+        (spec.id, spec.release.to, spec.release.kind) = ("shop/backend.v3.1".into(), version("v3"), kind);
+        TargetEvent::WatchOpened(Box::new(spec))
+    };
+    let incident = "shop/backend.v2.1795341600".to_string();
+    let before = TargetMemory { paging: Some(incident.clone()), ..TargetMemory::default() };
+    let told = |kind| of_target(&newer(kind), &before);
+    let [message] = &told(ReleaseKind::New)[..] else { panic!("one message") };
+    assert_eq!((message.kind, &message.incident), (MessageKind::Resolve, &incident));
+    assert_eq!(message.title, "[RESOLVED] shop/backend v3 was released");
+    assert_eq!(paging_of(std::slice::from_ref(message)), [TargetEvent::Paging { incident, on: false }]);
+    assert_eq!(told(ReleaseKind::Undo).len(), 1);
+    assert_eq!(told(ReleaseKind::OurRollback { run: "shop-1".into() }), []);
+    assert_eq!(of_target(&newer(ReleaseKind::New), &TargetMemory::default()), []);
 }
 
 #[test]

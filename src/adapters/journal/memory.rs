@@ -129,6 +129,7 @@ impl State {
     fn settle(&mut self, id: i64, now: Timestamp, delivery: Delivery) {
         let open = |s: &&mut Sending| s.row.id == id && !matches!(s.progress, Progress::Over { .. });
         let Some(sending) = self.outbox.iter_mut().find(open) else { return };
+        let delivered_again = matches!(delivery, Delivery::Repeat { .. });
         match delivery {
             Delivery::Done | Delivery::Repeat { .. } => sending.row.attempts = 0,
             Delivery::Retry { .. } | Delivery::Dropped { .. } => sending.row.attempts += 1,
@@ -142,15 +143,18 @@ impl State {
             }
         };
         let over = matches!(sending.progress, Progress::Over { .. });
-        if over && sending.row.message.kind == MessageKind::Resolve {
-            let resolve = sending.row.clone();
-            self.end_repetitions(&resolve, now);
+        let resolves = over && sending.row.message.kind == MessageKind::Resolve;
+        if resolves || delivered_again {
+            let newer = sending.row.clone();
+            self.end_repetitions(&newer, now);
         }
     }
 
-    fn end_repetitions(&mut self, resolve: &OutboxRow, now: Timestamp) {
-        for sending in self.outbox.iter_mut().filter(|sending| same_incident(&sending.row, resolve)) {
-            if matches!(sending.progress, Progress::Repeating { .. }) {
+    /// The incident's end was told to this channel (or cannot be), or a newer page: what repeats there from before does so
+    /// no more.
+    fn end_repetitions(&mut self, newer: &OutboxRow, now: Timestamp) {
+        for sending in self.outbox.iter_mut().filter(|sending| same_incident(&sending.row, newer)) {
+            if sending.row.id < newer.id && matches!(sending.progress, Progress::Repeating { .. }) {
                 sending.progress = Progress::Over { at: now };
             }
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use run::of_run;
 pub use target::of_target;
 
+use super::event::TargetEvent;
 use super::names::ServiceName;
 
 /// One message. It is enqueued with the event that causes it, and delivered at least once.
@@ -65,6 +66,16 @@ impl MessageKind {
             | MessageKind::Note => false,
         }
     }
+}
+
+/// What these messages change about who is being paged, to be remembered by the target in the same commit.
+pub fn paging(messages: &[Message]) -> Vec<TargetEvent> {
+    let change = |message: &Message| {
+        let on = message.kind.pages();
+        let incident = message.incident.clone();
+        (on || message.kind == MessageKind::Resolve).then_some(TargetEvent::Paging { incident, on })
+    };
+    messages.iter().filter_map(change).collect()
 }
 
 /// The label of the alerts that we raise, by which they are known again when they come back.

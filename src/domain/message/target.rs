@@ -2,20 +2,24 @@
 use super::{Message, MessageKind};
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::evidence::{Cause, clock_time};
-use crate::domain::memory::TargetMemory;
+use crate::domain::memory::{TargetMemory, Topic, topic};
 use crate::domain::policy::{Decided, Decision};
+use crate::domain::release::ReleaseKind;
 use crate::domain::watch::WatchSpec;
 
 /// Messages that an event of a target causes. `before` is the memory without the event.
 pub fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
+    if let TargetEvent::WatchOpened(spec) = event {
+        return before.paging.iter().filter_map(|incident| answered(spec, incident)).collect();
+    }
     let Some(spec) = before.watch.as_ref().map(|w| w.spec.as_ref()) else { return Vec::new() };
     match event {
-        TargetEvent::Decided { decided, cause, .. } if decided.decision == Decision::Page => {
-            vec![page(spec, decided, *cause)]
+        TargetEvent::Decided { decided, cause, rule, .. } if decided.decision == Decision::Page => {
+            vec![page(spec, decided, topic(*cause, rule.as_deref()))]
         }
         TargetEvent::MinorTrouble { reason, .. } => vec![minor(spec, reason)],
         TargetEvent::WatchClosed { end, reason, .. }
-            if before.watch.as_ref().is_some_and(|w| w.reached == Decision::Page) =>
+            if before.watch.as_ref().is_some_and(|w| w.reached == Decision::Page && !w.paged.is_empty()) =>
         {
             resolve(spec, *end, reason)
         }
@@ -24,8 +28,23 @@ pub fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
         | TargetEvent::KnownGood { .. }
         | TargetEvent::WatchOpened(_)
         | TargetEvent::RolloutEnded { .. }
-        | TargetEvent::RolledBack { .. } => Vec::new(),
+        | TargetEvent::RolledBack { .. }
+        | TargetEvent::Paging { .. } => Vec::new(),
     }
+}
+
+/// A newer release is an answer to what is still paging. Our own rollback is not: its run says how it ends.
+fn answered(spec: &WatchSpec, incident: &str) -> Option<Message> {
+    let ours = matches!(spec.release.kind, ReleaseKind::OurRollback { .. });
+    let lines = vec![format!("Released: {} UTC, it is being watched now", clock_time(spec.release.at))];
+    (!ours && incident != spec.id).then(|| Message {
+        key: format!("{incident}/replaced"),
+        incident: incident.to_string(),
+        kind: MessageKind::Resolve,
+        service: spec.release.target.service.clone(),
+        title: format!("[RESOLVED] {} was released", subject(spec)),
+        lines,
+    })
 }
 
 /// `shop/backend v2`.
@@ -33,8 +52,9 @@ fn subject(spec: &WatchSpec) -> String {
     format!("{} {}", spec.release.target, spec.release.to.label)
 }
 
-fn page(spec: &WatchSpec, decided: &Decided, cause: Cause) -> Message {
+fn page(spec: &WatchSpec, decided: &Decided, (cause, blind): Topic) -> Message {
     let (key, what) = match cause {
+        Cause::Unknown if blind => ("page-blind", "cannot be judged"),
         Cause::Release => ("page-release", "is bad"),
         Cause::Shared => ("page-shared", "is in trouble, and so is what was not released: not rolled back"),
         Cause::SinglePod => ("page-single-pod", "has one bad pod: not rolled back"),

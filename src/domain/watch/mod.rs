@@ -334,6 +334,4 @@ impl Watch {
 }
 
 #[cfg(test)]
-mod simulation;
-#[cfg(test)]
 mod tests;

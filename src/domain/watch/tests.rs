@@ -1,4 +1,6 @@
 //! The judge over small made-up incidents: each says what happened, and what must be thought of it.
+mod simulation;
+
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;

@@ -1,12 +1,12 @@
 //! From an assessment to what is done about it: a message, a page, a run, or the end of the watch.
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Watcher;
 use super::guarded::Guarded;
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::evidence::Strength;
 use crate::domain::guardrails::{Bar, cooling_down};
-use crate::domain::memory::makes_known_good;
+use crate::domain::memory::{makes_known_good, topic};
 use crate::domain::message::of_run;
 use crate::domain::names::TargetId;
 use crate::domain::opening::{Request, blocking, open, run_id};
@@ -14,12 +14,16 @@ use crate::domain::plan::{Goal, Plan, draft};
 use crate::domain::policy::{Circumstances, Decided, Decision, decide};
 use crate::domain::release::ReleaseKind;
 use crate::domain::run::{End, Run, evolve};
+use crate::domain::survey::Survey;
 use crate::domain::verdict::{Health, Verdict};
 use crate::domain::watch::Assessment;
-use crate::engine::driver::{Input, marks_bad};
+use crate::engine::driver::{Input, marks_bad, marks_paging};
 use crate::engine::ledger::Entry;
 use crate::ports::JournalError;
 use crate::telemetry::{Metric, label};
+
+/// How long a restored watch waits for the sight of its workload before it acts on what is remembered.
+const ORIENTATION: SignedDuration = SignedDuration::from_secs(30);
 
 impl Watcher {
     /// Judges one target now and does what has to be done.
@@ -29,12 +33,29 @@ impl Watcher {
         let Some(active) = &mut guarded.watch else { return Ok(()) };
         let assessment = active.look(now);
         self.record(target, now).await;
-        self.act(target, &assessment).await?;
-        if assessment.ended {
-            self.end_watch(target, &assessment).await?;
+        if self.is_oriented(target, now) {
+            self.act(target, &assessment).await?;
+            if assessment.ended && !self.run_ends_watch(target) {
+                self.end_watch(target, &assessment).await?;
+            }
         }
         self.show(target);
         Ok(())
+    }
+
+    /// At the beginning of a life, what is remembered may be over: first it is seen what runs now. That is not waited for
+    /// for long, because a person can be told all the same.
+    fn is_oriented(&self, target: &TargetId, now: Timestamp) -> bool {
+        let Some(guarded) = self.targets.get(target) else { return false };
+        let patience = self.began_at.saturating_add(ORIENTATION).unwrap_or(now);
+        let overtaken = guarded.opening.is_some();
+        !overtaken && (now >= patience || (guarded.view.is_some() && guarded.survey.is_some()))
+    }
+
+    /// The watch after our rollback is ended by its run, which may have to wait for a person.
+    fn run_ends_watch(&self, target: &TargetId) -> bool {
+        let watch = self.targets.get(target).and_then(|g| g.memory.watch.as_ref());
+        matches!(watch.map(|w| &w.spec.release.kind), Some(ReleaseKind::OurRollback { run }) if self.runs.contains_key(run))
     }
 
     async fn act(&mut self, target: &TargetId, assessment: &Assessment) -> Result<(), JournalError> {
@@ -46,12 +67,18 @@ impl Watcher {
                 TargetEvent::MinorTrouble { watch: watch.spec.id.clone(), reason: verdict.reason.clone() };
             return self.commit(target, vec![event]).await;
         }
-        if let ReleaseKind::OurRollback { run } = &watch.spec.release.kind {
+        if let ReleaseKind::OurRollback { run } = &watch.spec.release.kind
+            && self.runs.contains_key(run)
+            && verdict.health != Health::Inconclusive
+        {
             let run = run.clone();
-            return self.relapse(target, &run, verdict).await;
+            self.relapse(target, &run, verdict);
+            return Ok(());
         }
         let (decided, plan) = self.decide(guarded, assessment);
-        if decided.would.unwrap_or(decided.decision) <= watch.reached {
+        let known = watch.paged.contains(&topic(verdict.cause, verdict.rule.as_deref()));
+        let news = decided.decision == Decision::Page && watch.reached == Decision::Page && !known;
+        if !news && decided.would.unwrap_or(decided.decision) <= watch.reached {
             return Ok(());
         }
         match (decided.decision, plan) {
@@ -101,7 +128,8 @@ impl Watcher {
         };
         let watch = watch.spec.id.clone();
         self.count_decision(target, &decided);
-        self.commit(target, vec![TargetEvent::Decided { watch, decided, cause: verdict.cause }]).await
+        let (cause, rule) = (verdict.cause, verdict.rule.clone());
+        self.commit(target, vec![TargetEvent::Decided { watch, decided, cause, rule }]).await
     }
 
     fn count_decision(&self, target: &TargetId, decided: &Decided) {
@@ -137,7 +165,8 @@ impl Watcher {
             status_page: settings.status_page.clone(),
         };
         self.count_decision(target, &decided);
-        let event = TargetEvent::Decided { watch: incident.clone(), decided, cause: verdict.cause };
+        let (cause, rule) = (verdict.cause, verdict.rule.clone());
+        let event = TargetEvent::Decided { watch: incident.clone(), decided, cause, rule };
         self.launch(request, run_id(&settings.name, &incident, now), vec![(target.clone(), event)], vec![])
             .await
     }
@@ -162,15 +191,18 @@ impl Watcher {
         }
         let mut messages = Vec::new();
         let mut folding = Run::default();
-        let mut entries: Vec<Entry> = targets
-            .iter()
-            .map(|(target, event)| Entry::Target { target: target.clone(), event: event.clone() })
-            .collect();
+        let mut entries = Vec::new();
         for event in events {
             folding = evolve(folding, &event, now);
             messages.extend(of_run(&event, &folding, now));
             entries.push(Entry::Run { run: id.clone(), event });
         }
+        targets.extend(marks_paging(opened, &messages));
+        let entry = |(target, event): &(TargetId, TargetEvent)| Entry::Target {
+            target: target.clone(),
+            event: event.clone(),
+        };
+        let entries: Vec<Entry> = targets.iter().map(entry).chain(entries).collect();
         self.parts.tools.ledger.commit(now, &entries, messages, folded).await?;
         targets.iter().for_each(|(target, event)| self.remember(target, event, now));
         self.start(run);
@@ -178,34 +210,43 @@ impl Watcher {
     }
 
     /// Still bad after our rollback: its run is told, once.
-    async fn relapse(&mut self, target: &TargetId, run: &str, verdict: &Verdict) -> Result<(), JournalError> {
-        let Some(active) = self.targets.get_mut(target).and_then(|g| g.watch.as_mut()) else { return Ok(()) };
-        if verdict.strength < Strength::Page || active.relapse_told {
-            return Ok(());
+    fn relapse(&mut self, target: &TargetId, run: &str, verdict: &Verdict) {
+        let Some(active) = self.targets.get_mut(target).and_then(|g| g.watch.as_mut()) else { return };
+        // While it is still rolling out, its own deadline is the judge; what is still bad afterwards is told then.
+        let phase = self.parts.tools.viewer.look(|s| s.runs.get(run).map(|run| run.phase.clone()));
+        let listens = phase.is_some_and(|phase| ["verifying", "watching"].contains(&phase.as_str()));
+        if verdict.strength < Strength::Page || active.relapse_told || !listens {
+            return;
         }
-        let Some(open) = self.runs.get(run) else { return Ok(()) };
+        let Some(open) = self.runs.get(run) else { return };
         let input = Input::Relapsed { reason: verdict.reason.clone() };
         active.relapse_told = open.inputs.try_send(input).is_ok();
-        Ok(())
     }
 
     pub(super) async fn on_run_closed(&mut self, run: &str, end: End) -> Result<(), JournalError> {
-        let Some(closed) = self.runs.remove(run) else { return Ok(()) };
-        for (target, _) in closed.targets {
-            let after = self.targets.get(&target).and_then(|g| g.memory.watch.as_ref());
-            let ours = matches!(after.map(|w| &w.spec.release.kind), Some(ReleaseKind::OurRollback { run: by }) if by == run);
-            if ours {
-                let watch_end = match end {
-                    End::Recovered => WatchEnd::Healthy,
-                    End::StillBad => WatchEnd::Degraded,
-                    End::Superseded => WatchEnd::Superseded,
-                    End::Denied | End::Expired | End::Aborted => WatchEnd::Inconclusive,
-                };
-                self.close_watch(&target, watch_end, format!("run {run} is over")).await?;
-                self.show(&target);
-            }
-        }
+        self.runs.remove(run);
+        self.end_watches_after(run, end).await?;
         self.publish_book();
+        Ok(())
+    }
+
+    /// A run's end is that of the watch after it.
+    pub(super) async fn end_watches_after(&mut self, run: &str, end: End) -> Result<(), JournalError> {
+        let after = |g: &&Guarded| {
+            let kind = g.memory.watch.as_ref().map(|w| &w.spec.release.kind);
+            matches!(kind, Some(ReleaseKind::OurRollback { run: by }) if by == run)
+        };
+        let targets: Vec<TargetId> = self.targets.values().filter(after).map(|g| g.id.clone()).collect();
+        for target in targets {
+            let watch_end = match end {
+                End::Recovered => WatchEnd::Healthy,
+                End::StillBad => WatchEnd::Degraded,
+                End::Superseded => WatchEnd::Superseded,
+                End::Denied | End::Expired | End::Aborted => WatchEnd::Inconclusive,
+            };
+            self.close_watch(&target, watch_end, format!("run {run} is over")).await?;
+            self.show(&target);
+        }
         Ok(())
     }
 
@@ -235,8 +276,10 @@ impl Watcher {
         let Some(guarded) = self.targets.get_mut(target) else { return Ok(()) };
         let Some(active) = guarded.watch.take() else { return Ok(()) };
         let spec = active.watch.spec().clone();
-        let clean = active.worst < Strength::Page && !active.watch.troubled();
-        let watched_secs = now.duration_since(spec.opened_at).as_secs_f64();
+        let reached = guarded.memory.watch.as_ref().map_or(Decision::Hold, |w| w.reached);
+        let quiet = active.worst < Strength::Page && reached == Decision::Hold;
+        let clean = quiet && !active.watch.troubled();
+        let watched_secs = active.watch.watched_secs();
         tracing::info!(%target, version = spec.release.to.label, ?end, reason, "the watch is over");
         let mut events = vec![TargetEvent::WatchClosed { watch: spec.id.clone(), end, reason }];
         if let Some(why) = makes_known_good(end, clean, watched_secs, &spec) {
@@ -271,6 +314,12 @@ fn way_back(guarded: &Guarded, now: Timestamp) -> Result<Plan, Bar> {
         Some(Err(error)) => return Err(Bar::NotSurveyed { why: error.to_string() }),
         None => return Err(Bar::NotSurveyed { why: "it was not asked yet".into() }),
     };
+    let Survey::Kubernetes(found) = survey;
+    let watched = guarded.memory.watch.as_ref().map(|w| &w.spec.release.to);
+    if watched.is_some_and(|watched| watched.fingerprint != found.version.fingerprint) {
+        let why = format!("it runs {} by now, about which nothing is known yet", found.version.label);
+        return Err(Bar::NotSurveyed { why });
+    }
     let settings = &guarded.settings;
     let incident = guarded.memory.watch.as_ref().map_or("", |w| w.spec.id.as_str());
     let run = run_id(&settings.name, incident, now);

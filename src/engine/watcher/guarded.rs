@@ -71,8 +71,22 @@ impl ActiveWatch {
     }
 
     pub(super) fn take(&mut self, sample: Sample) {
+        self.keep_shown(&sample);
         self.watch.take(&sample);
         self.batch.insert(stream_of(&sample), sample);
+    }
+
+    /// What a view showed, so that the next one is told by its differences; after a restart too, when it is replayed.
+    fn keep_shown(&mut self, sample: &Sample) {
+        if let (Reading::Pod(reading), Some(pod)) = (&sample.reading, &sample.pod) {
+            self.pods.insert(pod.clone(), reading.clone());
+            self.pods.retain(|_, reading| !reading.gone);
+        }
+        if let Reading::Check { rule, ok, .. } = &sample.reading
+            && rule.as_str() == "rollout"
+        {
+            self.gave_up = !ok;
+        }
     }
 
     /// Judges now, and keeps what has to be kept between two looks.
@@ -88,7 +102,7 @@ impl ActiveWatch {
 
     /// What a view says, as samples of the streams that changed.
     pub(super) fn samples_of(
-        &mut self,
+        &self,
         view: &WorkloadView,
         now: Timestamp,
         label: impl Fn(&PodView) -> Option<String>,
@@ -105,7 +119,7 @@ impl ActiveWatch {
         let mut samples = Vec::new();
         for pod in &view.pods {
             let Some(release) = label(pod) else { continue };
-            if self.pods.insert(pod.name.clone(), pod.reading.clone()).as_ref() != Some(&pod.reading) {
+            if self.pods.get(&pod.name) != Some(&pod.reading) {
                 samples.push(sample(
                     Some(release),
                     Some(pod.name.clone()),
@@ -114,14 +128,12 @@ impl ActiveWatch {
             }
         }
         let there: std::collections::BTreeSet<&str> = view.pods.iter().map(|p| p.name.as_str()).collect();
-        let left: Vec<String> =
-            self.pods.keys().filter(|name| !there.contains(name.as_str())).cloned().collect();
-        for name in left {
-            let gone = self.pods.remove(&name).map(|reading| PodReading { gone: true, ..reading });
-            samples.extend(gone.map(|reading| sample(None, Some(name), Reading::Pod(reading))));
+        for (name, reading) in self.pods.iter().filter(|(name, _)| !there.contains(name.as_str())) {
+            let gone = PodReading { gone: true, ..reading.clone() };
+            samples.push(sample(None, Some(name.clone()), Reading::Pod(gone)));
         }
         let gave_up = matches!(view.rollout, RolloutState::GaveUp { .. });
-        if gave_up != std::mem::replace(&mut self.gave_up, gave_up)
+        if gave_up != self.gave_up
             && let Ok(rule) = RuleName::parse("rollout")
         {
             let detail = match &view.rollout {

@@ -1,5 +1,8 @@
 //! Folds what was handed in from outside: alerts go into watches, commands to their runs.
+use super::noticing::{LOOK_UP_MAX, late};
 use super::{Found, Watcher};
+use tokio::sync::mpsc::error::TrySendError;
+
 use crate::domain::evidence::Cause;
 use crate::domain::names::TargetId;
 use crate::domain::opening::{Request, run_id};
@@ -12,8 +15,18 @@ use crate::engine::commands::{AlertIn, Command, INBOX_ALERT, INBOX_COMMAND};
 use crate::engine::driver::Input;
 use crate::ports::{InboxRow, JournalError, SurveyError};
 
+/// What became of an inbox row.
+enum Handled {
+    Folded,
+    /// The driver of its run, or a look-up, will fold it.
+    HandedOn,
+    NotYet,
+}
+
 /// Rows folded at once.
 const ROWS: usize = 500;
+/// Places among a driver's inputs that commands leave to what the watcher has to say.
+const INPUTS_KEPT: usize = 8;
 
 impl Watcher {
     pub(super) async fn fold_inbox(&mut self) -> Result<(), JournalError> {
@@ -30,10 +43,14 @@ impl Watcher {
             if row.id <= self.inbox_seen {
                 continue;
             }
-            self.inbox_seen = row.id;
-            if self.fold_row(row.clone()).await? {
-                folded.push(row.id);
+            let id = row.id;
+            match self.fold_row(row) {
+                Handled::Folded => folded.push(id),
+                Handled::HandedOn => {}
+                // Its run is busy: this row and the later ones are looked at again with the next look.
+                Handled::NotYet => break,
             }
+            self.inbox_seen = id;
         }
         if folded.is_empty() {
             return Ok(());
@@ -41,25 +58,24 @@ impl Watcher {
         self.parts.tools.ledger.commit(self.now(), &[], vec![], folded).await
     }
 
-    /// True when the row is dealt with; false when the driver of its run, or a look-up, will fold it.
-    async fn fold_row(&mut self, row: InboxRow) -> Result<bool, JournalError> {
+    fn fold_row(&mut self, row: InboxRow) -> Handled {
         match row.kind.as_str() {
             INBOX_ALERT => {
                 if let Ok(alert) = serde_json::from_value(row.body) {
                     self.take_alert(alert, row.at);
                 }
-                Ok(true)
+                Handled::Folded
             }
             INBOX_COMMAND => match serde_json::from_value::<Command>(row.body) {
-                Ok(command) => Ok(self.take_command(row.id, command).await),
+                Ok(command) => self.take_command(row.id, command),
                 Err(error) => {
                     tracing::error!(row = row.id, %error, "a command cannot be read: it is dropped");
-                    Ok(true)
+                    Handled::Folded
                 }
             },
             kind => {
                 tracing::error!(row = row.id, kind, "an unknown kind of request: it is dropped");
-                Ok(true)
+                Handled::Folded
             }
         }
     }
@@ -87,29 +103,36 @@ impl Watcher {
         }
     }
 
-    async fn take_command(&mut self, row: i64, command: Command) -> bool {
+    fn take_command(&mut self, row: i64, command: Command) -> Handled {
         if let Some(run) = command.run() {
             let Some(open) = self.runs.get(run) else {
                 tracing::warn!(run, "a command for a run that is not open");
-                return true;
+                return Handled::Folded;
             };
-            return open.inputs.send(Input::Command { row, command: command.clone() }).await.is_err();
+            if open.inputs.capacity() <= INPUTS_KEPT {
+                return Handled::NotYet;
+            }
+            return match open.inputs.try_send(Input::Command { row, command: command.clone() }) {
+                Ok(()) => Handled::HandedOn,
+                Err(TrySendError::Full(_)) => Handled::NotYet,
+                Err(TrySendError::Closed(_)) => Handled::Folded,
+            };
         }
         match &command {
             Command::Rollback { target, .. } => {
                 self.look_up_order(row, target.clone(), command);
-                false
+                Handled::HandedOn
             }
             Command::Release { target, version, at, by } => {
                 tracing::info!(%target, version, by, "a release is announced");
                 self.announced(target, *at);
-                true
+                Handled::Folded
             }
             Command::Approve { .. }
             | Command::Deny { .. }
             | Command::Resume { .. }
             | Command::Skip { .. }
-            | Command::Abort { .. } => true,
+            | Command::Abort { .. } => Handled::Folded,
         }
     }
 
@@ -120,14 +143,18 @@ impl Watcher {
             return;
         };
         let from = Some(current.clone());
-        let release = Release { target: target.clone(), kind: ReleaseKind::New, from, to: current, at };
+        // It ran before, so nothing that comes of it is undone by us, and what was bad before is still known.
+        let bad = guarded.memory.known_bad.contains(&current.fingerprint);
+        let kind = if bad { ReleaseKind::KnownBad } else { ReleaseKind::Undo };
+        let release = Release { target: target.clone(), kind, from, to: current, at };
         self.begin_opening(target, &release, true);
     }
 
     fn look_up_order(&self, row: i64, target: TargetId, command: Command) {
         let (port, found) = (self.parts.tools.target.clone(), self.found.clone());
         tokio::spawn(async move {
-            let survey = port.survey(&target).await;
+            let survey = tokio::time::timeout(LOOK_UP_MAX, port.survey(&target)).await;
+            let survey = survey.unwrap_or_else(|_| Err(late(&target)));
             drop(found.send(Found::Ordered { row, command, survey }).await);
         });
     }
@@ -143,9 +170,13 @@ impl Watcher {
         let refuse = |why: String| tracing::error!(row, why, "the ordered rollback is refused");
         let drop_row = self.parts.tools.ledger.clone();
         let Command::Rollback { target, revision, reason, by } = command else { return Ok(()) };
-        let Some(guarded) = self.targets.get(&target) else { return Ok(()) };
+        let Some(guarded) = self.targets.get(&target) else {
+            refuse(format!("{target} is not configured any more"));
+            return drop_row.commit(now, &[], vec![], vec![row]).await;
+        };
         let settings = guarded.settings.clone();
-        let incident = format!("{target}.order-{row}");
+        // What a person orders while a page is out is the answer to that page, and ends it when it worked.
+        let incident = guarded.memory.paging.clone().unwrap_or_else(|| format!("{target}.order-{row}"));
         let id = run_id(&settings.name, &incident, now);
         let goal = match (revision, &guarded.memory.known_good) {
             (Some(revision), _) => Some(Goal::Revision(revision)),

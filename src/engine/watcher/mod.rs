@@ -22,8 +22,9 @@ use super::settings::Fleet;
 use super::snapshot::Health;
 use super::sources::{Answer, AskBook};
 use crate::domain::event::TargetEvent;
-use crate::domain::message::{Message, of_target};
+use crate::domain::message::{Message, MessageKind, of_target, paging};
 use crate::domain::names::{ServiceName, TargetId};
+use crate::domain::policy::Mode;
 use crate::domain::release::Fingerprint;
 use crate::domain::run::Run;
 use crate::domain::signal::{Reading, Sample};
@@ -83,6 +84,7 @@ pub struct Watcher {
     found: mpsc::Sender<Found>,
     /// Inbox rows up to here were handed on in this life.
     inbox_seen: i64,
+    began_at: Timestamp,
     failed: mpsc::Sender<JournalError>,
 }
 
@@ -102,29 +104,33 @@ impl Watcher {
         let targets =
             parts.fleet.targets().map(|(id, settings)| (id.clone(), Guarded::new(id, settings))).collect();
         let drivers = TaskTracker::new();
+        let began_at = parts.tools.clock.now();
         let mut watcher =
-            Self { parts, targets, runs: BTreeMap::new(), drivers, found, inbox_seen: 0, failed };
+            Self { parts, targets, runs: BTreeMap::new(), drivers, found, inbox_seen: 0, began_at, failed };
         watcher.restore().await?;
         watcher.fold_inbox().await?;
         let mut next_look = watcher.now();
         let (clock, stop, desk) =
             (watcher.parts.tools.clock.clone(), watcher.parts.stop.clone(), watcher.parts.desk.clone());
         loop {
+            // In this order nothing starves: what comes first comes at a bounded rate.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(error) = failures.recv() => return Err(error),
                 Some(note) = watcher.parts.notes.recv() => watcher.on_note(note).await?,
-                Some(event) = feed.next() => watcher.on_feed(event).await?,
-                Some(found) = finds.recv() => watcher.on_found(found).await?,
-                () = desk.arrival() => watcher.fold_inbox().await?,
-                Some(answer) = watcher.parts.answers.recv() => watcher.on_answer(answer).await?,
                 () = clock.sleep_until(next_look) => {
                     next_look = watcher.now().saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX);
                     watcher.look_at_all().await?;
                 }
+                Some(found) = finds.recv() => watcher.on_found(found).await?,
+                Some(answer) = watcher.parts.answers.recv() => watcher.on_answer(answer).await?,
+                Some(event) = feed.next() => watcher.on_feed(event).await?,
+                () = desk.arrival() => watcher.fold_inbox().await?,
             }
         }
+        // A driver that has something to tell must not wait for somebody who does not listen any more.
+        watcher.parts.notes.close();
         watcher.drivers.close();
         watcher.drivers.wait().await;
         Ok(())
@@ -199,6 +205,12 @@ impl Watcher {
             active.take(sample);
             return;
         }
+        // A version whose watch is about to open must not be compared with itself.
+        if sample.release.is_some()
+            && sample.release != guarded.memory.current.as_ref().map(|v| v.label.clone())
+        {
+            return;
+        }
         let rows = guarded.minutes.take(&sample);
         if !rows.is_empty()
             && let Err(error) = self.parts.journal.save_minutes(&id, rows).await
@@ -221,6 +233,7 @@ impl Watcher {
     async fn commit(&mut self, target: &TargetId, events: Vec<TargetEvent>) -> Result<(), JournalError> {
         let at = self.now();
         let messages = self.messages(target, &events, at);
+        let events = [events, paging(&messages)].concat();
         let entry = |event: &TargetEvent| Entry::Target { target: target.clone(), event: event.clone() };
         let entries: Vec<Entry> = events.iter().map(entry).collect();
         self.parts.tools.ledger.commit(at, &entries, messages, vec![]).await?;
@@ -235,6 +248,9 @@ impl Watcher {
             messages.extend(of_target(event, &memory));
             memory = memory.fold(event, at);
         }
+        // Who only observes tells nobody; what was paged before that was configured still ends.
+        let observes = self.targets.get(target).is_some_and(|g| g.settings.mode == Mode::Observe);
+        messages.retain(|message| !observes || message.kind == MessageKind::Resolve);
         messages
     }
 

@@ -21,7 +21,7 @@ use crate::ports::{AskTarget, History, JournalError, SurveyError};
 use crate::telemetry::{Metric, label};
 
 /// History and survey must be there by then, or the watch opens without them.
-const LOOK_UP_MAX: Duration = Duration::from_secs(10);
+pub(super) const LOOK_UP_MAX: Duration = Duration::from_secs(10);
 
 impl Watcher {
     pub(super) async fn on_view(&mut self, view: WorkloadView) -> Result<(), JournalError> {
@@ -142,6 +142,11 @@ impl Watcher {
         let Some(guarded) = self.targets.get_mut(target) else { return Ok(()) };
         let Some(opening) = guarded.opening.take_if(|o| o.version == *version) else { return Ok(()) };
         let Some(view) = guarded.view.clone() else { return Ok(()) };
+        let current = guarded.memory.current.as_ref();
+        if opening.announced.is_none() && current.is_some_and(|v| v.fingerprint == view.version.fingerprint) {
+            // Taken back while it was looked up: the watch that is open goes on.
+            return Ok(());
+        }
         // What is remembered may have changed too: the older watch ends first, and may leave its version known good.
         let ending = guarded.watch.as_ref().map(|active| {
             let end = if our_run.is_some() { WatchEnd::RolledBack } else { WatchEnd::Superseded };
@@ -185,8 +190,11 @@ impl Watcher {
         } else {
             settings.watch
         };
-        let opened_at =
-            if release.kind == ReleaseKind::New { release.at.max(now - settings.watch / 2) } else { now };
+        let opened_at = if release.kind == ReleaseKind::New {
+            release.at.max(now - settings.watch / 2).min(now)
+        } else {
+            now
+        };
         guarded.minutes.pause();
         guarded.history = std::iter::once(guarded.minutes.history()).chain(histories).collect();
         let baseline = if past.is_empty() { learned(&guarded.history) } else { past };
@@ -213,6 +221,7 @@ impl Watcher {
         self.parts.recorder.record(&spec.id, as_samples(&history, &spec)).await;
         let sample = release_sample(&spec, now, None);
         let mut active = ActiveWatch::new(spec);
+        active.watch.resume(now);
         active.take(sample);
         if let Some(guarded) = self.targets.get_mut(target) {
             guarded.watch = Some(active);
@@ -266,7 +275,7 @@ impl Watcher {
     }
 }
 
-fn late(target: &TargetId) -> SurveyError {
+pub(super) fn late(target: &TargetId) -> SurveyError {
     let why = format!("no answer within {} seconds", LOOK_UP_MAX.as_secs());
     SurveyError::Unreadable { what: target.to_string(), why }
 }
@@ -277,7 +286,7 @@ fn judging(configured: &Judging, view: &WorkloadView) -> Judging {
     Judging { never_ready_after_secs: configured.never_ready_after_secs.min(half), ..configured.clone() }
 }
 
-fn release_sample(spec: &WatchSpec, now: Timestamp, rollout_ended: Option<Timestamp>) -> Sample {
+pub(super) fn release_sample(spec: &WatchSpec, now: Timestamp, rollout_ended: Option<Timestamp>) -> Sample {
     let target = &spec.release.target;
     Sample {
         at: now,

@@ -2,10 +2,11 @@
 use super::Watcher;
 use super::guarded::ActiveWatch;
 use super::minutes::history_begins;
+use super::noticing::release_sample;
 use crate::domain::event::{RUN_STREAMS, Record, RunEvent, StreamId, TargetEvent, from_record};
 use crate::domain::memory::TargetMemory;
 use crate::domain::names::TargetId;
-use crate::domain::run::{Run, evolve};
+use crate::domain::run::{Phase, Run, evolve};
 use crate::engine::driver::show;
 use crate::ports::JournalError;
 
@@ -19,7 +20,10 @@ impl Watcher {
         for stream in self.parts.journal.streams(RUN_STREAMS).await? {
             let run = self.restore_run(&stream).await?;
             show(&run, &self.parts.tools.picture);
-            if run.is_open() {
+            if let (Phase::Closed(end), Some(opened)) = (&run.phase, &run.opened) {
+                // The process may have died between a run's end and that of its watch.
+                self.end_watches_after(&opened.run, *end).await?;
+            } else if run.is_open() {
                 tracing::info!(stream = stream.as_str(), phase = run.phase_title(), "an open run goes on");
                 self.start(run);
             }
@@ -62,8 +66,12 @@ impl Watcher {
             active.take(sample);
         }
         active.look(at);
+        if open.rollout_ended.is_some() && active.watch.rollout_ended().is_none() {
+            active.take(release_sample(&open.spec, at, open.rollout_ended));
+        }
         active.batch.clear();
         active.recorded_at = self.now();
+        active.watch.resume(self.now());
         active
     }
 

@@ -42,6 +42,7 @@ contract!(
     messages_of_an_incident_keep_their_order,
     a_failed_delivery_waits_for_its_time,
     a_page_repeats_until_its_incident_is_resolved,
+    a_newer_page_ends_the_older_ones_of_its_incident,
     what_was_refused_for_good_is_over,
     what_is_done_is_forgotten_after_a_week,
     minutes_add_up_and_go_after_a_day,
@@ -222,6 +223,25 @@ async fn a_page_repeats_until_its_incident_is_resolved(journal: &dyn Journal) {
     // An answer that was under way when the incident ended does not start it again.
     journal.settle(repeats[0].id, at(62), Delivery::Repeat { at: at(63) }).await.unwrap();
     assert_eq!(due(journal, at(99)).await, ["am other/page", "am2 i/page"]);
+}
+
+async fn a_newer_page_ends_the_older_ones_of_its_incident(journal: &dyn Journal) {
+    let epoch = journal.claim().await.unwrap();
+    let first = vec![message("am", "i", "first", Page), message("am", "other", "page", Page)];
+    journal
+        .commit(epoch, messages([first, vec![message("am2", "i", "first", Page)]].concat()))
+        .await
+        .unwrap();
+    for which in ["am i/first", "am other/page", "am2 i/first"] {
+        settle(journal, at(0), which, Delivery::Repeat { at: at(60) }).await;
+    }
+    journal.commit(epoch, messages(vec![message("am", "i", "second", Page)])).await.unwrap();
+    let retry = Delivery::Retry { at: at(60), why: "503".into() };
+    settle(journal, at(1), "am i/second", retry).await;
+    let all = ["am i/first", "am other/page", "am2 i/first", "am i/second"];
+    assert_eq!(due(journal, at(60)).await, all, "the older one goes on until the newer one is there");
+    settle(journal, at(60), "am i/second", Delivery::Repeat { at: at(120) }).await;
+    assert_eq!(due(journal, at(120)).await, ["am other/page", "am2 i/first", "am i/second"]);
 }
 
 async fn what_was_refused_for_good_is_over(journal: &dyn Journal) {

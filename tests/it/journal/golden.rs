@@ -48,7 +48,8 @@ const TARGET: &str = "target:shop/backend";
 fn all_events() -> Vec<Event> {
     let target = super::story::target_events().into_iter().map(Event::Target);
     let run = super::story::run_events().into_iter().map(Event::Run);
-    target.chain(run).collect()
+    let later = super::story::later_target_events().into_iter().map(Event::Target);
+    target.chain(run).chain(later).collect()
 }
 
 fn record_of(event: &Event) -> NewRecord {
@@ -184,6 +185,7 @@ fn the_golden_target_folds_to_what_it_was() {
     assert_eq!(after("rolled_back").known_bad.len(), 1);
     assert!(after("rolled_back").last_rollback_at.is_some());
     assert_eq!(after("watch_closed").watch, None);
+    assert_eq!(after("paging").paging.as_deref(), Some("shop/backend.v2.1"));
 }
 
 /// A field that today's code does not know is one that a later version added: bodies only grow.

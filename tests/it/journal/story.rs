@@ -47,6 +47,7 @@ pub(super) fn target_events() -> Vec<TargetEvent> {
             watch: WATCH.into(),
             decided: Decided { would: None, ..decided() },
             cause: Cause::Release,
+            rule: None,
         },
         TargetEvent::RolledBack { run: "shop-1".into(), bad: version("v2") },
         TargetEvent::WatchClosed {
@@ -138,6 +139,11 @@ fn plan() -> Plan {
             step("await the rollout", 600, Action::AwaitRollout(wait)),
         ],
     }
+}
+
+/// Kinds that came later, in the order in which they came: new ones go to the end.
+pub(super) fn later_target_events() -> Vec<TargetEvent> {
+    vec![TargetEvent::Paging { incident: WATCH.into(), on: true }]
 }
 
 /// In an order that folds through every phase; after the first end only the kinds of end that are left.

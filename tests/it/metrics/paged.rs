@@ -53,7 +53,10 @@ async fn outbox(dir: &std::path::Path, pager: Arc<dyn Notifier>, clock: Arc<Hand
     let epoch = journal.claim().await.unwrap();
     let (notifiers, picture): (Arc<[_]>, _) = (vec![pager].into(), Picture::default());
     let ledger = Ledger::new(journal.clone(), notifiers.clone(), clock.clone(), picture.clone(), epoch);
-    (Outbox { journal, notifiers, clock, ledger: ledger.clone(), picture }, ledger)
+    (
+        Outbox { journal, notifiers, clock, ledger: ledger.clone(), picture, unsettled: Default::default() },
+        ledger,
+    )
 }
 
 #[tokio::test]

@@ -75,19 +75,21 @@ pub(super) fn settle(store: &Store, id: i64, now: Timestamp, what: &Delivery) ->
     let values = params![id, state, next_at.map(sortable), why, attempts, sortable(now)];
     let changed = store.conn.prepare_cached(sql)?.execute(values)?;
     match what {
-        Delivery::Done | Delivery::Dropped { .. } if changed > 0 => end_repetitions(store, id, now),
+        Delivery::Done | Delivery::Dropped { .. } if changed > 0 => end_repetitions(store, id, false, now),
+        Delivery::Repeat { .. } if changed > 0 => end_repetitions(store, id, true, now),
         Delivery::Done | Delivery::Dropped { .. } | Delivery::Repeat { .. } | Delivery::Retry { .. } => {
             Ok(())
         }
     }
 }
 
-/// The incident's end was told to this channel (or cannot be): what repeats there repeats no more.
-fn end_repetitions(store: &Store, id: i64, now: Timestamp) -> Result<(), JournalError> {
+/// The incident's end was told to this channel (or cannot be), or a newer page: what repeats there from before does so no
+/// more.
+fn end_repetitions(store: &Store, id: i64, repeats: bool, now: Timestamp) -> Result<(), JournalError> {
     let sql = "UPDATE outbox SET state = 'done', changed_at = ?2
-               FROM (SELECT channel, incident FROM outbox WHERE id = ?1 AND kind = 'resolve') AS ended
-               WHERE state = 'repeating' AND outbox.channel = ended.channel AND outbox.incident = ended.incident";
-    store.conn.prepare_cached(sql)?.execute(params![id, sortable(now)])?;
+               FROM (SELECT channel, incident FROM outbox WHERE id = ?1 AND (?3 OR kind = 'resolve')) AS ended
+               WHERE state = 'repeating' AND outbox.id < ?1 AND outbox.channel = ended.channel AND outbox.incident = ended.incident";
+    store.conn.prepare_cached(sql)?.execute(params![id, sortable(now), repeats])?;
     Ok(())
 }
 

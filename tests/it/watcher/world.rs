@@ -1,0 +1,312 @@
+//! A cluster that shows what a test tells it to, and a journal that outlives the watcher.
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use rollguard::adapters::journal::MemoryJournal;
+use rollguard::domain::event::{StreamId, TargetEvent, to_parts};
+use rollguard::domain::message::Message;
+use rollguard::domain::names::{ServiceName, TargetId, TargetName};
+use rollguard::domain::plan::Step;
+use rollguard::domain::policy::Mode;
+use rollguard::domain::release::{Fingerprint, Generation, Release, ReleaseKind, Version};
+use rollguard::domain::run::{Finding, Outcome};
+use rollguard::domain::runbook::{Judging, standard_rules};
+use rollguard::domain::signal::{PodReading, Reading, Sample};
+use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
+use rollguard::domain::verification::{CheckResult, CheckSpec};
+use rollguard::domain::watch::WatchSpec;
+use rollguard::domain::workload::{PodView, RolloutState, WorkloadView};
+use rollguard::engine::clock::SystemClock;
+use rollguard::engine::commands::Desk;
+use rollguard::engine::driver::Tools;
+use rollguard::engine::ledger::Ledger;
+use rollguard::engine::settings::{Fleet, ServiceSettings};
+use rollguard::engine::snapshot::Picture;
+use rollguard::engine::sources::AskBook;
+use rollguard::engine::watcher::{Parts, Watcher};
+use rollguard::ports::*;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub(super) fn target() -> TargetId {
+    TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("backend").unwrap() }
+}
+
+fn template(label: &str) -> Value {
+    json!({"spec": {"containers": [{"name": "shop", "image": format!("shop:{label}")}]}})
+}
+
+pub(super) fn version(label: &str) -> Version {
+    Version::of_workload(Fingerprint::of_template(&template(label)), vec![format!("shop:{label}")])
+}
+
+fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+pub(super) fn crash_looping(label: &str) -> Vec<PodView> {
+    let reason = Some("CrashLoopBackOff".to_string());
+    let reading =
+        PodReading { ready: false, created_at: None, ready_since: None, restarts: 3, reason, gone: false };
+    let fingerprint = Some(version(label).fingerprint);
+    vec![PodView { name: format!("{label}-0"), fingerprint, created_at: now(), reading, metrics_url: None }]
+}
+
+pub(super) fn opened(label: &str, kind: ReleaseKind) -> TargetEvent {
+    let release =
+        Release { target: target(), kind, from: Some(version("v1")), to: version(label), at: now() };
+    TargetEvent::WatchOpened(Box::new(WatchSpec {
+        id: "remembered".into(),
+        release,
+        known_good: Some(version("v1")),
+        opened_at: now(),
+        ends_at: now() + SignedDuration::from_mins(30),
+        rules: standard_rules(),
+        judging: Judging::standard(Duration::from_secs(1800)),
+        baseline: BTreeMap::new(),
+    }))
+}
+
+pub(super) struct World {
+    journal: Arc<MemoryJournal>,
+    mode: Mode,
+    cluster: Arc<Cluster>,
+}
+
+struct Cluster {
+    history: Vec<String>,
+    running: Mutex<String>,
+    recording: Mutex<Vec<Sample>>,
+}
+
+/// One life of the watcher.
+pub(super) struct Life {
+    feed: mpsc::Sender<FeedEvent>,
+    history: Vec<String>,
+    stop: CancellationToken,
+    watcher: JoinHandle<Result<(), JournalError>>,
+}
+
+impl World {
+    pub(super) fn new(mode: Mode, history: &[&str]) -> Self {
+        let history: Vec<String> = history.iter().map(ToString::to_string).collect();
+        let running = Mutex::new(history[0].clone());
+        let cluster = Arc::new(Cluster { history, running, recording: Mutex::default() });
+        Self { journal: Arc::new(MemoryJournal::default()), mode, cluster }
+    }
+
+    /// What a survey finds from now on.
+    pub(super) fn runs(&self, label: &str) {
+        *self.cluster.running.lock().unwrap() = label.to_string();
+    }
+
+    pub(super) fn recorded(&self, pods: Vec<PodView>) {
+        let sample = |pod: PodView| Sample {
+            at: now(),
+            service: target().service,
+            target: Some(target().target),
+            release: pod.name.split('-').next().map(str::to_string),
+            pod: Some(pod.name),
+            reading: Reading::Pod(pod.reading),
+        };
+        self.cluster.recording.lock().unwrap().extend(pods.into_iter().map(sample));
+    }
+
+    pub(super) async fn remembers(&self, events: Vec<TargetEvent>) {
+        let epoch = self.journal.claim().await.unwrap();
+        let record = |event: &TargetEvent| {
+            let (kind, body) = to_parts(event).unwrap();
+            NewRecord { stream: StreamId::target(&target()), kind, body }
+        };
+        let events = events.iter().map(record).collect();
+        self.journal.commit(epoch, Commit { at: now(), events, ..Commit::default() }).await.unwrap();
+    }
+
+    pub(super) async fn live(&self) -> Life {
+        let journal: Arc<dyn Journal> = self.journal.clone();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (picture, stop) = (Picture::default(), CancellationToken::new());
+        let epoch = journal.claim().await.unwrap();
+        let notifiers: Arc<[Arc<dyn Notifier>]> = Arc::new([self.cluster.clone() as Arc<dyn Notifier>]);
+        let (notes, told) = mpsc::channel(16);
+        let (feed, events) = mpsc::channel(16);
+        let tools = Tools {
+            ledger: Ledger::new(journal.clone(), notifiers, clock.clone(), picture.clone(), epoch),
+            clock: clock.clone(),
+            target: self.cluster.clone(),
+            checks: self.cluster.clone(),
+            picture: picture.clone(),
+            viewer: picture.viewer(),
+            notes,
+            stop: stop.clone(),
+        };
+        let parts = Parts {
+            tools,
+            desk: Desk::new(journal.clone(), clock, picture.viewer()),
+            journal,
+            recorder: self.cluster.clone(),
+            sources: vec![],
+            fleet: Fleet::new(vec![settings(self.mode)]),
+            notes: told,
+            answers: mpsc::channel(1).1,
+            book: watch::channel(Arc::new(AskBook::default())).0,
+            stop: stop.clone(),
+        };
+        let watcher = tokio::spawn(Watcher::run(parts, Box::new(Feed(events))));
+        Life { feed, history: self.cluster.history.clone(), stop, watcher }
+    }
+
+    /// The body of the first record that is looked for, waiting for it.
+    pub(super) async fn until(&self, wanted: impl Fn(&str, &Value) -> bool) -> Value {
+        for _ in 0..500 {
+            let found = self.journal.records().into_iter().find(|r| wanted(&r.kind, &r.body));
+            if let Some(record) = found {
+                return record.body;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let kinds: Vec<String> = self.journal.records().into_iter().map(|r| r.kind).collect();
+        panic!("it was not recorded within 10 seconds, only {kinds:?}")
+    }
+
+    pub(super) async fn count(&self, kind: &str) -> usize {
+        self.journal.records().iter().filter(|r| r.kind == kind).count()
+    }
+
+    pub(super) async fn runs_opened(&self) -> usize {
+        self.count("opened").await
+    }
+
+    /// Keys of everything that waits to be delivered.
+    pub(super) async fn messages(&self) -> Vec<String> {
+        let rows = self.journal.outbox(now() + SignedDuration::from_hours(1), 100).await.unwrap();
+        rows.into_iter().map(|row| row.message.key).collect()
+    }
+}
+
+impl Life {
+    /// The feed shows this version with these pods.
+    pub(super) async fn sees(&self, label: &str, pods: Vec<PodView>) {
+        let place = self.history.iter().position(|known| known == label).unwrap();
+        let begun = now() - SignedDuration::from_hours(24);
+        let since = if place == 0 { begun } else { now() };
+        let generation = |(revision, label): (u64, &String)| Generation {
+            version: version(label),
+            revision,
+            created_at: if revision == 1 { begun } else { since },
+        };
+        let view = WorkloadView {
+            target: target(),
+            version: version(label),
+            current_since: since,
+            rollout: RolloutState::Rolling,
+            history: (1..).zip(&self.history[..=place]).map(generation).collect(),
+            pods,
+            progress_deadline_secs: Some(600),
+        };
+        self.feed.send(FeedEvent::Changed(Box::new(view))).await.unwrap();
+    }
+
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        self.watcher.await.unwrap().unwrap();
+    }
+}
+
+fn settings(mode: Mode) -> ServiceSettings {
+    let minutes = |n: u64| Duration::from_secs(60 * n);
+    ServiceSettings {
+        name: target().service,
+        mode,
+        targets: vec![target().target],
+        rules: standard_rules(),
+        judging: Judging::standard(minutes(30)),
+        watch: minutes(30),
+        page_after: minutes(2),
+        cool_down: minutes(60),
+        approval_expires: minutes(15),
+        rollout_deadline: minutes(10),
+        verify_deadline: minutes(10),
+        checks: vec![],
+        status_page: None,
+    }
+}
+
+struct Feed(mpsc::Receiver<FeedEvent>);
+
+#[async_trait]
+impl ReleaseFeed for Feed {
+    async fn next(&mut self) -> Option<FeedEvent> {
+        self.0.recv().await
+    }
+}
+
+#[async_trait]
+impl Target for Cluster {
+    async fn survey(&self, target: &TargetId) -> Result<Survey, SurveyError> {
+        let running = self.running.lock().unwrap().clone();
+        let revision = |(revision, label): (u64, &String)| Revision {
+            name: format!("shop-{label}"),
+            uid: label.clone(),
+            revision,
+            version: version(label),
+            template: template(label),
+            annotations: BTreeMap::new(),
+        };
+        Ok(Survey::Kubernetes(KubernetesSurvey {
+            target: target.clone(),
+            namespace: "default".into(),
+            name: "shop".into(),
+            uid: "uid".into(),
+            paused: false,
+            replicas: 1,
+            revision: 9,
+            template: template(&running),
+            version: version(&running),
+            annotations: BTreeMap::new(),
+            owner: None,
+            history: (1..).zip(&self.history).map(revision).collect(),
+            revision_history_limit: Some(10),
+        }))
+    }
+    async fn observe(&self, _: &Step) -> Finding {
+        Finding::Unseen { why: "nothing is carried out here".into() }
+    }
+    async fn apply(&self, _: &Step) -> Outcome {
+        Outcome::Refused { why: "nothing is carried out here".into() }
+    }
+}
+
+#[async_trait]
+impl Checks for Cluster {
+    async fn check(&self, _: &CheckSpec, _: &CheckContext) -> CheckResult {
+        CheckResult::no_data("nothing is checked here")
+    }
+}
+
+#[async_trait]
+impl Recorder for Cluster {
+    async fn record(&self, _: &str, _: Vec<Sample>) {}
+    async fn replay(&self, _: &str) -> Vec<Sample> {
+        self.recording.lock().unwrap().clone()
+    }
+    async fn close(&self, _: &str) {}
+}
+
+#[async_trait]
+impl Notifier for Cluster {
+    fn channel(&self) -> &str {
+        "pager"
+    }
+    fn wants(&self, _: &Message) -> bool {
+        true
+    }
+    async fn deliver(&self, _: &Message, _: Timestamp) -> Result<Delivered, NotifyError> {
+        Ok(Delivered::Once)
+    }
+}
