@@ -138,7 +138,8 @@ impl World {
         let fleet = build::fleet(config);
         let (journal, clock) = (self.journal.clone(), self.clock.clone());
         let ledger =
-            Ledger::new(journal.clone(), notifiers.clone(), clock.clone(), picture.clone(), self.epoch);
+            Ledger::new(journal.clone(), notifiers.clone(), clock.clone(), picture.clone(), self.epoch)
+                .until(self.stop.clone());
         let desk = Desk::new(journal.clone(), clock.clone(), picture.viewer());
         let (notes, told) = mpsc::channel(WAITING);
         let (answers, answered) = mpsc::channel(WAITING);

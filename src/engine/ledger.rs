@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::snapshot::{Health, Picture};
 use crate::domain::event::{RunEvent, StreamId, TargetEvent, to_parts};
@@ -28,6 +29,7 @@ pub struct Ledger {
     picture: Picture,
     epoch: u64,
     enqueued: Arc<Notify>,
+    stop: CancellationToken,
 }
 
 /// Between attempts to write a journal that cannot be written. Nothing is done meanwhile: it comes before every effect.
@@ -41,10 +43,24 @@ impl Ledger {
         picture: Picture,
         epoch: u64,
     ) -> Self {
-        let ledger = Self { journal, notifiers, clock, picture, epoch, enqueued: Arc::new(Notify::new()) };
+        let ledger = Self {
+            journal,
+            notifiers,
+            clock,
+            picture,
+            epoch,
+            enqueued: Arc::new(Notify::new()),
+            stop: CancellationToken::new(),
+        };
         // The epoch was claimed by writing: a daemon is ready even if nothing happens after its start.
         ledger.shown(true, String::new());
         ledger
+    }
+
+    /// When `stop` is cancelled, a journal that cannot be written is no longer waited for.
+    #[must_use]
+    pub fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
     }
 
     pub fn epoch(&self) -> u64 {
@@ -59,7 +75,7 @@ impl Ledger {
     /// Commits, and does not give up while the journal is unavailable.
     ///
     /// # Errors
-    /// When another process has taken over, or the journal is damaged: this one must stop.
+    /// When another process has taken over, the journal is damaged, or it is unavailable while this process stops.
     pub async fn commit(
         &self,
         at: Timestamp,
@@ -75,7 +91,9 @@ impl Ledger {
             let began = Stopwatch::start();
             match self.journal.commit(self.epoch, commit.clone()).await {
                 Ok(()) => break,
-                Err(JournalError::Unavailable { why }) => self.unavailable(&why, began).await,
+                Err(JournalError::Unavailable { why }) if !self.stop.is_cancelled() => {
+                    self.unavailable(&why, began).await;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -92,7 +110,10 @@ impl Ledger {
         let after_ms = began.elapsed().as_millis();
         tracing::error!(why, after_ms, "the journal cannot be written: nothing is done until it can");
         let again = self.clock.now().saturating_add(RETRY).unwrap_or(Timestamp::MAX);
-        self.clock.sleep_until(again).await;
+        tokio::select! {
+            () = self.clock.sleep_until(again) => {}
+            () = self.stop.cancelled() => {}
+        }
     }
 
     fn shown(&self, up: bool, detail: String) {

@@ -11,9 +11,12 @@ pub struct Counters {
 
 /// Streams beyond this are not counted; the caller makes that visible.
 const STREAMS_MAX: usize = 5_000;
+/// A counter begins at zero after a reset; one that is nearly where it was is merely late.
+const LATE: f64 = 0.8;
 
 impl Counters {
-    /// What came since the last reading of this pod. A counter that shrank was reset: all of it is new. A pod first seen
+    /// What came since the last reading of this pod. A counter that shrank was reset: all of it is new. One that shrank by
+    /// less than a fifth is an older reading that came late, as from a replica that lags: it is left out. A pod first seen
     /// counts from zero if it is `fresh` (it started inside the watch), else its first reading only sets the mark. A gap
     /// just makes the next difference cover longer. Readings that are no numbers are ignored.
     pub fn advance(&mut self, pod: &str, now: Counts, fresh: bool) -> Counts {
@@ -23,6 +26,9 @@ impl Counters {
         }
         let now = Counts { bad: now.bad.min(now.total), total: now.total };
         if let Some(last) = self.last.get_mut(pod) {
+            if now.total < last.total && now.total >= last.total * LATE {
+                return Counts::default();
+            }
             return difference(std::mem::replace(last, now), now);
         }
         if self.full() {
@@ -32,8 +38,9 @@ impl Counters {
         if fresh { now } else { Counts::default() }
     }
 
-    pub fn forget(&mut self, pod: &str) {
-        self.last.remove(pod);
+    /// Forgets the pods that are not among these.
+    pub fn keep_only(&mut self, there: impl Fn(&str) -> bool) {
+        self.last.retain(|pod, _| there(pod));
     }
 
     pub fn full(&self) -> bool {
@@ -65,6 +72,9 @@ mod tests {
         assert_eq!(counters.advance("old", counts(5.0, 100.0), false), counts(0.0, 0.0));
         assert_eq!(counters.advance("old", counts(6.0, 130.0), false), counts(1.0, 30.0));
         assert_eq!(counters.advance("old", counts(2.0, 10.0), false), counts(2.0, 10.0), "reset");
+        assert_eq!(counters.advance("old", counts(2.0, 40.0), false), counts(0.0, 30.0));
+        assert_eq!(counters.advance("old", counts(2.0, 35.0), false), counts(0.0, 0.0), "late");
+        assert_eq!(counters.advance("old", counts(3.0, 41.0), false), counts(1.0, 1.0));
         assert_eq!(counters.advance("new", counts(3.0, 7.0), true), counts(3.0, 7.0));
         assert_eq!(counters.advance("new", counts(f64::NAN, 9.0), true), counts(0.0, 0.0));
         assert_eq!(counters.advance("new", counts(4.0, 9.0), true), counts(1.0, 2.0));

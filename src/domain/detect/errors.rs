@@ -93,7 +93,6 @@ const BEFORE_AFTER_GRID: [f64; 6] = [1.5, 2.5, 5.0, 10.0, 40.0, 100.0];
 #[derive(Clone, Debug)]
 pub struct Relative {
     mixture: Mixture<5>,
-    seen_old: f64,
 }
 
 /// New pods may fail up to this many times as often: certifies an excess of at least 1 % at a threshold of 5 %.
@@ -102,14 +101,13 @@ const RELATIVE_GRID: [f64; 5] = [2.5, 5.0, 12.0, 40.0, 200.0];
 
 impl Relative {
     pub fn new(bounds: Bounds) -> Self {
-        Self { mixture: Mixture::new(bounds), seen_old: 0.0 }
+        Self { mixture: Mixture::new(bounds) }
     }
 
     pub fn update(&mut self, since: Timestamp, new: Counts, old: Counts) {
         if new.total <= 0.0 || old.total <= 0.0 {
             return;
         }
-        self.seen_old += old.total;
         let share = |ratio: f64| ratio * new.total / (ratio * new.total + old.total);
         let null = share(RELATIVE_NULL);
         let ratios = RELATIVE_GRID.map(|r| {
@@ -123,10 +121,6 @@ impl Relative {
     }
     pub fn alarmed(&self) -> bool {
         self.mixture.alarmed()
-    }
-    /// Requests that old pods served while new ones did.
-    pub fn compared(&self) -> f64 {
-        self.seen_old
     }
 }
 
@@ -180,7 +174,6 @@ mod tests {
         }
         assert!(!shared.alarmed(), "{}", shared.e_value());
         assert!(worse.alarmed());
-        assert_eq!(worse.compared(), 6000.0);
     }
 
     #[test]

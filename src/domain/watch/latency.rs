@@ -7,6 +7,8 @@ use crate::domain::signal::Buckets;
 
 /// Batches that "recent" means: a minute at 5 seconds each.
 const RECENT: usize = 12;
+/// Pods beyond this are not measured.
+const STREAMS_MAX: usize = 5_000;
 
 #[derive(Clone, Debug)]
 pub(super) struct LatencyRule {
@@ -23,6 +25,9 @@ impl LatencyRule {
 
     pub(super) fn take(&mut self, arm: Arm, pod: &str, now: &Buckets) {
         if arm != Arm::New {
+            return;
+        }
+        if self.last.len() >= STREAMS_MAX && !self.last.contains_key(pod) {
             return;
         }
         let before = self.last.insert(pod.to_string(), now.clone());

@@ -15,6 +15,7 @@ use crate::domain::signal::{PodReading, Reading, Sample};
 use crate::domain::survey::Survey;
 use crate::domain::watch::{Assessment, Watch, WatchSpec};
 use crate::domain::workload::{PodView, RolloutState, WorkloadView};
+use crate::engine::commands::AlertIn;
 use crate::engine::settings::ServiceSettings;
 use crate::engine::snapshot::{TargetStatus, WatchStatus, WayBack};
 use crate::ports::{AskPod, AskTarget, History, SurveyError};
@@ -31,6 +32,8 @@ pub(super) struct Guarded {
     pub(super) minutes: Minutes,
     /// What the next watch is compared with; it goes into its recording.
     pub(super) history: Vec<History>,
+    /// Alerts that came while the watch was being opened.
+    pub(super) early: Vec<(AlertIn, Timestamp)>,
 }
 
 /// A watch whose history is being looked up.
@@ -176,6 +179,7 @@ impl Guarded {
             surveyed_at: None,
             minutes: Minutes::default(),
             history: Vec::new(),
+            early: Vec::new(),
         }
     }
 

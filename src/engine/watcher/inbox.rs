@@ -25,6 +25,8 @@ enum Handled {
 
 /// Rows folded at once.
 const ROWS: usize = 500;
+/// Alerts kept for a watch that is being opened.
+const EARLY_MAX: usize = 200;
 /// Places among a driver's inputs that commands leave to what the watcher has to say.
 const INPUTS_KEPT: usize = 8;
 
@@ -81,8 +83,11 @@ impl Watcher {
     }
 
     /// Alerts that began before the release say nothing about it.
-    fn take_alert(&mut self, alert: AlertIn, at: jiff::Timestamp) {
+    pub(super) fn take_alert(&mut self, alert: AlertIn, at: jiff::Timestamp) {
         for guarded in self.targets.values_mut().filter(|g| g.id.service == alert.service) {
+            if guarded.opening.is_some() && guarded.early.len() < EARLY_MAX {
+                guarded.early.push((alert.clone(), at));
+            }
             let Some(active) = &mut guarded.watch else { continue };
             if alert.starts_at < active.watch.spec().release.at {
                 tracing::debug!(alert = alert.alert, target = %guarded.id, "an alert from before the release");

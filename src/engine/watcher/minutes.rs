@@ -96,6 +96,12 @@ impl Minutes {
         self.rules.iter_mut().map(close).collect()
     }
 
+    /// Forgets the counters of pods that are gone.
+    pub(super) fn keep_only(&mut self, there: impl Fn(&str) -> bool) {
+        self.rules.values_mut().for_each(|rule| rule.counters.keep_only(&there));
+        self.times.last.retain(|pod, _| there(pod));
+    }
+
     /// The minutes that the baselines are learned from, as a source's history.
     pub(super) fn history(&self) -> History {
         let past = |(name, rule): (&RuleName, &Rule)| (name.clone(), rule.past.iter().copied().collect());

@@ -30,6 +30,7 @@ impl Watcher {
         let our_run = self.restoring(&target, &view.version.fingerprint);
         let Some(guarded) = self.targets.get_mut(&target) else { return Ok(()) };
         guarded.view = Some(view.clone());
+        guarded.minutes.keep_only(|name| view.pods.iter().any(|pod| pod.name == name));
         let notice = notice(&guarded.memory, &view, our_run.as_deref(), now, guarded.settings.watch);
         match notice {
             Notice::Nothing => self.follow(&target, &view, now).await?,
@@ -223,9 +224,12 @@ impl Watcher {
         let mut active = ActiveWatch::new(spec);
         active.watch.resume(now);
         active.take(sample);
+        let mut early = Vec::new();
         if let Some(guarded) = self.targets.get_mut(target) {
             guarded.watch = Some(active);
+            early = std::mem::take(&mut guarded.early);
         }
+        early.into_iter().for_each(|(alert, at)| self.take_alert(alert, at));
         Ok(())
     }
 
