@@ -15,7 +15,7 @@ use crate::adapters::notify::{
 use crate::adapters::outbound;
 use crate::adapters::signals::prometheus::{Place, PrometheusOptions, PrometheusSource};
 use crate::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
-use crate::adapters::signals::{Query, SourceRule, selector};
+use crate::adapters::signals::{Query, SourceRule};
 use crate::config::{
     Config, KubernetesConfig, PrometheusConfig, RuleQuery, ScrapeConfig, ServiceConfig, SourceName,
     TargetKindConfig,
@@ -123,7 +123,7 @@ fn prometheus_source(
         headers: prometheus.headers.clone(),
         namespace_label: prometheus.namespace_label.clone(),
         pod_label: prometheus.pod_label.clone(),
-        rules: rules(config, SourceName::Prometheus)?,
+        rules: rules(config, SourceName::Prometheus),
         places: targets(config).map(place).collect(),
     };
     let source = PrometheusSource::new(options).map_err(|e| setup("Prometheus")(e.to_string()))?;
@@ -137,35 +137,30 @@ fn scrape_source(config: &Config, scrape: &ScrapeConfig) -> Result<Arc<dyn Signa
         fresh_interval: scrape.fresh_interval,
         timeout: scrape.timeout,
         concurrent: SCRAPES,
-        rules: rules(config, SourceName::Scrape)?,
+        rules: rules(config, SourceName::Scrape),
     };
     let source = ScrapeSource::new(options).map_err(|e| setup("the scrape source")(e.to_string()))?;
     Ok(Arc::new(source))
 }
 
-fn rules(config: &Config, source: SourceName) -> Result<Vec<SourceRule>, AppError> {
-    let mut rules = Vec::new();
-    for service in &config.services {
-        for rule in service.rules.iter().filter(|r| r.source == source) {
-            let query = query(&rule.query)?;
-            rules.push(SourceRule { service: service.name.clone(), rule: rule.rule.name.clone(), query });
-        }
-    }
-    Ok(rules)
-}
-
-fn query(query: &RuleQuery) -> Result<Query, AppError> {
-    let parse = |text: &crate::config::Selector| {
-        let parsed = text.as_str().parse::<selector::Selector>();
-        parsed.map_err(|e| AppError::Setup {
-            what: "a rule's selector",
-            why: format!("{}: {e}", text.as_str()),
+fn rules(config: &Config, source: SourceName) -> Vec<SourceRule> {
+    let of_service = |service: &ServiceConfig| {
+        let name = service.name.clone();
+        let of_source = service.rules.iter().filter(|r| r.source == source).cloned().collect::<Vec<_>>();
+        of_source.into_iter().map(move |r| SourceRule {
+            service: name.clone(),
+            rule: r.rule.name.clone(),
+            query: query(&r.query),
         })
     };
-    Ok(match query {
-        RuleQuery::Errors { total, bad } => Query::Errors { total: parse(total)?, bad: parse(bad)? },
-        RuleQuery::Latency { histogram } => Query::Latency { histogram: parse(histogram)? },
-    })
+    config.services.iter().flat_map(of_service).collect()
+}
+
+fn query(query: &RuleQuery) -> Query {
+    match query.clone() {
+        RuleQuery::Errors { total, bad } => Query::Errors { total, bad },
+        RuleQuery::Latency { histogram } => Query::Latency { histogram },
+    }
 }
 
 /// The channels in the order in which they are tried.

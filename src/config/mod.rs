@@ -8,7 +8,7 @@ mod raw;
 mod read;
 mod schema;
 mod secrets;
-mod selector;
+pub mod selector;
 mod services;
 mod settings;
 mod shape;

@@ -1,156 +1,259 @@
-//! A PromQL vector selector such as `http_requests_total{code=~"5.."}`: its shape is checked here, its meaning by the sources.
+//! A PromQL vector selector: read from the configuration, narrowed for a query, matched against scraped series.
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::str::FromStr;
 
-/// `name`, `name{matchers}` or `{matchers}`; no functions, ranges or offsets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selector(String);
+use regex::{Regex, RegexBuilder};
+
+pub use self::cursor::is_name_char;
+use self::cursor::{Cursor, is_label_char};
+
+mod cursor;
+
+/// Which series are meant, such as `http_requests_total{job="web",code=~"5.."}`. Always names its metric.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Selector {
+    name: String,
+    /// In order, so that selectors that differ only in the order of their matchers are equal.
+    matchers: Vec<Matcher>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Matcher {
+    label: String,
+    test: Test,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Test {
+    Is(String),
+    IsNot(String),
+    Like(Pattern),
+    Unlike(Pattern),
+}
+
+/// A regular expression that must match the whole value.
+#[derive(Clone, Debug)]
+struct Pattern {
+    source: String,
+    regex: Regex,
+}
+
+/// Why a text is no selector.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at character {position} of the selector: write it like http_requests_total{{code=~\"5..\"}}")]
+pub struct SelectorError {
+    /// Counted from 1.
+    pub position: usize,
+    pub what: String,
+}
+
+/// A compiled pattern is no larger than this; Prometheus itself has no such limit.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+const NAME_LABEL: &str = "__name__";
 
 impl Selector {
-    /// # Errors
-    /// Says what does not belong into a selector.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let (name, rest) = split_name(text);
-        let rest = rest.trim_start();
-        if name.is_empty() && rest.is_empty() {
-            return Err("a selector is missing: write one such as http_requests_total".into());
-        }
-        if !rest.is_empty() {
-            let matchers = matchers(rest)?;
-            if name.is_empty() && matchers == 0 {
-                return Err("{} selects everything: name a metric".into());
-            }
-        }
-        Ok(Self(text.to_string()))
+    /// Whether a series of this name, with these labels, is meant. `label` answers "" for a label that is not there.
+    pub fn matches<'a>(&self, name: &str, label: impl Fn(&str) -> Cow<'a, str>) -> bool {
+        self.name == name && self.matchers.iter().all(|m| m.test.passes(&label(&m.label)))
     }
 
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
-    /// The metric's name where it stands before the braces.
-    pub fn metric(&self) -> Option<&str> {
-        Some(split_name(&self.0).0).filter(|name| !name.is_empty())
+    /// The selector of a histogram's `_bucket` series, whether or not this one already names them.
+    pub fn buckets(&self) -> Self {
+        let name = self.name.strip_suffix("_bucket").unwrap_or(&self.name);
+        Self { name: format!("{name}_bucket"), matchers: self.matchers.clone() }
+    }
+
+    /// The selector in PromQL, with a matcher `label=~"pattern"` added for each pair.
+    pub fn narrowed(&self, extra: &[(&str, &str)]) -> String {
+        let own = self.matchers.iter().map(Matcher::to_string);
+        let added = extra.iter().map(|(label, pattern)| format!("{label}=~{}", quoted(pattern)));
+        let matchers: Vec<String> = own.chain(added).collect();
+        if matchers.is_empty() {
+            return self.name.clone();
+        }
+        format!("{}{{{}}}", self.name, matchers.join(","))
     }
 }
 
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.narrowed(&[]))
     }
 }
 
-fn split_name(text: &str) -> (&str, &str) {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    let end = text.find(|c| !allowed(c)).unwrap_or(text.len());
-    if text.starts_with(|c: char| c.is_ascii_digit()) { ("", text) } else { text.split_at(end) }
+impl FromStr for Selector {
+    type Err = SelectorError;
+    fn from_str(text: &str) -> Result<Self, SelectorError> {
+        let mut cursor = Cursor::new(text);
+        cursor.skip_blank();
+        let mut name = cursor.take_while(is_name_char).to_string();
+        cursor.skip_blank();
+        let mut matchers = if cursor.eat("{") { braced(&mut cursor)? } else { Vec::new() };
+        cursor.skip_blank();
+        if !cursor.at_end() {
+            return Err(cursor.fail("unexpected text (only a plain selector: no range, offset or function)"));
+        }
+        if name.is_empty() {
+            name = name_among(&mut matchers).ok_or_else(|| cursor.fail("no metric name until the end"))?;
+        }
+        if matchers.iter().any(|m| m.label == NAME_LABEL) {
+            return Err(cursor.fail("the metric name is given twice, or as a pattern, until the end"));
+        }
+        matchers.sort();
+        matchers.dedup();
+        Ok(Self { name, matchers })
+    }
 }
 
-/// Counts the matchers of `{…}`.
-fn matchers(text: &str) -> Result<usize, String> {
-    let Some(mut rest) = text.strip_prefix('{') else { return Err(not_plain(text)) };
-    let mut count = 0;
+/// `{__name__="up"}` is `up`.
+fn name_among(matchers: &mut Vec<Matcher>) -> Option<String> {
+    let place = matchers.iter().position(|m| m.label == NAME_LABEL)?;
+    match &matchers[place].test {
+        Test::Is(name) if is_metric_name(name) => {
+            let name = name.clone();
+            matchers.remove(place);
+            Some(name)
+        }
+        Test::Is(_) | Test::IsNot(_) | Test::Like(_) | Test::Unlike(_) => None,
+    }
+}
+
+fn is_metric_name(name: &str) -> bool {
+    name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(is_name_char)
+}
+
+/// Whether a text can stand as a label's name in a query.
+pub fn is_label_name(name: &str) -> bool {
+    !name.is_empty() && name.starts_with(|c: char| !c.is_ascii_digit()) && name.chars().all(is_label_char)
+}
+
+fn braced(cursor: &mut Cursor<'_>) -> Result<Vec<Matcher>, SelectorError> {
+    let mut matchers = Vec::new();
     loop {
-        rest = rest.trim_start();
-        if let Some(after) = rest.strip_prefix('}') {
-            return if after.trim().is_empty() { Ok(count) } else { Err(not_plain(after.trim())) };
+        cursor.skip_blank();
+        if cursor.eat("}") {
+            return Ok(matchers);
         }
-        rest = matcher(rest)?.trim_start();
-        count += 1;
-        match rest.strip_prefix(',') {
-            Some(after) => rest = after,
-            None if rest.starts_with('}') => {}
-            None => return Err("a comma or } is missing after a matcher".into()),
+        matchers.push(matcher(cursor)?);
+        cursor.skip_blank();
+        if cursor.eat("}") {
+            return Ok(matchers);
+        }
+        if !cursor.eat(",") {
+            return Err(cursor.fail("expected ',' or '}'"));
         }
     }
 }
 
-/// Reads `label="value"` and answers what follows.
-fn matcher(text: &str) -> Result<&str, String> {
-    let (label, rest) = split_name(text);
+fn matcher(cursor: &mut Cursor<'_>) -> Result<Matcher, SelectorError> {
+    let label = cursor.take_while(is_label_char).to_string();
     if label.is_empty() {
-        return Err("a label name is missing: write matchers such as code=~\"5..\"".into());
+        return Err(cursor.fail("expected a label name"));
     }
-    let rest = rest.trim_start();
-    let value = ["=~", "!~", "!=", "="].iter().find_map(|op| rest.strip_prefix(op));
-    let Some(value) = value else {
-        return Err(format!("after the label {label} one of = != =~ !~ is missing"));
+    cursor.skip_blank();
+    let make: fn(Value) -> Result<Test, String> = if cursor.eat("=~") {
+        |value| Pattern::new(value).map(Test::Like)
+    } else if cursor.eat("!~") {
+        |value| Pattern::new(value).map(Test::Unlike)
+    } else if cursor.eat("!=") {
+        |value| Ok(Test::IsNot(value))
+    } else if cursor.eat("=") {
+        |value| Ok(Test::Is(value))
+    } else {
+        return Err(cursor.fail("expected =, !=, =~ or !~"));
     };
-    quoted(value.trim_start()).ok_or_else(|| format!("the value of the label {label} must be in quotes"))
+    cursor.skip_blank();
+    let before = *cursor;
+    let value = cursor.string()?;
+    let test = make(value).map_err(|what| before.fail(&what))?;
+    Ok(Matcher { label, test })
 }
 
-fn quoted(text: &str) -> Option<&str> {
-    let quote = text.chars().next().filter(|c| "\"'`".contains(*c))?;
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' if quote != '`' => escaped = true,
-            _ if c == quote => return text.get(at + c.len_utf8()..),
-            _ => {}
+type Value = String;
+
+impl Pattern {
+    fn new(source: String) -> Result<Self, String> {
+        // The bare source first: wrapped, `a)(b` would be a different but valid pattern.
+        let compile = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
+        let wrapped = compile(&source).and_then(|_| compile(&format!("^(?s:{source})$")));
+        let regex = wrapped.map_err(|_| format!("{source:?} is not a valid pattern"))?;
+        Ok(Self { source, regex })
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+impl Eq for Pattern {}
+impl PartialOrd for Pattern {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Pattern {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.source.cmp(&other.source)
+    }
+}
+
+impl Test {
+    fn passes(&self, value: &str) -> bool {
+        match self {
+            Test::Is(wanted) => value == wanted,
+            Test::IsNot(unwanted) => value != unwanted,
+            Test::Like(pattern) => pattern.regex.is_match(value),
+            Test::Unlike(pattern) => !pattern.regex.is_match(value),
         }
     }
-    None
 }
 
-fn not_plain(rest: &str) -> String {
-    let what = match rest.chars().next() {
-        Some('(') => "functions are not",
-        Some('[') => "ranges are not",
-        Some(_) | None => "anything else is not",
-    };
-    format!(
-        "a plain selector such as http_requests_total{{code=~\"5..\"}} is expected: rollguard works out rates itself, and {what} allowed"
-    )
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (operator, value) = match &self.test {
+            Test::Is(value) => ("=", value),
+            Test::IsNot(value) => ("!=", value),
+            Test::Like(pattern) => ("=~", &pattern.source),
+            Test::Unlike(pattern) => ("!~", &pattern.source),
+        };
+        write!(f, "{}{operator}{}", self.label, quoted(value))
+    }
+}
+
+/// A PromQL string literal.
+fn quoted(value: &str) -> String {
+    let mut text = String::with_capacity(value.len() + 2);
+    text.push('"');
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            '\n' => text.push_str("\\n"),
+            c if c.is_control() => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// A text as a pattern that matches just it. Escapes no more than needed: names of workloads are full of '-'.
+pub fn literal(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if r".+*?()|[]{}^$\".contains(c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn plain_selectors_are_taken() {
-        for good in [
-            "up",
-            "job:errors:rate5m",
-            "http_requests_total{code=~\"5..\"}",
-            "x{a=\"b\", c!='d',}",
-            "{__name__=\"up\"}",
-            "x{path=\"/a\\\"b\"}",
-            "x{}",
-            " up ",
-        ] {
-            assert!(Selector::parse(good).is_ok(), "{good}: {:?}", Selector::parse(good));
-        }
-        assert_eq!(Selector::parse("up{a='b'}").unwrap().metric(), Some("up"));
-    }
-
-    #[test]
-    fn anything_else_is_refused() {
-        for bad in [
-            "",
-            "{}",
-            "rate(x[5m])",
-            "x[5m]",
-            "x{a}",
-            "x{a=b}",
-            "x{a=\"b\"",
-            "x{a=\"b\" c=\"d\"}",
-            "a + b",
-            "9x",
-            "x{a=\"b\"} offset 5m",
-        ] {
-            assert!(Selector::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_a_selector_or_an_error(text in "[a-z{}=\"'`~!,\\\\ é]{0,20}") {
-            if let Ok(selector) = Selector::parse(&text) {
-                prop_assert_eq!(selector.as_str(), text.trim());
-            }
-        }
-    }
-}
+mod tests;

@@ -83,7 +83,7 @@ fn errors(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
 fn latency(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
     let increase = fields.read::<Share>("increase");
     let histogram = fields.read::<Selector>("histogram");
-    if histogram.as_ref().and_then(Selector::metric).is_some_and(|name| name.ends_with("_bucket")) {
+    if histogram.as_ref().is_some_and(|selector| selector.name().ends_with("_bucket")) {
         fields.notes.error(fields.at("histogram"), "histogram: leave out _bucket at the end of the name");
         return None;
     }

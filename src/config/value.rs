@@ -7,7 +7,7 @@ use url::Url;
 
 use super::SourceName;
 use super::durations;
-use super::selector::Selector;
+use super::selector::{Selector, SelectorError};
 use super::shape::Leaf;
 use crate::domain::names::{PersonName, RuleName, ServiceName, TargetName};
 use crate::domain::policy::Mode;
@@ -36,7 +36,13 @@ macro_rules! names {
     };
 }
 
-names!(ServiceName, TargetName, RuleName, PersonName, Selector);
+names!(ServiceName, TargetName, RuleName, PersonName);
+
+impl FromText for Selector {
+    fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
+        text.parse().map_err(|e: SelectorError| e.to_string())
+    }
+}
 
 impl FromText for Duration {
     fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {

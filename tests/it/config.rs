@@ -82,7 +82,7 @@ fn the_examples_service_is_typed() {
     assert_eq!((namespace.as_str(), deployment.as_str()), ("default", "blockchain-backend"));
     assert_eq!(shop.rules[0].rule.kind, RuleKind::Errors { above: 0.05 });
     assert_eq!(shop.rules[0].source, SourceName::Prometheus);
-    assert!(matches!(&shop.rules[0].query, RuleQuery::Errors { bad, .. } if bad.as_str().contains("5..")));
+    assert!(matches!(&shop.rules[0].query, RuleQuery::Errors { bad, .. } if bad.to_string().contains("5..")));
     assert_eq!(shop.rules[1].rule.kind, RuleKind::Latency { increase: 0.5 });
     assert_eq!(shop.judging, rollguard::domain::runbook::Judging::standard(shop.watch));
     assert_eq!(shop.checks.len(), 7);

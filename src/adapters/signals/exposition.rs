@@ -1,7 +1,7 @@
 //! Reads the Prometheus text format 0.0.4 and OpenMetrics text line by line as it arrives, within limits.
 use std::borrow::Cow;
 
-use super::selector::is_name_char;
+use crate::config::selector::is_name_char;
 
 /// A body longer than this is given up.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;

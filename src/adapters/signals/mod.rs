@@ -2,11 +2,10 @@
 pub mod exposition;
 pub mod prometheus;
 pub mod scrape;
-pub mod selector;
 
 use jiff::Timestamp;
 
-use self::selector::Selector;
+use crate::config::Selector;
 use crate::domain::detect::errors::Counts;
 use crate::domain::names::{RuleName, ServiceName};
 use crate::domain::signal::{Buckets, Reading, Sample};

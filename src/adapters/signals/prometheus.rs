@@ -84,7 +84,7 @@ impl PrometheusSource {
         let source_name = options.name;
         let labels = Labels { namespace: options.namespace_label, pod: options.pod_label };
         for label in [&labels.namespace, &labels.pod] {
-            if !super::selector::is_label_name(label) {
+            if !crate::config::selector::is_label_name(label) {
                 return Err(PrometheusError::Label { source_name, label: label.clone() });
             }
         }

@@ -1,7 +1,7 @@
 //! Writes the PromQL: sums of raw counters per pod, for many workloads in one query.
 use super::Place;
 use crate::adapters::signals::Query;
-use crate::adapters::signals::selector::{Selector, literal};
+use crate::config::selector::{Selector, literal};
 use crate::domain::names::RuleName;
 use crate::ports::AskTarget;
 

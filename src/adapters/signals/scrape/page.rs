@@ -1,7 +1,7 @@
 //! Adds up the series of one metrics page that a target's rules are about.
 use crate::adapters::signals::exposition::{Broken, Series};
-use crate::adapters::signals::selector::Selector;
 use crate::adapters::signals::{Measured, Query, SourceRule};
+use crate::config::Selector;
 use crate::domain::names::RuleName;
 
 /// What a page says about a rule.

@@ -7,7 +7,7 @@ pub(super) struct Cursor<'a> {
     at: usize,
 }
 
-pub(in crate::adapters::signals) fn is_name_char(c: char) -> bool {
+pub fn is_name_char(c: char) -> bool {
     c == ':' || is_label_char(c)
 }
 pub(super) fn is_label_char(c: char) -> bool {
