@@ -97,7 +97,7 @@ impl FromStr for Selector {
         let mut matchers = if cursor.eat("{") { braced(&mut cursor)? } else { Vec::new() };
         cursor.skip_blank();
         if !cursor.at_end() {
-            return Err(cursor.fail("unexpected text (only a plain selector: no range, offset or function)"));
+            return Err(cursor.fail("unexpected text (a plain selector has no function, range or offset: rollguard works rates out itself)"));
         }
         if name.is_empty() {
             name = name_among(&mut matchers).ok_or_else(|| cursor.fail("no metric name until the end"))?;

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::Cause;
 use super::names::{ServiceName, TargetId};
+use super::outcome::{Finding, Outcome};
 use super::plan::{Plan, PlanDigest};
 use super::policy::Decided;
 use super::release::Version;
-use super::run::{Finding, Outcome};
 use super::runbook::ChecklistItem;
 use super::verification::{CheckResult, CheckSpec};
 use super::watch::WatchSpec;

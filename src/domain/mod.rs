@@ -8,6 +8,7 @@ pub mod memory;
 pub mod message;
 pub mod names;
 pub mod opening;
+pub mod outcome;
 pub mod plan;
 pub mod policy;
 pub mod release;

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use super::dto::{CheckStatus, Moment, PlanAnswer, RunAnswer};
 use crate::domain::event::{Record, RunEvent, RunOpened, from_record};
 use crate::domain::evidence::clock_time;
-use crate::domain::run::{Finding, Outcome, Run, evolve};
+use crate::domain::outcome::{Finding, Outcome};
+use crate::domain::run::{Run, evolve};
 use crate::domain::verification::{CheckOutcome, CheckResult};
 
 /// Folds the records. `None` when the first of them cannot be read: then nothing is known about the run.

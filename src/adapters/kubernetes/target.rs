@@ -12,11 +12,11 @@ use kube::{Api, Client};
 use super::survey::{selector, survey};
 use super::{KubernetesTarget, facts, failure};
 use crate::domain::names::TargetId;
+use crate::domain::outcome::{Finding, Outcome};
 use crate::domain::plan::kubernetes::{
     AwaitRollout, RestoreTemplate, Workload, WorkloadFacts, assess_restore, assess_rollout,
 };
 use crate::domain::plan::{Action, Step};
-use crate::domain::run::{Finding, Outcome};
 use crate::domain::survey::{KubernetesSurvey, Survey};
 use crate::ports::{SurveyError, Target};
 

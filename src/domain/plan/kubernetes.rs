@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Action, Change, Goal, Plan, Refusal, Step};
+use crate::domain::outcome::Finding;
 use crate::domain::release::{Fingerprint, Version};
-use crate::domain::run::Finding;
 use crate::domain::survey::{KubernetesSurvey, Revision};
 
 /// Annotations that stay the Deployment's own; all others come back from the ReplicaSet, as with kubectl.

@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::message::Message;
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
+use rollguard::domain::outcome::{Finding, Outcome};
 use rollguard::domain::plan::kubernetes::{WorkloadFacts, assess_restore, assess_rollout};
 use rollguard::domain::plan::{Action, Step};
 use rollguard::domain::release::{Fingerprint, Version};
-use rollguard::domain::run::{Finding, Outcome};
 use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::verification::{CheckResult, CheckSpec};
 use rollguard::ports::{

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rollguard::adapters::kubernetes::{ClusterAccess, Kubernetes, KubernetesTarget};
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
+use rollguard::domain::outcome::{Finding, Outcome};
 use rollguard::domain::plan::{Goal, Plan, draft};
 use rollguard::domain::release::Version;
-use rollguard::domain::run::{Finding, Outcome};
 use rollguard::engine::clock::SystemClock;
 use rollguard::ports::{FeedEvent, ReleaseFeed, Target};
 use serde_json::{Value, json};
