@@ -11,7 +11,6 @@ mod stopped;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use rollguard::client::dto::RunStatus;
 use serde_json::{Value, json};
 
@@ -27,6 +26,8 @@ use crate::support::until;
 /// Evidence for a rollback takes 20 s of measurements at least.
 const EVIDENCE: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_secs(20);
+/// Watched for so long, a version that is replaced leaves a known good one behind: `settle` is 5 s here.
+const SETTLED_SECS: f64 = 7.0;
 /// What Alertmanager shows to the daemon.
 const WEBHOOK_TOKEN: &str = "token-of-the-alertmanager";
 
@@ -108,7 +109,8 @@ impl Stage {
             let watch = target.watch.as_ref();
             watch.is_some_and(|w| {
                 let measured = w.figures.recent.values().any(|counts| counts.total > 0.0);
-                measured && Timestamp::now().duration_since(w.opened_at).as_secs() >= 6
+                // Only time in which the daemon looked counts, and it may have begun after the release.
+                measured && w.figures.recent_secs >= SETTLED_SECS
             })
         };
         daemon.await_target("v1 has settled", SOON, settled).await;
