@@ -2,6 +2,7 @@
 mod alerted;
 mod approved;
 mod blind;
+mod checked;
 mod measured;
 mod runbook;
 mod secret;

@@ -19,6 +19,7 @@ use crate::domain::verdict::{Health, Verdict};
 use crate::domain::watch::Assessment;
 use crate::engine::driver::{Input, marks_bad, marks_paging};
 use crate::engine::ledger::Entry;
+use crate::engine::settings::ServiceSettings;
 use crate::ports::JournalError;
 use crate::telemetry::{Metric, label};
 
@@ -150,19 +151,11 @@ impl Watcher {
         let Some(guarded) = self.targets.get(target) else { return Ok(()) };
         let Some(watch) = &guarded.memory.watch else { return Ok(()) };
         let (incident, settings) = (watch.spec.id.clone(), guarded.settings.clone());
+        let released_at = Some(watch.spec.release.at);
         let request = Request {
-            service: &settings.name,
-            incident: incident.clone(),
-            decided: decided.clone(),
             verdict: Some(verdict),
-            requested_by: None,
-            released_at: Some(watch.spec.release.at),
-            plan,
-            checks: settings.checks.clone(),
-            approval_secs: settings.approval_expires.as_secs(),
-            verify_secs: settings.verify_deadline.as_secs(),
-            watch_secs: settings.watch.as_secs(),
-            status_page: settings.status_page.clone(),
+            released_at,
+            ..request(&settings, incident.clone(), decided.clone(), plan)
         };
         self.count_decision(target, &decided);
         let (cause, rule) = (verdict.cause, verdict.rule.clone());
@@ -303,6 +296,29 @@ impl Watcher {
         let mut samples: Vec<_> = std::mem::take(&mut active.batch).into_values().collect();
         samples.sort_by_key(|sample| sample.at);
         self.parts.recorder.record(&watch, samples).await;
+    }
+}
+
+/// A run of this service, asked for by nobody yet.
+pub(super) fn request(
+    settings: &ServiceSettings,
+    incident: String,
+    decided: Decided,
+    plan: Plan,
+) -> Request<'_> {
+    Request {
+        service: &settings.name,
+        incident,
+        decided,
+        verdict: None,
+        requested_by: None,
+        released_at: None,
+        plan,
+        checks: settings.checks.clone(),
+        approval_secs: settings.approval_expires.as_secs(),
+        verify_secs: settings.verify_deadline.as_secs(),
+        watch_secs: settings.watch.as_secs(),
+        status_page: settings.status_page.clone(),
     }
 }
 

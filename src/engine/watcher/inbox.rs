@@ -1,9 +1,9 @@
 //! Folds what was handed in from outside: alerts go into watches, commands to their runs.
+use super::acting::request;
 use super::noticing::{LOOK_UP_MAX, late};
 use super::{Found, Watcher};
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::domain::evidence::Cause;
 use crate::domain::names::TargetId;
 use crate::domain::opening::{Request, run_id};
 use crate::domain::plan::{Goal, draft};
@@ -205,21 +205,8 @@ impl Watcher {
             }
         };
         let decided = Decided { decision: Decision::Rollback, would: None, reason, barred: vec![] };
-        let request = Request {
-            service: &settings.name,
-            incident,
-            decided,
-            verdict: None,
-            requested_by: Some(by),
-            released_at: None,
-            plan,
-            checks: settings.checks.clone(),
-            approval_secs: settings.approval_expires.as_secs(),
-            verify_secs: settings.verify_deadline.as_secs(),
-            watch_secs: settings.watch.as_secs(),
-            status_page: settings.status_page.clone(),
-        };
-        tracing::info!(%target, run = id, cause = ?Cause::Unknown, "a rollback is ordered");
+        let request = Request { requested_by: Some(by), ..request(&settings, incident, decided, plan) };
+        tracing::info!(%target, run = id, "a rollback is ordered");
         self.launch(request, id, vec![], vec![row]).await
     }
 }

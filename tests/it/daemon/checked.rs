@@ -1,0 +1,45 @@
+//! `rollguard check --live`: what the configuration names is there, or it is said what is not.
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{EVIDENCE, Stage};
+use crate::support::daemon::Daemon;
+use crate::support::until;
+
+async fn check(daemon: &Daemon, mut config: Value) -> (bool, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rollguard.yaml");
+    config["listen"] = json!("127.0.0.1:0");
+    config["state_dir"] = json!(folder.path().join("state"));
+    std::fs::write(&file, config.to_string()).unwrap();
+    let output = daemon.cli(&format!("check --live -o json --config {}", file.display())).await;
+    let out = String::from_utf8_lossy(&output.stdout);
+    let answer = serde_json::from_str(out.lines().last().unwrap_or("null")).unwrap();
+    (output.status.success(), answer)
+}
+
+#[tokio::test]
+#[ignore = "tests/run daemon"]
+async fn the_live_check_asks_the_cluster_and_prometheus() {
+    let mut stage = Stage::set("checked", Duration::from_millis(300)).await;
+    let daemon = stage.serve(stage.config()).await;
+    // A past of two steps of 15 seconds is the least that there is anything to learn from.
+    let answer = until("Prometheus has a past", EVIDENCE, async || {
+        let (good, answer) = check(&daemon, stage.config()).await;
+        good.then_some(answer)
+    })
+    .await;
+    let what: Vec<&str> =
+        answer["live"].as_array().unwrap().iter().filter_map(|f| f["what"].as_str()).collect();
+    assert_eq!(what, ["target shop/backend", "prometheus about shop/backend"], "{answer}");
+
+    let mut elsewhere = stage.config();
+    elsewhere["services"][0]["targets"][0]["kubernetes"]["deployment"] = json!("nobody");
+    stage.prometheus.stop().await;
+    let (good, answer) = check(&daemon, elsewhere).await;
+    assert!(!good, "{answer}");
+    let findings = answer["live"].as_array().unwrap();
+    assert!(findings.iter().all(|finding| finding["ok"] == false), "{answer}");
+    assert!(findings[0]["detail"].as_str().unwrap().contains("does not exist"), "{answer}");
+}
