@@ -70,10 +70,11 @@ async fn a_paused_deployment_is_left_to_who_paused_it() {
 async fn a_deployment_paused_under_a_rollback_stops_it() {
     let world = Place::with("paused-late", slowly).await.guarded().await;
     world.deploy("v2-errors15").await;
-    // The survey at the beginning of the watch could not know.
+    // The survey at the beginning of the watch could not know. Paused at once: the first new pod comes all the same, and a
+    // rollout that had ended by then would be surveyed anew.
     world.daemon.await_watch("v2-errors15").await;
-    until("a new pod serves", SOON, async || (world.serving().len() > 3).then_some(())).await;
     world.kubectl("rollout pause deployment/web").await;
+    until("a new pod serves", SOON, async || (world.serving().len() > 3).then_some(())).await;
     let generation = world.generation().await;
     let page = world.told("page", "was paused since the plan was made").await;
     assert!(page.contains("rollguard resume "), "{page}");
