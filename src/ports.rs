@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::domain::detect::errors::Counts;
 use crate::domain::event::{Record, StreamId};
+use crate::domain::histogram::Histogram;
 use crate::domain::message::Message;
 use crate::domain::names::{RuleName, TargetId};
 use crate::domain::outcome::{Finding, Outcome};
@@ -14,6 +15,7 @@ use crate::domain::plan::Step;
 use crate::domain::signal::Sample;
 use crate::domain::survey::Survey;
 use crate::domain::verification::{CheckResult, CheckSpec};
+use crate::domain::watch::Earlier;
 use crate::domain::workload::WorkloadView;
 
 /// The only source of "now".
@@ -75,12 +77,15 @@ pub struct AskPod {
     pub metrics_url: Option<String>,
 }
 
-/// Counts per batch of `step`, per rule.
+/// What was measured per batch of `step`, per rule, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     pub step: Duration,
     pub batches: BTreeMap<RuleName, Vec<Counts>>,
-    pub p95_ms: Option<f64>,
+    pub times: BTreeMap<RuleName, Vec<Histogram>>,
+    pub values: BTreeMap<RuleName, Vec<f64>>,
+    /// The same clock time on earlier days, for as long as the history, where the source holds it.
+    pub earlier: BTreeMap<RuleName, Vec<Earlier>>,
     /// Why there is less than was asked for.
     pub missing: Option<String>,
 }

@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use super::detect::errors::Counts;
+use super::histogram::Histogram;
 use super::watch::Baseline;
 
 /// Failures that the estimate of dispersion is shrunk by: little history says little about clusters.
@@ -17,7 +18,33 @@ pub fn learn(batches: &[Counts], step: Duration) -> Baseline {
         total: sum.total,
         dispersion: dispersion(batches, sum),
         seconds: step.as_secs_f64() * batches.len() as f64,
-        p95_ms: None,
+        ..Baseline::default()
+    }
+}
+
+/// The same for response times: their distribution, and how much the slow ones come together.
+pub fn learn_times(batches: &[Histogram], step: Duration) -> Baseline {
+    let mut sum = Histogram::default();
+    batches.iter().for_each(|batch| sum.add(batch));
+    Baseline {
+        total: sum.count(),
+        dispersion: 1.0,
+        seconds: step.as_secs_f64() * batches.len() as f64,
+        p95_ms: sum.quantile(0.95).map(|seconds| seconds * 1000.0),
+        times: Some(sum),
+        ..Baseline::default()
+    }
+}
+
+/// The usual level of a plain value.
+pub fn learn_level(values: &[f64], step: Duration) -> Baseline {
+    let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    let mean = finite.iter().sum::<f64>() / finite.len().max(1) as f64;
+    Baseline {
+        dispersion: 1.0,
+        seconds: step.as_secs_f64() * values.len() as f64,
+        level: (!finite.is_empty()).then_some(mean),
+        ..Baseline::default()
     }
 }
 

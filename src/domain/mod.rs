@@ -4,6 +4,7 @@ pub mod detect;
 pub mod event;
 pub mod evidence;
 pub mod guardrails;
+pub mod histogram;
 pub mod memory;
 pub mod message;
 pub mod names;

@@ -17,8 +17,33 @@ pub struct Rule {
 pub enum RuleKind {
     /// Failed requests over all requests; `above` is a ratio (0.05 for 5 %).
     Errors { above: f64 },
-    /// Response time against the baseline; `increase` is a ratio (0.5 for +50 %). Measured for verification, not judged yet.
+    /// Response time against old pods or the time before; `increase` is a ratio (0.5 for +50 %).
     Latency { increase: f64 },
+    /// A plain value that is past its bound for so long.
+    Value { bound: Bound, for_secs: f64 },
+    /// An HTTP check that fails for so long.
+    Check { failing_for_secs: f64 },
+}
+
+/// What a plain value is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    Above(f64),
+    Below(f64),
+    /// Over what it was before the release, as a ratio (0.5 for +50 %).
+    Increase(f64),
+}
+
+/// What is done about errors or slowness that begin after the rollout, with nothing beside to compare with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LateOnset {
+    /// It may be anybody's doing: a person looks.
+    #[default]
+    Page,
+    /// The service's owner would rather go back.
+    Rollback,
 }
 
 /// How a watch judges: everything that is not a rule's own threshold.
@@ -38,6 +63,11 @@ pub struct Judging {
     pub settle_secs: f64,
     /// Firing alerts of outside roll back only together with a signal of our own.
     pub corroborate_alerts: bool,
+    #[serde(default)]
+    pub late_onset: LateOnset,
+    /// A watch that has proven health ends then, and not at its time.
+    #[serde(default)]
+    pub end_when_healthy: bool,
 }
 
 impl Judging {
@@ -51,6 +81,8 @@ impl Judging {
             blind_after_secs: 120.0,
             settle_secs: watch.as_secs_f64().min(600.0),
             corroborate_alerts: true,
+            late_onset: LateOnset::Page,
+            end_when_healthy: false,
         }
     }
 }

@@ -80,7 +80,7 @@ fn line(sample: &Sample) -> String {
     let who = format!("{} {}", sample.service, sample.pod.as_deref().unwrap_or("-"));
     match &sample.reading {
         Reading::Counts { rule, bad, total } => format!("{who} {rule} {bad} of {total}"),
-        Reading::Histogram { rule, buckets } => format!("{who} {rule} {}", buckets.count()),
+        Reading::Histogram { rule, times } => format!("{who} {rule} {}", times.count()),
         Reading::NoData { rule, reason } => format!("{who} {rule}: {reason}"),
         other => panic!("{other:?}"),
     }

@@ -73,7 +73,7 @@ fn line(sample: &Sample) -> String {
     let who = format!("{}/{target} {}", sample.service, sample.pod.as_deref().unwrap_or("-"));
     match &sample.reading {
         Reading::Counts { rule, bad, total } => format!("{who} {rule} {bad} of {total}"),
-        Reading::Histogram { rule, buckets } => format!("{who} {rule} {:?}", buckets.bounds()),
+        Reading::Histogram { rule, times } => format!("{who} {rule} {:?}", times.cumulative().bounds()),
         Reading::NoData { rule, reason } => format!("{who} {rule}: {reason}"),
         other => panic!("{other:?}"),
     }

@@ -14,8 +14,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 const WHY_CHARS_MAX: usize = 300;
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// The kinds of line that this version knows: every [`crate::domain::signal::Reading`].
-pub(super) const KINDS: [&str; 8] =
-    ["release", "counts", "histogram", "value", "pod", "check", "alert", "nodata"];
+pub(super) const KINDS: [&str; 9] =
+    ["release", "counts", "histogram", "value", "pod", "check", "alert", "control", "nodata"];
 
 /// A line that is no sample. Lines are counted from 1, after decompression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use crate::config::Selector;
 use crate::domain::detect::errors::Counts;
+use crate::domain::histogram::{Buckets, Histogram};
 use crate::domain::names::{RuleName, ServiceName};
-use crate::domain::signal::{Buckets, Reading, Sample};
+use crate::domain::signal::{Reading, Sample};
 use crate::ports::{AskPod, AskTarget};
 
 /// A rule of a service that is read from a source.
@@ -66,7 +67,7 @@ impl Measured {
         let rule = rule.clone();
         match self {
             Self::Counts(Counts { bad, total }) => Reading::Counts { rule, bad, total },
-            Self::Buckets(buckets) => Reading::Histogram { rule, buckets },
+            Self::Buckets(buckets) => Reading::Histogram { rule, times: Histogram::Classic(buckets) },
         }
     }
 }

@@ -59,7 +59,7 @@ impl ErrorRule {
     pub(super) fn new(rule: &Rule, spec: &WatchSpec, baseline: Option<&Baseline>) -> Self {
         let threshold = match rule.kind {
             RuleKind::Errors { above } => above,
-            RuleKind::Latency { .. } => f64::INFINITY,
+            RuleKind::Latency { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => f64::INFINITY,
         };
         let dispersion = baseline.map_or(1.0, |b| b.dispersion).clamp(1.0, 4.0);
         let batch = spec.judging.batch_secs;

@@ -2,8 +2,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::Arm;
+use crate::domain::histogram::Histogram;
 use crate::domain::names::RuleName;
-use crate::domain::signal::Buckets;
 
 /// Batches that "recent" means: a minute at 5 seconds each.
 const RECENT: usize = 12;
@@ -13,17 +13,17 @@ const STREAMS_MAX: usize = 5_000;
 #[derive(Clone, Debug)]
 pub(super) struct LatencyRule {
     pub(super) name: RuleName,
-    last: BTreeMap<String, Buckets>,
-    batch: Buckets,
-    recent: VecDeque<Buckets>,
+    last: BTreeMap<String, Histogram>,
+    batch: Histogram,
+    recent: VecDeque<Histogram>,
 }
 
 impl LatencyRule {
     pub(super) fn new(name: RuleName) -> Self {
-        Self { name, last: BTreeMap::new(), batch: Buckets::default(), recent: VecDeque::new() }
+        Self { name, last: BTreeMap::new(), batch: Histogram::default(), recent: VecDeque::new() }
     }
 
-    pub(super) fn take(&mut self, arm: Arm, pod: &str, now: &Buckets) {
+    pub(super) fn take(&mut self, arm: Arm, pod: &str, now: &Histogram) {
         if arm != Arm::New {
             return;
         }
@@ -45,7 +45,7 @@ impl LatencyRule {
     }
 
     pub(super) fn p95_ms(&self) -> Option<f64> {
-        let mut sum = Buckets::default();
+        let mut sum = Histogram::default();
         self.recent.iter().filter(|b| b.count() > 0.0).for_each(|b| sum.add(b));
         sum.quantile(0.95).map(|seconds| seconds * 1000.0)
     }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::detect::errors::Counts;
 use super::evidence::{Cause, Evidence, Strength, clock_time};
+use super::histogram::Histogram;
 use super::names::{RuleName, TargetName};
 use super::release::{Release, ReleaseKind, Version};
 use super::runbook::{Judging, Rule, RuleKind};
@@ -33,6 +34,24 @@ pub struct Baseline {
     pub seconds: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p95_ms: Option<f64>,
+    /// Response times of that history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Histogram>,
+    /// The mean of a plain value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<f64>,
+    /// The same clock time on earlier days, one each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Earlier>,
+}
+
+/// What a rule measured at the same clock time of an earlier day, for as long as a watch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Earlier {
+    #[serde(default)]
+    pub counts: Counts,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<Histogram>,
 }
 
 impl Baseline {
@@ -203,8 +222,8 @@ impl Watch {
                 let rules = self.errors.iter_mut().filter(|r| r.name == *rule);
                 rules.for_each(|r| r.take(sample.at, arm, pod, counts, fresh));
             }
-            Reading::Histogram { rule, buckets } => {
-                self.latency.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.take(arm, pod, buckets));
+            Reading::Histogram { rule, times } => {
+                self.latency.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.take(arm, pod, times));
             }
             Reading::NoData { rule, reason } => {
                 self.errors.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.missed(reason));
@@ -214,7 +233,7 @@ impl Watch {
                 self.pods.rollout(sample.at, *ok, detail);
             }
             Reading::Alert { alert, status, labels } => self.alerts.take(sample.at, alert, *status, labels),
-            Reading::Check { .. } | Reading::Value { .. } => {}
+            Reading::Check { .. } | Reading::Value { .. } | Reading::Control { .. } => {}
         }
     }
 

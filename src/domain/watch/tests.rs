@@ -116,7 +116,7 @@ impl Incident {
 }
 
 fn history() -> Option<Baseline> {
-    Some(Baseline { bad: 36.0, total: 36_000.0, dispersion: 1.0, seconds: 3600.0, p95_ms: None })
+    Some(Baseline { bad: 36.0, total: 36_000.0, dispersion: 1.0, seconds: 3600.0, ..Baseline::default() })
 }
 
 #[test]
@@ -161,8 +161,13 @@ fn without_old_pods_the_onset_decides() {
 
 #[test]
 fn a_service_that_always_fails_a_little_is_compared_with_its_own_past() {
-    let usual =
-        Some(Baseline { bad: 2880.0, total: 36_000.0, dispersion: 1.0, seconds: 3600.0, p95_ms: None });
+    let usual = Some(Baseline {
+        bad: 2880.0,
+        total: 36_000.0,
+        dispersion: 1.0,
+        seconds: 3600.0,
+        ..Baseline::default()
+    });
     let mut incident = Incident::new(usual);
     incident.rollout_ended();
     let verdict =
@@ -393,7 +398,8 @@ fn an_alert_makes_surer_but_blames_nobody() {
     let verdict = late.run(120, serve(0.3));
     assert_eq!((verdict.strength, verdict.cause), (Strength::Urgent, Cause::Unknown), "{}", verdict.reason);
 
-    let usual = Baseline { bad: 1080.0, total: 36_000.0, dispersion: 1.0, seconds: 3600.0, p95_ms: None };
+    let usual =
+        Baseline { bad: 1080.0, total: 36_000.0, dispersion: 1.0, seconds: 3600.0, ..Baseline::default() };
     let mut chronic = Incident::new(Some(usual));
     chronic.rollout_ended();
     alert(&mut chronic);

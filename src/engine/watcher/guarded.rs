@@ -13,7 +13,7 @@ use crate::domain::policy::Decision;
 use crate::domain::release::{Fingerprint, Release, ReleaseKind};
 use crate::domain::signal::{PodReading, Reading, Sample};
 use crate::domain::survey::Survey;
-use crate::domain::watch::{Assessment, Watch, WatchSpec};
+use crate::domain::watch::{Assessment, Baseline, Watch, WatchSpec};
 use crate::domain::workload::{PodView, RolloutState, WorkloadView};
 use crate::engine::commands::AlertIn;
 use crate::engine::settings::ServiceSettings;
@@ -161,6 +161,7 @@ fn stream_of(sample: &Sample) -> String {
         Reading::Pod(_) => format!("pod/{}", sample.at),
         Reading::Check { rule, .. } => format!("check/{rule}/{}", sample.at),
         Reading::Alert { alert, labels, .. } => format!("alert/{alert}/{labels:?}"),
+        Reading::Control { other, .. } => format!("control/{other}/{}", sample.at),
         Reading::NoData { rule, .. } => format!("nodata/{rule}"),
     };
     format!("{what}/{pod}")
@@ -219,6 +220,7 @@ impl Guarded {
     fn watch_status(&self, active: &ActiveWatch) -> WatchStatus {
         let spec = active.watch.spec();
         let busiest = spec.baseline.values().max_by(|a, b| a.total.total_cmp(&b.total));
+        let p95_ms = spec.baseline.values().find_map(|b| b.p95_ms);
         WatchStatus {
             id: spec.id.clone(),
             release: spec.release.clone(),
@@ -228,7 +230,7 @@ impl Guarded {
             verdict: active.last.as_ref().map(|a| a.verdict.clone()),
             evidence: active.last.as_ref().map_or(Vec::new(), |a| a.evidence.clone()),
             figures: active.watch.figures(),
-            baseline: busiest.cloned(),
+            baseline: busiest.map(|b| Baseline { p95_ms: b.p95_ms.or(p95_ms), times: None, ..b.clone() }),
         }
     }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::baseline::learn;
+use crate::domain::baseline::{learn, learn_level, learn_times};
 use crate::domain::detect::errors::Counts;
 use crate::domain::names::RuleName;
 use crate::domain::signal::{Reading, Sample};
@@ -12,14 +12,24 @@ use crate::ports::History;
 
 /// One baseline per rule; where several sources know a rule, the later one counts.
 pub(super) fn learned(histories: &[History]) -> BTreeMap<RuleName, Baseline> {
-    let of_one = |history: &History| -> Vec<(RuleName, Baseline)> {
-        let (step, p95_ms) = (history.step, history.p95_ms);
-        let learn = |(rule, batches): (&RuleName, &Vec<Counts>)| {
-            (rule.clone(), Baseline { p95_ms, ..learn(batches, step) })
-        };
-        history.batches.iter().map(learn).collect()
-    };
-    histories.iter().flat_map(of_one).filter(|(_, baseline)| baseline.total > 0.0).collect()
+    let mut baselines: BTreeMap<RuleName, Baseline> = BTreeMap::new();
+    for history in histories {
+        for (rule, batches) in history.batches.iter().filter(|(_, b)| b.iter().any(|c| c.total > 0.0)) {
+            baselines.insert(rule.clone(), learn(batches, history.step));
+        }
+        for (rule, batches) in &history.times {
+            baselines.insert(rule.clone(), learn_times(batches, history.step));
+        }
+        for (rule, values) in &history.values {
+            baselines.insert(rule.clone(), learn_level(values, history.step));
+        }
+        for (rule, days) in &history.earlier {
+            if let Some(baseline) = baselines.get_mut(rule) {
+                baseline.earlier.clone_from(days);
+            }
+        }
+    }
+    baselines
 }
 
 /// The same as samples of before the watch, of the known good version, cumulative as in every recording.
@@ -94,7 +104,7 @@ mod tests {
         let rule = standard_rules()[0].name.clone();
         let counts = |bad, total| Counts { bad, total };
         let batches = BTreeMap::from([(rule.clone(), vec![counts(1.0, 10.0), counts(2.0, 20.0)])]);
-        let history = History { step: Duration::from_secs(60), batches, p95_ms: None, missing: None };
+        let history = History { step: Duration::from_secs(60), batches, ..History::default() };
         let spec = spec();
         let lines = as_samples(std::slice::from_ref(&history), &spec);
         assert!(lines.iter().all(|l| l.at < spec.opened_at && l.release.as_deref() == Some("v1")));

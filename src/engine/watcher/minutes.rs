@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::detect::counter::Counters;
 use crate::domain::detect::errors::Counts;
+use crate::domain::histogram::Histogram;
 use crate::domain::names::RuleName;
-use crate::domain::signal::{Buckets, Reading, Sample};
+use crate::domain::signal::{Reading, Sample};
 use crate::ports::{History, MinuteRow};
 
 /// Minutes that a baseline is learned from.
@@ -18,36 +19,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) struct Minutes {
     rules: BTreeMap<RuleName, Rule>,
     minute: Option<Timestamp>,
-    times: Times,
-}
-
-/// Response times of the hour under way and of the one before.
-#[derive(Debug, Default)]
-struct Times {
-    last: BTreeMap<String, Buckets>,
-    hour: i64,
-    now: Buckets,
-    before: Buckets,
-}
-
-impl Times {
-    fn take(&mut self, at: Timestamp, pod: &str, buckets: &Buckets) {
-        let hour = at.as_second() / 3600;
-        if hour != self.hour {
-            self.before = std::mem::take(&mut self.now);
-            self.hour = hour;
-        }
-        // The first reading only sets the mark: it covers all of the pod's life.
-        if let Some(last) = self.last.insert(pod.to_string(), buckets.clone()) {
-            self.now.add(&buckets.since(&last));
-        }
-    }
-
-    fn p95_ms(&self) -> Option<f64> {
-        let mut sum = self.before.clone();
-        sum.add(&self.now);
-        sum.quantile(0.95).map(|secs| secs * 1000.0)
-    }
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +26,9 @@ struct Rule {
     counters: Counters,
     now: Counts,
     past: VecDeque<Counts>,
+    last_times: BTreeMap<String, Histogram>,
+    now_times: Histogram,
+    past_times: VecDeque<Histogram>,
 }
 
 impl Minutes {
@@ -72,15 +46,27 @@ impl Minutes {
     /// Takes a sample of a target that is not under watch; answers the minute that it completed, if any.
     pub(super) fn take(&mut self, sample: &Sample) -> Vec<MinuteRow> {
         let pod = sample.pod.as_deref().unwrap_or("");
-        if let Reading::Histogram { buckets, .. } = &sample.reading {
-            self.times.take(sample.at, pod, buckets);
+        match &sample.reading {
+            Reading::Counts { rule, bad, total } => {
+                let completed = self.turn(sample.at);
+                let rule = self.rules.entry(rule.clone()).or_default();
+                let came = rule.counters.advance(pod, Counts { bad: *bad, total: *total }, false);
+                rule.now.add(came);
+                completed
+            }
+            Reading::Histogram { rule, times } => {
+                let completed = self.turn(sample.at);
+                self.rules.entry(rule.clone()).or_default().take_times(pod, times);
+                completed
+            }
+            Reading::Release { .. }
+            | Reading::Value { .. }
+            | Reading::Pod(_)
+            | Reading::Check { .. }
+            | Reading::Alert { .. }
+            | Reading::Control { .. }
+            | Reading::NoData { .. } => Vec::new(),
         }
-        let Reading::Counts { rule, bad, total } = &sample.reading else { return Vec::new() };
-        let completed = self.turn(sample.at);
-        let rule = self.rules.entry(rule.clone()).or_default();
-        let came = rule.counters.advance(pod, Counts { bad: *bad, total: *total }, false);
-        rule.now.add(came);
-        completed
     }
 
     fn turn(&mut self, at: Timestamp) -> Vec<MinuteRow> {
@@ -98,23 +84,28 @@ impl Minutes {
 
     /// Forgets the counters of pods that are gone.
     pub(super) fn keep_only(&mut self, there: impl Fn(&str) -> bool) {
-        self.rules.values_mut().for_each(|rule| rule.counters.keep_only(&there));
-        self.times.last.retain(|pod, _| there(pod));
+        for rule in self.rules.values_mut() {
+            rule.counters.keep_only(&there);
+            rule.last_times.retain(|pod, _| there(pod));
+        }
     }
 
     /// The minutes that the baselines are learned from, as a source's history.
     pub(super) fn history(&self) -> History {
         let past = |(name, rule): (&RuleName, &Rule)| (name.clone(), rule.past.iter().copied().collect());
-        let batches = self.rules.iter().map(past).collect();
-        History { step: MINUTE, batches, p95_ms: self.times.p95_ms(), missing: None }
+        let times =
+            |(name, rule): (&RuleName, &Rule)| (name.clone(), rule.past_times.iter().cloned().collect());
+        let batches = self.rules.iter().filter(|(_, rule)| !rule.past.is_empty()).map(past).collect();
+        let slow = self.rules.iter().filter(|(_, rule)| !rule.past_times.is_empty());
+        History { step: MINUTE, batches, times: slow.map(times).collect(), ..History::default() }
     }
 
     /// A watch begins: what comes now belongs to it.
     pub(super) fn pause(&mut self) {
         self.minute = None;
-        self.times.last.clear();
         self.rules.values_mut().for_each(|rule| {
             rule.counters = Counters::default();
+            rule.last_times.clear();
             rule.keep();
         });
     }
@@ -123,14 +114,27 @@ impl Minutes {
 impl Rule {
     /// Closes the minute under way; one without requests says nothing.
     fn keep(&mut self) -> Counts {
-        let counts = std::mem::take(&mut self.now);
+        let (counts, times) = (std::mem::take(&mut self.now), std::mem::take(&mut self.now_times));
         if counts.total > 0.0 {
             self.past.push_back(counts);
+        }
+        if times.count() > 0.0 {
+            self.past_times.push_back(times);
         }
         if self.past.len() > KEPT {
             self.past.pop_front();
         }
+        if self.past_times.len() > KEPT {
+            self.past_times.pop_front();
+        }
         counts
+    }
+
+    /// The first reading of a pod only sets the mark: it covers all of the pod's life.
+    fn take_times(&mut self, pod: &str, times: &Histogram) {
+        if let Some(last) = self.last_times.insert(pod.to_string(), times.clone()) {
+            self.now_times.add(&times.since(&last));
+        }
     }
 }
 

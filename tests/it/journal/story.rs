@@ -66,8 +66,14 @@ fn watch_spec() -> WatchSpec {
         to: version("v2"),
         at: at(0),
     };
-    let baseline =
-        Baseline { bad: 3.0, total: 9000.0, dispersion: 1.25, seconds: 3600.0, p95_ms: Some(180.5) };
+    let baseline = Baseline {
+        bad: 3.0,
+        total: 9000.0,
+        dispersion: 1.25,
+        seconds: 3600.0,
+        p95_ms: Some(180.5),
+        ..Baseline::default()
+    };
     WatchSpec {
         id: WATCH.into(),
         release,

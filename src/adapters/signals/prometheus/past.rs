@@ -10,6 +10,7 @@ use super::{Place, PrometheusSource};
 use crate::adapters::signals::{Measured, Query};
 use crate::domain::detect::counter::Counters;
 use crate::domain::detect::errors::Counts;
+use crate::domain::histogram::Histogram;
 use crate::domain::names::RuleName;
 use crate::ports::{AskTarget, History};
 
@@ -67,7 +68,10 @@ impl PrometheusSource {
                 Ok(Past::Batches(batches)) => {
                     history.batches.extend(rules.into_iter().map(|rule| (rule.clone(), batches.clone())));
                 }
-                Ok(Past::P95(p95_ms)) => history.p95_ms = p95_ms,
+                Ok(Past::Times(times)) => {
+                    let step = vec![times];
+                    history.times.extend(rules.into_iter().map(|rule| (rule.clone(), step.clone())));
+                }
                 Err(why) => history.missing = Some(why.to_string()),
             }
         }
@@ -86,7 +90,7 @@ impl PrometheusSource {
                 let text = query::bucket_growth(histogram, &self.labels, place, grid.span());
                 let request = self.client.query(text).at(grid.to).timeout(self.timeout_ms());
                 let body = answer::body(request.post_raw().await).await?;
-                answer::bucket_sums(&body).map(|sums| Past::P95(sums.and_then(p95_ms)))
+                answer::bucket_sums(&body).map(times)
             }
         }
     }
@@ -94,13 +98,13 @@ impl PrometheusSource {
 
 enum Past {
     Batches(Vec<Counts>),
-    P95(Option<f64>),
+    Times(Histogram),
 }
 
-fn p95_ms(sums: Measured) -> Option<f64> {
+fn times(sums: Option<Measured>) -> Past {
     match sums {
-        Measured::Buckets(buckets) => buckets.quantile(0.95).map(|seconds| seconds * 1000.0),
-        Measured::Counts(_) => None,
+        Some(Measured::Buckets(buckets)) => Past::Times(Histogram::Classic(buckets)),
+        Some(Measured::Counts(_)) | None => Past::Times(Histogram::default()),
     }
 }
 
