@@ -56,6 +56,17 @@ impl Default for Histogram {
 }
 
 impl Histogram {
+    /// The same with nothing counted: where counting began.
+    pub fn emptied(&self) -> Histogram {
+        match self {
+            Histogram::Classic(buckets) => {
+                let zero = buckets.bounds().iter().map(|(le, _)| (*le, 0.0));
+                Histogram::Classic(Buckets::sorted(zero.collect()))
+            }
+            Histogram::Native(_) => Histogram::Native(Native::default()),
+        }
+    }
+
     /// All observations.
     pub fn count(&self) -> f64 {
         match self {

@@ -1,4 +1,6 @@
 //! Reads the Prometheus text format 0.0.4 and OpenMetrics text line by line as it arrives, within limits.
+pub mod protobuf;
+
 use std::borrow::Cow;
 
 use crate::config::selector::is_name_char;
@@ -13,9 +15,20 @@ const LABEL_BYTES_MAX: usize = 4 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Series<'a> {
     pub name: &'a str,
-    /// What stands between the braces; checked.
-    labels: &'a str,
+    pub labels: Labels<'a>,
     pub value: f64,
+}
+
+/// The labels of a series, in the form in which they came.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Labels<'a>(Form<'a>);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form<'a> {
+    /// What stands between the braces; checked.
+    Text(&'a str),
+    /// Of a protobuf message, with the bound of a bucket.
+    Pairs(&'a [protobuf::LabelPair], Option<f64>),
 }
 
 /// A line that cannot be read. The name is known when the rest of the line is what is broken.
@@ -170,7 +183,7 @@ fn series<'a>(name: &'a str, rest: &'a str) -> Option<Series<'a>> {
     if let Some(time) = words.next() {
         number(time)?;
     }
-    words.next().is_none().then_some(Series { name, labels, value })
+    words.next().is_none().then_some(Series { name, labels: Labels(Form::Text(labels)), value })
 }
 
 const BLANK: [char; 2] = [' ', '\t'];
@@ -180,17 +193,28 @@ fn number(word: &str) -> Option<f64> {
     word.parse().ok()
 }
 
-impl<'a> Series<'a> {
+impl<'a> Labels<'a> {
     /// The value of a label, "" when it is not there.
-    pub fn label(&self, name: &str) -> Cow<'a, str> {
-        let mut pairs = Pairs { rest: self.labels };
-        while let Some(Some((label, value))) = pairs.next() {
-            if label == name {
-                return unescaped(value);
+    pub fn get(&self, name: &str) -> Cow<'a, str> {
+        match self.0 {
+            Form::Text(text) => written(text, name),
+            Form::Pairs(_, Some(le)) if name == "le" => Cow::Owned(le.to_string()),
+            Form::Pairs(pairs, _) => {
+                let named = pairs.iter().find(|pair| pair.name() == name);
+                Cow::Borrowed(named.map_or("", |pair| pair.value()))
             }
         }
-        Cow::Borrowed("")
     }
+}
+
+fn written<'a>(text: &'a str, name: &str) -> Cow<'a, str> {
+    let mut pairs = Pairs { rest: text };
+    while let Some(Some((label, value))) = pairs.next() {
+        if label == name {
+            return unescaped(value);
+        }
+    }
+    Cow::Borrowed("")
 }
 
 /// Goes through `a="b",c="d"}`, and stands behind the brace at the end.

@@ -24,13 +24,13 @@ fn classic_quantiles_interpolate_like_prometheus() {
     assert_eq!(classic(&[(0.1, 0.0), (INF, 9.0)]).quantile(0.5), Some(0.1), "beyond the last bound");
 }
 
-/// The expected values are Prometheus 3's own, from `promql/promqltest/testdata/native_histograms.test`.
+/// Half of a bucket's observations are up to its geometric mean.
 #[test]
 fn native_quantiles_interpolate_like_prometheus() {
     let one = native(0, (0.0, 0.0), &[(1, 1.0)]);
-    assert!((one.quantile(0.5).unwrap() - 1.414_213_562_373_095_1).abs() < 1e-12);
+    assert!((one.quantile(0.5).unwrap() - 2f64.sqrt()).abs() < 1e-12);
     let several = native(0, (0.001, 2.0), &[(0, 2.0), (1, 3.0), (2, 1.0), (3, 4.0)]);
-    for (q, expected) in [(0.0, 0.0), (0.1, 0.0006), (0.9, 6.498_019_170_849_885), (1.0, 8.0)] {
+    for (q, expected) in [(0.0, 0.0), (0.1, 0.0006), (0.9, 4.0 * 2f64.powf(0.7)), (1.0, 8.0)] {
         let found = several.quantile(q).unwrap();
         assert!((found - expected).abs() < 1e-12, "{q}: {found} instead of {expected}");
     }

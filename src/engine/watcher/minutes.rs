@@ -1,4 +1,4 @@
-//! What a target does while nothing is released: counts per minute, the history that the next release is compared with.
+//! What a target does while nothing is released: counts and times per minute, the history that the next release is compared with.
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::ports::{History, MinuteRow};
 
 /// Minutes that a baseline is learned from.
 const KEPT: usize = 60;
+/// Pods beyond this are not learned from.
+const PODS_MAX: usize = 5_000;
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
@@ -35,11 +37,7 @@ impl Minutes {
     /// The rows of an earlier life.
     pub(super) fn restore(&mut self, rows: Vec<MinuteRow>) {
         for row in rows {
-            let rule = self.rules.entry(row.rule).or_default();
-            rule.past.push_back(row.counts);
-            if rule.past.len() > KEPT {
-                rule.past.pop_front();
-            }
+            self.rules.entry(row.rule).or_default().remember(row.counts, row.times);
         }
     }
 
@@ -76,8 +74,8 @@ impl Minutes {
             Some(_) | None => return Vec::new(),
         };
         let close = |(name, rule): (&RuleName, &mut Rule)| {
-            let counts = rule.keep();
-            MinuteRow { rule: name.clone(), minute: ended, counts }
+            let (counts, times) = rule.keep();
+            MinuteRow { rule: name.clone(), minute: ended, counts, times }
         };
         self.rules.iter_mut().map(close).collect()
     }
@@ -112,28 +110,39 @@ impl Minutes {
 }
 
 impl Rule {
-    /// Closes the minute under way; one without requests says nothing.
-    fn keep(&mut self) -> Counts {
+    /// Closes the minute under way.
+    fn keep(&mut self) -> (Counts, Option<Histogram>) {
         let (counts, times) = (std::mem::take(&mut self.now), std::mem::take(&mut self.now_times));
-        if counts.total > 0.0 {
-            self.past.push_back(counts);
-        }
-        if times.count() > 0.0 {
-            self.past_times.push_back(times);
-        }
+        let times = (times.count() > 0.0).then_some(times);
+        self.remember(counts, times.clone());
+        (counts, times)
+    }
+
+    /// One more minute, the oldest goes; one without requests says nothing.
+    fn remember(&mut self, counts: Counts, times: Option<Histogram>) {
+        self.past.extend((counts.total > 0.0).then_some(counts));
+        self.past_times.extend(times);
         if self.past.len() > KEPT {
             self.past.pop_front();
         }
         if self.past_times.len() > KEPT {
             self.past_times.pop_front();
         }
-        counts
     }
 
     /// The first reading of a pod only sets the mark: it covers all of the pod's life.
     fn take_times(&mut self, pod: &str, times: &Histogram) {
-        if let Some(last) = self.last_times.insert(pod.to_string(), times.clone()) {
-            self.now_times.add(&times.since(&last));
+        let Some(last) = self.last_times.get_mut(pod) else {
+            if self.last_times.len() < PODS_MAX {
+                self.last_times.insert(pod.to_string(), times.clone());
+            }
+            return;
+        };
+        let came = times.since(last);
+        let late = times.count() < last.count() && came != *times;
+        if !late {
+            last.clone_from(times);
+            self.now_times.add(&came);
         }
     }
 }
