@@ -238,18 +238,6 @@ pub struct MinuteRow {
     pub times: Option<Histogram>,
 }
 
-impl MinuteRow {
-    /// The same minute goes on, after a restart.
-    pub fn add(&mut self, more: &MinuteRow) {
-        self.counts.add(more.counts);
-        match (&mut self.times, &more.times) {
-            (Some(times), Some(more)) => times.add(more),
-            (None, Some(more)) => self.times = Some(more.clone()),
-            (_, None) => {}
-        }
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     #[error("epoch {ours} is over, {current} writes now: another process has taken this journal over")]

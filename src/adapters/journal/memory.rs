@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::chain::Tail;
-use super::{INBOX_MAX, KEEP_DONE, KEEP_MINUTES, TOO_OLD, before, inbox_full, prune_is_due};
+use super::{INBOX_MAX, KEEP_DONE, KEEP_MINUTES, TOO_OLD, add_minute, before, inbox_full, prune_is_due};
 use crate::domain::event::{Record, StreamId};
 use crate::domain::message::MessageKind;
 use crate::domain::names::{RuleName, TargetId};
@@ -242,7 +242,7 @@ impl Journal for MemoryJournal {
             let key = (target.clone(), row.minute, row.rule.clone());
             match state.minutes.entry(key) {
                 Entry::Vacant(free) => drop(free.insert(row)),
-                Entry::Occupied(mut known) => known.get_mut().add(&row),
+                Entry::Occupied(mut known) => add_minute(known.get_mut(), &row),
             }
         }
         let oldest = before(newest, KEEP_MINUTES);

@@ -56,8 +56,7 @@ pub struct ScrapeSource {
 }
 
 /// OpenMetrics is understood, but the simpler format is asked for first.
-const TEXT_FORMATS: &str =
-    "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3,*/*;q=0.1";
+const TEXT_FORMATS: &str = "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3,*/*;q=0.1";
 
 /// What one pod's page showed, rule by rule; or why there is no page.
 type Scraped<'a> = Result<Vec<(&'a RuleName, Found)>, String>;

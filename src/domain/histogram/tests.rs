@@ -105,7 +105,10 @@ fn recordings_hold_spans_and_what_is_no_histogram_is_refused() {
         (json!({"native": {"schema": 0, "spans": [[0, 2]], "counts": [1]}}), "2 buckets"),
         (json!({"native": {"schema": 0, "spans": [[0, 4294967295u32]], "counts": []}}), "4294967295 buckets"),
         (json!({"native": {"schema": 0, "spans": [[2000, 1]], "counts": [1]}}), "bucket 2000"),
-        (json!({"native": {"schema": 0, "spans": [[i32::MAX, 1], [i32::MAX, 1]], "counts": [1, 1]}}), "bucket"),
+        (
+            json!({"native": {"schema": 0, "spans": [[i32::MAX, 1], [i32::MAX, 1]], "counts": [1, 1]}}),
+            "bucket",
+        ),
         (json!({"native": {"schema": 0, "spans": [[0, 1]], "counts": [-1]}}), "count"),
         (json!({"native": {"schema": 0, "zero_threshold": -1}}), "threshold"),
         (json!({"buckets": {"0.1": 1}}), "+Inf"),

@@ -280,10 +280,8 @@ async fn what_is_done_is_forgotten_after_a_week(journal: &dyn Journal) {
 }
 
 async fn minutes_keep_response_times(journal: &dyn Journal) {
-    let target = TargetId {
-        service: ServiceName::parse("shop").unwrap(),
-        target: TargetName::parse("web").unwrap(),
-    };
+    let target =
+        TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("web").unwrap() };
     let times = |value: serde_json::Value| Some(serde_json::from_value::<Histogram>(value).unwrap());
     let row = |minute: i64, times: Option<Histogram>| MinuteRow {
         rule: RuleName::parse("latency").unwrap(),
@@ -292,7 +290,8 @@ async fn minutes_keep_response_times(journal: &dyn Journal) {
         times,
     };
     let classic = |fast: u32, all: u32| times(json!({"buckets": {"0.1": fast, "+Inf": all}}));
-    let native = |counts: [u32; 2]| times(json!({"native": {"schema": 3, "spans": [[-9, 2]], "counts": counts}}));
+    let native =
+        |counts: [u32; 2]| times(json!({"native": {"schema": 3, "spans": [[-9, 2]], "counts": counts}}));
     let rows = vec![row(0, classic(1, 2)), row(1, native([1, 2])), row(2, None)];
     journal.save_minutes(&target, rows.clone()).await.unwrap();
     assert_eq!(journal.minutes(&target, at(0)).await.unwrap(), rows);

@@ -214,7 +214,7 @@ async fn what_a_newer_version_wrote_is_left_to_it() {
 async fn what_an_older_version_wrote_is_taken_over() {
     let dir = journal_of(3).await;
     let as_of_version_1 = "ALTER TABLE minutes DROP COLUMN times;
-        INSERT INTO minutes VALUES ('shop/web', 'errors', '1970-01-01T00:01:00.000000000Z', 2, 30);
+        INSERT INTO minutes VALUES ('shop/web', 'errors', '2026-11-22T10:01:00.000000000Z', 2, 30);
         PRAGMA user_version = 1";
     edit(dir.path(), as_of_version_1);
     for _ in 0..2 {

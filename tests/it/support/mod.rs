@@ -7,6 +7,7 @@ pub(crate) mod alertmanager;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod faulty;
+pub(crate) mod instrumented;
 pub(crate) mod kubelet;
 pub(crate) mod pod_status;
 pub(crate) mod process;

@@ -2,7 +2,7 @@
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
-use super::super::{KEEP_MINUTES, before};
+use super::super::{KEEP_MINUTES, add_minute, before};
 use super::error::damaged;
 use super::writer::Store;
 use super::{sortable, stored_time};
@@ -23,7 +23,7 @@ pub(super) fn save(store: &Store, target: &TargetId, rows: &[MinuteRow]) -> Resu
         let mut row = row.clone();
         let key = params![target, sortable(row.minute), row.rule.as_str()];
         if let Some(known) = select.query(key)?.next()? {
-            row.add(&stored(known)?);
+            add_minute(&mut row, &stored(known)?);
         }
         let times = row.times.as_ref().map(serde_json::to_string).transpose();
         let times = times.map_err(|e| JournalError::Unavailable { why: format!("a histogram: {e}") })?;

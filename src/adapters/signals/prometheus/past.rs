@@ -69,11 +69,8 @@ type Asked<'a> = (&'a Query, Vec<&'a RuleName>);
 impl PrometheusSource {
     pub(super) async fn past(&self, about: &AskTarget, from: Timestamp, to: Timestamp) -> History {
         let (grid, times_grid) = (Grid::new(from, to), Grid::of_times(from, to));
-        let mut history = History {
-            step: grid.step(),
-            times_step: Some(times_grid.step()),
-            ..History::default()
-        };
+        let mut history =
+            History { step: grid.step(), times_step: Some(times_grid.step()), ..History::default() };
         let Some(place) = self.places.get(&about.target) else {
             history.missing = Some("the namespace and workload of the target are not configured".into());
             return history;
@@ -124,16 +121,27 @@ impl PrometheusSource {
     ) -> Vec<(&'a [&'a RuleName], Result<Earlier, Unanswered>)> {
         let mut jobs = Vec::new();
         for (query, rules) in asked {
-            jobs.extend((1..=DAYS).map(|day| async move { (day, rules, self.day(query, place, to, day).await) }));
+            jobs.extend(
+                (1..=DAYS).map(|day| async move { (day, rules, self.day(query, place, to, day).await) }),
+            );
         }
+        let wanted = jobs.len();
         let enough = tokio::time::sleep(self.timeout);
         let answers = futures::stream::iter(jobs).buffer_unordered(CONCURRENT).take_until(enough);
         let mut days: Vec<_> = answers.collect().await;
         days.sort_by_key(|(day, _, _)| *day);
-        days.into_iter().map(|(_, rules, day)| (rules.as_slice(), day)).collect()
+        let late = (days.len() < wanted).then(|| Unanswered::Unreachable("timed out".into()));
+        let answered = days.into_iter().map(|(_, rules, day)| (rules.as_slice(), day));
+        answered.chain(late.map(|why| ([].as_slice(), Err(why)))).collect()
     }
 
-    async fn day(&self, query: &Query, place: &Place, to: Timestamp, day: i64) -> Result<Earlier, Unanswered> {
+    async fn day(
+        &self,
+        query: &Query,
+        place: &Place,
+        to: Timestamp,
+        day: i64,
+    ) -> Result<Earlier, Unanswered> {
         let from = to.as_second() - day * DAY_SECS;
         let grid = Grid { from, to: from + WATCH_SECS, step: 60 };
         match query {

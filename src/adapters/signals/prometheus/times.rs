@@ -65,7 +65,8 @@ fn exponential(buckets: &[Bucket]) -> Option<(i32, Vec<(i32, f64)>)> {
     }
     let index = |bound: f64| near_whole(bound.log2() * 2f64.powi(schema));
     let indexed = |bucket: &Bucket| {
-        let index = if bucket.upper.is_finite() { index(bucket.upper) } else { index(bucket.lower).map(|i| i + 1) };
+        let index =
+            if bucket.upper.is_finite() { index(bucket.upper) } else { index(bucket.lower).map(|i| i + 1) };
         index.map(|index| (index, bucket.count))
     };
     let counts: Option<Vec<(i32, f64)>> = buckets.iter().map(indexed).collect();
@@ -102,7 +103,9 @@ mod tests {
     use serde_json::json;
 
     fn told(buckets: serde_json::Value) -> Option<Histogram> {
-        serde_json::from_value::<Told>(json!([1.5, {"count": "9", "sum": "2", "buckets": buckets}])).unwrap().times()
+        serde_json::from_value::<Told>(json!([1.5, {"count": "9", "sum": "2", "buckets": buckets}]))
+            .unwrap()
+            .times()
     }
 
     fn native(schema: i32, zero: (f64, f64), counts: &[(i32, f64)]) -> Option<Histogram> {
@@ -117,11 +120,21 @@ mod tests {
             let bound = |i: i32| (f64::from(i) * 2f64.powi(-schema)).exp2();
             let row = |i: &i32| json!([0, bound(i - 1).to_string(), bound(*i).to_string(), "2"]);
             let counts = indices.map(|i| (i, 2.0));
-            assert_eq!(told(indices.iter().map(row).collect()), native(schema, (0.0, 0.0), &counts), "{schema}");
+            assert_eq!(
+                told(indices.iter().map(row).collect()),
+                native(schema, (0.0, 0.0), &counts),
+                "{schema}"
+            );
         }
-        let zero = json!([[1, "-2", "-1", "1"], [3, "-0.5", "0.5", "4"], [0, "0.5", "1", "1"], [0, "1", "2", "3"]]);
+        let zero =
+            json!([[1, "-2", "-1", "1"], [3, "-0.5", "0.5", "4"], [0, "0.5", "1", "1"], [0, "1", "2", "3"]]);
         assert_eq!(told(zero), native(0, (0.5, 5.0), &[(0, 1.0), (1, 3.0)]), "below zero");
-        let cut = json!([[3, "-0.75", "0.75", "4"], [0, "0.75", "1", "1"], [0, "1", "2", "3"], [0, "8", "+Inf", "1"]]);
+        let cut = json!([
+            [3, "-0.75", "0.75", "4"],
+            [0, "0.75", "1", "1"],
+            [0, "1", "2", "3"],
+            [0, "8", "+Inf", "1"]
+        ]);
         assert_eq!(told(cut), native(0, (0.75, 4.0), &[(0, 1.0), (1, 3.0), (4, 1.0)]));
         assert_eq!(told(json!([])), native(0, (0.0, 0.0), &[]));
         assert_eq!(told(json!([[0, "1", "x", "3"]])), None);
@@ -130,7 +143,8 @@ mod tests {
 
     #[test]
     fn custom_buckets_are_classic() {
-        let told = told(json!([[0, "-Inf", "0.1", "5"], [0, "0.25", "0.5", "3"], [0, "1", "+Inf", "1"]])).unwrap();
+        let told =
+            told(json!([[0, "-Inf", "0.1", "5"], [0, "0.25", "0.5", "3"], [0, "1", "+Inf", "1"]])).unwrap();
         let expected = [(0.1, 5.0), (0.25, 5.0), (0.5, 8.0), (1.0, 8.0), (f64::INFINITY, 9.0)];
         assert_eq!(told, Histogram::Classic(Buckets::new(expected.to_vec())));
     }

@@ -119,8 +119,7 @@ impl Histogram {
     /// The native part; `None` when its numbers make no histogram.
     pub(super) fn native(&self) -> Option<Native> {
         let below: f64 = absolute(&self.negative_delta, &self.negative_count)?.iter().sum();
-        let zero =
-            Zero { threshold: self.zero_threshold.unwrap_or(0.0), count: self.zero() + below };
+        let zero = Zero { threshold: self.zero_threshold.unwrap_or(0.0), count: self.zero() + below };
         let spans: Vec<(i32, u32)> = self.positive_span.iter().map(|s| (s.offset(), s.length())).collect();
         let counts = absolute(&self.positive_delta, &self.positive_count)?;
         Native::from_spans(self.schema.unwrap_or(0), zero, &spans, &counts).ok()

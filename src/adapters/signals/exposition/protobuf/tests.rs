@@ -46,7 +46,9 @@ impl Listener for Heard {
     }
     fn take(&mut self, series: Result<Series<'_>, Broken<'_>>) {
         self.lines.push(match series {
-            Ok(one) => format!("{} {}{} {}", one.name, one.labels.get("path"), one.labels.get("le"), one.value),
+            Ok(one) => {
+                format!("{} {}{} {}", one.name, one.labels.get("path"), one.labels.get("le"), one.value)
+            }
             Err(broken) => format!("broken {}", broken.name.unwrap_or_default()),
         });
     }
@@ -73,11 +75,8 @@ fn heard(body: &[u8]) -> Heard {
 fn everything() -> Vec<Family> {
     let number = |value| Some(Number { value: Some(value) });
     let span = |offset, length| Span { offset: Some(offset), length: Some(length) };
-    let bucket = |le, count| Bucket {
-        cumulative_count: Some(count),
-        upper_bound: Some(le),
-        ..Bucket::default()
-    };
+    let bucket =
+        |le, count| Bucket { cumulative_count: Some(count), upper_bound: Some(le), ..Bucket::default() };
     let summary = Summary { sample_count: Some(6), sample_sum: Some(0.5) };
     let classic = Histogram {
         sample_count: Some(4),
@@ -105,7 +104,10 @@ fn everything() -> Vec<Family> {
     };
     vec![
         family("requests_total", vec![Metric { counter: number(7.0), ..Metric::default() }]),
-        family("up", vec![Metric { gauge: number(1.0), label: vec![pair("path", "/g")], ..Metric::default() }]),
+        family(
+            "up",
+            vec![Metric { gauge: number(1.0), label: vec![pair("path", "/g")], ..Metric::default() }],
+        ),
         family("old", vec![Metric { summary: Some(summary), ..Metric::default() }]),
         family("classic", vec![histogram(classic)]),
         family("native", vec![histogram(whole), histogram(floats)]),
@@ -151,11 +153,15 @@ fn numbers_that_make_no_histogram_break_their_family_only() {
     };
     let good = Metric { counter: Some(Number { value: None }), ..Metric::default() };
     let body = page(&[
-        family("h", vec![bad(vec![1, -2], 0, 2), bad(vec![1], 9, 1), bad(vec![1], 0, u32::MAX), Metric::default()]),
+        family(
+            "h",
+            vec![bad(vec![1, -2], 0, 2), bad(vec![1], 9, 1), bad(vec![1], 0, u32::MAX), Metric::default()],
+        ),
         family("g", vec![good]),
     ]);
     let lines = heard(&body).lines;
-    let told: Vec<&str> = lines.iter().filter(|l| !l.contains("_sum") && !l.contains("_count")).map(String::as_str).collect();
+    let told: Vec<&str> =
+        lines.iter().filter(|l| !l.contains("_sum") && !l.contains("_count")).map(String::as_str).collect();
     assert_eq!(told, ["broken h", "broken h", "broken h", "broken h", "g  0"]);
 }
 
@@ -168,7 +174,11 @@ fn what_nobody_wants_is_not_decoded_and_limits_hold() {
     let long = vec![0u8; BODY_BYTES_MAX + 1];
     assert_eq!(read(&long, long.len(), &mut Heard::default()), Err(TooLong::Body.into()));
     let endless = [0xff, 0xff, 0xff, 0xff, 0x07];
-    assert_eq!(read(&endless, 5, &mut Heard::default()), Err(TooLong::Body.into()), "it only says it is long");
+    assert_eq!(
+        read(&endless, 5, &mut Heard::default()),
+        Err(TooLong::Body.into()),
+        "it only says it is long"
+    );
     let many = page(&[family("h", vec![Metric::default(); LINES_MAX + 1])]);
     assert_eq!(read(&many, 4096, &mut Heard::default()), Err(TooLong::Lines.into()));
     let label = LabelPair { name: Some("x".repeat(METRIC_BYTES_MAX)), value: None };
@@ -182,7 +192,9 @@ fn what_nobody_wants_is_not_decoded_and_limits_hold() {
 #[test]
 fn the_format_is_known_by_its_content_type() {
     assert!(is_protobuf(CONTENT_TYPE));
-    assert!(is_protobuf("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"));
+    assert!(is_protobuf(
+        "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+    ));
     for other in ["text/plain; version=0.0.4", "application/vnd.google.protobuf; encoding=text", ""] {
         assert!(!is_protobuf(other), "{other}");
     }
