@@ -1,4 +1,5 @@
 //! Native histograms: sparse buckets whose bounds are powers of `2^(2^-schema)`, as Prometheus defines them.
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::iter::Peekable;
 use std::ops::RangeInclusive;
@@ -133,20 +134,24 @@ impl Native {
     }
 
     /// Both with the same schema and the same zero threshold.
-    fn alike(&self, other: &Native) -> (Native, Native) {
+    fn alike<'a>(&'a self, other: &'a Native) -> (Cow<'a, Native>, Cow<'a, Native>) {
         let schema = match (self.counts.is_empty(), other.counts.is_empty()) {
             (false, true) => self.schema,
             (true, false) => other.schema,
             (true, true) | (false, false) => self.schema.min(other.schema),
         };
         let threshold = self.zero.threshold.max(other.zero.threshold);
-        let with = |one: &Native| {
-            let mut one = one.coarser(schema);
-            one.zero.threshold = threshold;
-            one.swallow();
-            one
-        };
-        (with(self), with(other))
+        (self.with(schema, threshold), other.with(schema, threshold))
+    }
+
+    fn with(&self, schema: i8, threshold: f64) -> Cow<'_, Native> {
+        if schema == self.schema && threshold == self.zero.threshold {
+            return Cow::Borrowed(self);
+        }
+        let mut one = self.coarser(schema);
+        one.zero.threshold = threshold;
+        one.swallow();
+        Cow::Owned(one)
     }
 
     fn coarser(&self, schema: i8) -> Native {

@@ -109,8 +109,11 @@ impl Reader {
     }
 }
 
-/// The first message and what comes after it; `None` while its end has not come.
-fn delimited(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, Unread> {
+/// A message and what comes after it.
+type Cut<'a> = (&'a [u8], &'a [u8]);
+
+/// The first message; `None` while its end has not come.
+fn delimited(bytes: &[u8]) -> Result<Option<Cut<'_>>, Unread> {
     let mut rest = bytes;
     let length = match prost::decode_length_delimiter(&mut rest) {
         Ok(length) => length,
