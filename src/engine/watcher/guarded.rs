@@ -228,7 +228,7 @@ impl Guarded {
             ends_at: spec.ends_at,
             decision: self.memory.watch.as_ref().map_or(Decision::Hold, |w| w.reached),
             verdict: active.last.as_ref().map(|a| a.verdict.clone()),
-            evidence: active.last.as_ref().map_or(Vec::new(), |a| a.evidence.clone()),
+            evidence: active.last.as_ref().map_or(Vec::new(), |last| active.watch.shown(last)),
             figures: active.watch.figures(),
             baseline: busiest.map(|b| Baseline { p95_ms: b.p95_ms.or(p95_ms), times: None, ..b.clone() }),
         }
