@@ -141,6 +141,7 @@ impl Ours {
         let reading = Reading::Control {
             other: "search/web".into(),
             worse_since: Some(at(since)),
+            crashes: false,
             detail: "worse than before".into(),
         };
         self.tell(now, reading);

@@ -11,6 +11,7 @@ use super::detect::mixture::Span;
 use super::names::{RuleName, TargetId};
 use super::runbook::{Rule, RuleKind};
 use super::signal::{Reading, Sample};
+use super::workload::WorkloadView;
 use errors::ErrorControl;
 use latency::LatencyControl;
 use pods::PodControl;
@@ -105,6 +106,13 @@ impl Controls {
             | Reading::Control { .. }
             | Reading::NoData { .. } => {}
         }
+    }
+
+    /// Takes what is seen of an unreleased workload's pods.
+    pub fn take_view(&mut self, view: &WorkloadView, at: Timestamp) {
+        let pods = &mut self.control(&view.target).pods;
+        view.pods.iter().for_each(|pod| pods.take(at, &pod.name, &pod.reading));
+        pods.keep_only(|name| view.pods.iter().any(|pod| pod.name == name));
     }
 
     fn control(&mut self, target: &TargetId) -> &mut Control {

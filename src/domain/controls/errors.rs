@@ -10,13 +10,17 @@ const FADE: f64 = 0.995;
 /// A test is quiet, and may begin anew, below this.
 const QUIET: f64 = 2.0;
 
+/// Requests that a usual ratio can be taken of.
+const USUAL_MIN: f64 = 200.0;
+
 #[derive(Clone, Debug)]
 pub(super) struct ErrorControl {
     above: f64,
     counters: Counters,
     batch: Counts,
     usual: Counts,
-    test: Absolute,
+    /// None while it is not known what is usual.
+    test: Option<Absolute>,
     batches: u32,
     /// Batches in a row below the null, while there is trouble.
     well: u32,
@@ -29,7 +33,7 @@ impl ErrorControl {
             counters: Counters::default(),
             batch: Counts::default(),
             usual: Counts::default(),
-            test: test(above, 0.0),
+            test: None,
             batches: 0,
             well: 0,
         }
@@ -41,10 +45,15 @@ impl ErrorControl {
 
     pub(super) fn close(&mut self, span: Span) {
         let batch = std::mem::take(&mut self.batch);
-        self.test.update(span, batch);
+        if batch.total <= 0.0 {
+            return;
+        }
         self.batches += 1;
-        if self.test.alarmed() {
-            let past = batch.bad > batch.total * self.test.null();
+        if let Some(test) = &mut self.test {
+            test.update(span, batch);
+        }
+        if let Some(test) = self.test.as_ref().filter(|test| test.alarmed()) {
+            let past = batch.bad > batch.total * test.null();
             self.well = if past { 0 } else { self.well + 1 };
             if self.well >= OVER_AFTER {
                 self.renew();
@@ -52,10 +61,10 @@ impl ErrorControl {
             return;
         }
         self.well = 0;
-        if self.test.e_value() < QUIET {
+        if self.test.as_ref().is_none_or(|test| test.e_value() < QUIET) {
             self.usual = Counts { bad: self.usual.bad * FADE, total: self.usual.total * FADE };
             self.usual.add(batch);
-            if self.batches >= RENEW_AFTER {
+            if self.test.is_none() || self.batches >= RENEW_AFTER {
                 self.renew();
             }
         }
@@ -63,11 +72,13 @@ impl ErrorControl {
 
     fn renew(&mut self) {
         (self.batches, self.well) = (0, 0);
-        self.test = test(self.above, self.usual.ratio().unwrap_or(0.0));
+        let usual = self.usual.ratio().filter(|_| self.usual.total >= USUAL_MIN);
+        self.test = usual.map(|usual| test(self.above, usual));
     }
 
     pub(super) fn trouble(&self) -> Option<Trouble> {
-        let onset = self.test.onset().filter(|o| self.test.alarmed() && o.total > 0.0)?;
+        let test = self.test.as_ref().filter(|test| test.alarmed())?;
+        let onset = test.onset().filter(|o| o.total > 0.0)?;
         let detail = format!("{} errors", percent(onset.bad / onset.total));
         Some(Trouble { since: onset.since, crashes: false, detail })
     }

@@ -51,6 +51,9 @@ impl LatencyControl {
 
     pub(super) fn close(&mut self, span: Span) {
         let batch = std::mem::take(&mut self.batch);
+        if batch.count() <= 0.0 {
+            return;
+        }
         if let Some(test) = &mut self.test {
             test.update_since_before(span, &batch.cumulative());
         }

@@ -33,6 +33,10 @@ impl PodControl {
         self.crashes.extend(std::iter::repeat_n(at, came.min(10) as usize));
     }
 
+    pub(super) fn keep_only(&mut self, there: impl Fn(&str) -> bool) {
+        self.restarts.retain(|pod, _| there(pod));
+    }
+
     pub(super) fn close(&mut self, now: Timestamp) {
         self.crashes.retain(|at| now.duration_since(*at) <= LASTS);
         self.crashes.truncate(PODS_MAX);
