@@ -1,4 +1,4 @@
-//! What judging costs: nanoseconds per measurement and per look, and the size of a watch.
+//! What judging costs: nanoseconds per measurement and per look, and the memory of a watch.
 use std::time::Instant;
 
 use rollguard::domain::runbook::LateOnset;
@@ -10,36 +10,46 @@ use super::traffic::Healthy;
 use super::world::World;
 
 const LOOKS: u32 = 20_000;
+const WATCHES: usize = 2_000;
+const PAGE_BYTES: usize = 4096;
 
 pub(crate) fn print() -> Result<(), OursError> {
-    println!(
-        "| a watch over | ns per look | measurements per look | ns per measurement |\n|---|---|---|---|"
-    );
+    println!("| a watch of six pods over | scrape | ns per look | ns per measurement | bytes per stream |");
+    println!("|---|---|---|---|---|");
     let errors = Signal::Errors(Healthy::Independent { ratio: 0.001 });
     let times = |kind| Signal::Latency { kind, quirk: Quirk::None };
-    line("errors", errors)?;
-    line("response times, classic", times(Kind::Classic))?;
-    line("response times, native", times(Kind::Native))?;
-    println!("\nA `Watch` is {} bytes plus what it keeps on the heap.", Ours::watch_bytes());
+    let signals = [
+        ("errors", errors),
+        ("response times, classic", times(Kind::Classic)),
+        ("response times, native", times(Kind::Native)),
+    ];
+    for (what, signal) in signals {
+        for scrape_secs in [1, 5] {
+            line(&cell(what, signal, scrape_secs))?;
+        }
+    }
     Ok(())
 }
 
-fn line(what: &str, signal: Signal) -> Result<(), OursError> {
-    let cell = Cell {
+fn cell(what: &str, signal: Signal, scrape_secs: u32) -> Cell {
+    Cell {
         table: Table::HealthyErrors,
         name: what.to_string(),
         signal,
         trouble: Trouble::None,
         old: Old::Stay,
         rps: 100.0,
-        scrape_secs: 5,
+        scrape_secs,
         onset_secs: 0,
         late_onset: LateOnset::Page,
         watches: 1,
         goal: Goal::Info,
-    };
-    let mut world = World::new(&cell, 1);
-    let mut ours = Ours::new(&cell, &world, 2)?;
+    }
+}
+
+fn line(cell: &Cell) -> Result<(), OursError> {
+    let mut world = World::new(cell, 1);
+    let mut ours = Ours::new(cell, &world, 2)?;
     let mut spent = 0;
     for _ in 0..LOOKS {
         world.step();
@@ -49,7 +59,22 @@ fn line(what: &str, signal: Signal) -> Result<(), OursError> {
         spent += began.elapsed().as_nanos();
     }
     let per_look = spent / u128::from(LOOKS);
-    let measurements = world.pods.len() as u128;
-    println!("| {what} | {per_look} | {measurements} | {} |", per_look / measurements);
+    let streams = world.pods.len();
+    let bytes = heap_bytes(&ours).map_or("?".to_string(), |bytes| (bytes / streams).to_string());
+    let (name, scrape) = (&cell.name, cell.scrape_secs);
+    println!("| {name} | {scrape} s | {per_look} | {} | {bytes} |", per_look / streams as u128);
     Ok(())
+}
+
+/// What one more copy of the watch adds to this process, all in all. Linux only.
+fn heap_bytes(ours: &Ours) -> Option<usize> {
+    let before = resident_bytes()?;
+    let copies: Vec<_> = (0..WATCHES).map(|_| ours.watch().clone()).collect();
+    let after = resident_bytes()?;
+    Some(after.saturating_sub(before) / copies.len())
+}
+
+fn resident_bytes() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    Some(text.split(' ').nth(1)?.parse::<usize>().ok()? * PAGE_BYTES)
 }
