@@ -1,8 +1,10 @@
 //! A watch: samples in, assessments out. The same code judges while serving, in the demo and over recordings.
 mod alerts;
+mod checks;
 mod errors;
 mod latency;
 mod pods;
+mod values;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,9 +21,11 @@ use super::runbook::{Judging, Rule, RuleKind};
 use super::signal::{Reading, Sample};
 use super::verdict::{Proof, Verdict, judge};
 use alerts::Alerts;
+use checks::CheckRule;
 use errors::ErrorRule;
 use latency::LatencyRule;
 use pods::Pods;
+use values::ValueRule;
 
 /// What a target did before the release, as numbers, frozen when the watch opens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -162,6 +166,8 @@ pub struct Watch {
     watched_secs: f64,
     errors: Vec<ErrorRule>,
     latency: Vec<LatencyRule>,
+    values: Vec<ValueRule>,
+    checks: Vec<CheckRule>,
     pods: Pods,
     alerts: Alerts,
 }
@@ -175,6 +181,10 @@ impl Watch {
         let latency = of_kind(|k| matches!(k, RuleKind::Latency { .. }))
             .map(|rule| LatencyRule::new(rule.name.clone()))
             .collect();
+        let values = of_kind(|k| matches!(k, RuleKind::Value { .. }))
+            .map(|rule| ValueRule::new(rule, &spec, spec.baseline.get(&rule.name)))
+            .collect();
+        let checks = of_kind(|k| matches!(k, RuleKind::Check { .. })).map(CheckRule::new).collect();
         Self {
             rollout_ended: None,
             batch_began: spec.opened_at,
@@ -183,6 +193,8 @@ impl Watch {
             watched_secs: 0.0,
             errors,
             latency,
+            values,
+            checks,
             pods: Pods::new(spec.judging.clone(), spec.starts_pods(), spec.batches()),
             alerts: Alerts::default(),
             spec,
@@ -227,13 +239,23 @@ impl Watch {
             }
             Reading::NoData { rule, reason } => {
                 self.errors.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.missed(reason));
+                self.values.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.missed(reason));
+                self.checks.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.missed(reason));
             }
             Reading::Pod(reading) => self.pods.take(sample.at, arm, pod, reading),
             Reading::Check { rule, ok, detail } if rule.as_str() == "rollout" => {
                 self.pods.rollout(sample.at, *ok, detail);
             }
             Reading::Alert { alert, status, labels } => self.alerts.take(sample.at, alert, *status, labels),
-            Reading::Check { .. } | Reading::Value { .. } | Reading::Control { .. } => {}
+            Reading::Check { rule, ok, detail } => {
+                let rules = self.checks.iter_mut().filter(|r| r.name == *rule);
+                rules.for_each(|r| r.take(sample.at, *ok, detail));
+            }
+            Reading::Value { rule, value } => {
+                let rules = self.values.iter_mut().filter(|r| r.name == *rule);
+                rules.for_each(|r| r.take(sample.at, arm, pod, *value));
+            }
+            Reading::Control { .. } => {}
         }
     }
 
@@ -287,6 +309,8 @@ impl Watch {
         let released_at = self.spec.release.at.min(self.spec.opened_at);
         let rollout = Rollout { released_at, ended: self.rollout_ended, now };
         let mut evidence: Vec<Evidence> = self.errors.iter().map(|rule| rule.assess(&rollout)).collect();
+        evidence.extend(self.values.iter().map(|rule| rule.assess(&rollout)));
+        evidence.extend(self.checks.iter().map(|rule| rule.assess(&rollout)));
         evidence.extend(self.pods.assess(&rollout));
         evidence.extend(self.alerts.assess(&evidence, self.spec.judging.corroborate_alerts));
         evidence.extend(self.blind(now));
@@ -298,15 +322,17 @@ impl Watch {
 
     fn blind(&self, now: Timestamp) -> Option<Evidence> {
         let limit = self.spec.judging.blind_after_secs;
-        let blind = self.errors.iter().filter_map(|rule| {
-            let since = rule.seen_at.unwrap_or(self.spec.opened_at).max(self.resumed_at);
-            (now.duration_since(since).as_secs_f64() >= limit).then_some((since, rule))
+        let errors = self.errors.iter().map(|r| (&r.name, r.seen_at, r.missed_because.as_deref()));
+        let values = self.values.iter().map(|r| (&r.name, r.seen_at, r.missed_because.as_deref()));
+        let checks = self.checks.iter().map(|r| (&r.name, r.seen_at, r.missed_because.as_deref()));
+        let blind = errors.chain(values).chain(checks).filter_map(|(rule, seen_at, why)| {
+            let since = seen_at.unwrap_or(self.spec.opened_at).max(self.resumed_at);
+            (now.duration_since(since).as_secs_f64() >= limit).then_some((since, rule, why))
         });
-        let (since, rule) = blind.min_by_key(|(since, _)| *since)?;
-        let why = rule.missed_because.as_deref().map_or(String::new(), |why| format!(" ({why})"));
+        let (since, rule, why) = blind.min_by_key(|(since, _, _)| *since)?;
+        let why = why.map_or(String::new(), |why| format!(" ({why})"));
         let sentence = format!(
-            "{} has had no data since {}{why}: the release is not being judged on it",
-            rule.name,
+            "{rule} has had no data since {}{why}: the release is not being judged on it",
             clock_time(since)
         );
         Some(Evidence::fact("blind", Strength::Urgent, Cause::Unknown, Some(since), sentence))
