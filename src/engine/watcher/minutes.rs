@@ -29,6 +29,9 @@ struct Rule {
     last_times: BTreeMap<String, Histogram>,
     now_times: Histogram,
     past_times: VecDeque<Histogram>,
+    /// Sum and number of the minute's values.
+    now_values: (f64, f64),
+    past_values: VecDeque<f64>,
 }
 
 impl Minutes {
@@ -59,8 +62,15 @@ impl Minutes {
                 self.rules.entry(rule.clone()).or_default().take_times(pod, times);
                 completed
             }
+            Reading::Value { rule, value } => {
+                let completed = self.turn(sample.at);
+                if value.is_finite() {
+                    let now = &mut self.rules.entry(rule.clone()).or_default().now_values;
+                    *now = (now.0 + value, now.1 + 1.0);
+                }
+                completed
+            }
             Reading::Release { .. }
-            | Reading::Value { .. }
             | Reading::Pod(_)
             | Reading::Check { .. }
             | Reading::Alert { .. }
@@ -97,7 +107,11 @@ impl Minutes {
             |(name, rule): (&RuleName, &Rule)| (name.clone(), rule.past_times.iter().cloned().collect());
         let batches = self.rules.iter().filter(|(_, rule)| !rule.past.is_empty()).map(past).collect();
         let slow = self.rules.iter().filter(|(_, rule)| !rule.past_times.is_empty());
-        History { step: MINUTE, batches, times: slow.map(times).collect(), ..History::default() }
+        let values =
+            |(name, rule): (&RuleName, &Rule)| (name.clone(), rule.past_values.iter().copied().collect());
+        let plain = self.rules.iter().filter(|(_, rule)| !rule.past_values.is_empty());
+        let (times, values) = (slow.map(times).collect(), plain.map(values).collect());
+        History { step: MINUTE, batches, times, values, ..History::default() }
     }
 
     /// A watch begins: what comes now belongs to it.
@@ -120,6 +134,13 @@ impl Rule {
         }
         if times.count() > 0.0 {
             self.past_times.push_back(times);
+        }
+        let (sum, number) = std::mem::take(&mut self.now_values);
+        if number > 0.0 {
+            self.past_values.push_back(sum / number);
+        }
+        if self.past_values.len() > KEPT {
+            self.past_values.pop_front();
         }
         if self.past.len() > KEPT {
             self.past.pop_front();
