@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use reqwest::Client;
 
 use super::sample;
-use crate::adapters::{outbound, probe};
+use crate::adapters::outbound;
+use crate::adapters::probe;
 use crate::domain::names::{RuleName, ServiceName};
 use crate::domain::signal::{Reading, Sample};
 use crate::domain::verification::Expect;

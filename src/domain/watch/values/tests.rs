@@ -3,6 +3,8 @@ use super::*;
 use crate::domain::names::{ServiceName, TargetId, TargetName};
 use crate::domain::release::{Fingerprint, Release, ReleaseKind, Version};
 use crate::domain::runbook::Judging;
+use crate::domain::signal::{Reading, Sample};
+use crate::domain::watch::Watch;
 use std::time::Duration;
 
 use Cause::{Release as Blamed, Shared, SinglePod, Unknown};
@@ -153,4 +155,43 @@ fn sentences_name_the_numbers() {
     assert_eq!(one.sentence, expected);
     let figures = [0.0, 0.012345, -7.125, 99.96, 1234.0, 5e15].map(figure);
     assert_eq!(figures, ["0", "0.012", "-7.12", "100", "1.23k", "5000T"]);
+}
+
+#[test]
+fn a_watch_takes_values_and_checks_and_notices_their_silence() {
+    let rule = |name: &str, kind| Rule { name: RuleName::parse(name).unwrap(), kind };
+    let value = RuleKind::Value { bound: Bound::Above(10.0), for_secs: 60.0 };
+    let check = RuleKind::Check { failing_for_secs: 60.0 };
+    let rules = vec![rule("memory", value), rule("health", check)];
+    let mut watch = Watch::new(WatchSpec { rules, ..spec() });
+    let name = |name: &str| RuleName::parse(name).unwrap();
+    let mut verdicts = Vec::new();
+    for second in -1..=400 {
+        let mut take = |pod: Option<&str>, reading| {
+            let target = &spec().release.target;
+            let (service, target) = (target.service.clone(), Some(target.target.clone()));
+            let release = pod.map(|_| "v2".to_string());
+            let pod = pod.map(str::to_string);
+            watch.take(&Sample { at: at(second), service, target, release, pod, reading });
+        };
+        if second <= 100 {
+            let value = if second < 20 { 5.0 } else { 20.0 };
+            take(Some("new-0"), Reading::Value { rule: name("memory"), value });
+            take(None, Reading::Check { rule: name("health"), ok: second < 30, detail: "HTTP 503".into() });
+        }
+        if second == 200 {
+            take(None, Reading::NoData { rule: name("memory"), reason: "timed out".into() });
+        }
+        let assessment = watch.tick(at(second));
+        verdicts.push((second, assessment.verdict.rule, assessment.verdict.strength));
+        if second == 100 {
+            let rules: Vec<&str> = assessment.evidence.iter().map(|e| e.rule.as_str()).collect();
+            assert_eq!(rules, ["memory", "health"]);
+        }
+    }
+    let first =
+        |strength| verdicts.iter().find(|(.., s)| *s == strength).map(|(at, rule, _)| (*at, rule.clone()));
+    assert_eq!(first(Suspect), Some((50, Some("memory".into()))));
+    assert_eq!(first(Rollback), Some((80, Some("memory".into()))));
+    assert_eq!(first(Urgent), Some((220, Some("blind".into()))), "nothing for two minutes");
 }
