@@ -1,7 +1,7 @@
 //! One HTTP check in one watch: how long it has been failing, and whether the release is to blame.
 use jiff::Timestamp;
 
-use super::Rollout;
+use super::{Rollout, WatchSpec};
 use crate::domain::evidence::{Cause, Evidence, Strength, clock_time};
 use crate::domain::names::RuleName;
 use crate::domain::runbook::{Rule, RuleKind};
@@ -15,6 +15,7 @@ const FAILURES_MIN: u32 = 3;
 pub(super) struct CheckRule {
     pub(super) name: RuleName,
     failing_for_secs: f64,
+    restores: bool,
     passed_at: Option<Timestamp>,
     /// Since then no answer passed, with gaps or without.
     not_passed_since: Option<Timestamp>,
@@ -33,7 +34,7 @@ struct Failing {
 }
 
 impl CheckRule {
-    pub(super) fn new(rule: &Rule) -> Self {
+    pub(super) fn new(rule: &Rule, spec: &WatchSpec) -> Self {
         let failing_for_secs = match rule.kind {
             RuleKind::Check { failing_for_secs } => failing_for_secs,
             RuleKind::Errors { .. } | RuleKind::Latency { .. } | RuleKind::Value { .. } => f64::INFINITY,
@@ -41,6 +42,7 @@ impl CheckRule {
         Self {
             name: rule.name.clone(),
             failing_for_secs,
+            restores: spec.restores(),
             passed_at: None,
             not_passed_since: None,
             failing: None,
@@ -94,7 +96,8 @@ impl CheckRule {
 
     fn finding(&self, failing: &Failing, rollout: &Rollout) -> (Strength, Cause, &'static str) {
         // Time without an answer after the last one does not count.
-        let failed_secs = secs(failing.since, failing.at);
+        let counts_from = rollout.counts_from(failing.since, self.restores);
+        let failed_secs = counts_from.map_or(0.0, |from| secs(from, failing.at));
         if failing.count < FAILURES_MIN || failed_secs < self.failing_for_secs {
             let suspect = failing.count >= FAILURES_MIN && failed_secs >= self.failing_for_secs / 2.0;
             return (if suspect { Strength::Suspect } else { Strength::Quiet }, Cause::Unknown, "");
@@ -120,6 +123,8 @@ fn secs(from: Timestamp, to: Timestamp) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::release::ReleaseKind;
+    use crate::domain::watch::values::spec_for_tests as spec;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + second).unwrap()
@@ -128,8 +133,16 @@ mod tests {
     /// What is thought at the last reading. The release is at 0, its rollout ends at 30; `readings` are seconds, with `!`
     /// before those that fail.
     fn judged(readings: &str) -> Evidence {
-        let kind = RuleKind::Check { failing_for_secs: 60.0 };
-        let mut rule = CheckRule::new(&Rule { name: RuleName::parse("health").unwrap(), kind });
+        judged_in(ReleaseKind::New, readings)
+    }
+
+    fn health(kind: ReleaseKind) -> CheckRule {
+        let rule = RuleKind::Check { failing_for_secs: 60.0 };
+        CheckRule::new(&Rule { name: RuleName::parse("health").unwrap(), kind: rule }, &spec(kind))
+    }
+
+    fn judged_in(kind: ReleaseKind, readings: &str) -> Evidence {
+        let mut rule = health(kind);
         let mut now = at(0);
         for reading in readings.split_whitespace() {
             let ok = !reading.starts_with('!');
@@ -173,11 +186,16 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_is_restored_has_until_its_rollout_ended() {
+        let strength = |readings| judged_in(ReleaseKind::Undo, readings).strength;
+        assert_eq!(strength("-90 !-60 !-30 !-5 !10 !20 !30 !40"), Strength::Quiet);
+        assert_eq!(strength("-90 !-60 !-30 !-5 !10 !20 !30 !40 50"), Strength::Quiet);
+        assert_eq!(strength("-90 !-60 !-30 !-5 !10 !20 !30 !50 !70 !90"), Strength::Page);
+    }
+
+    #[test]
     fn silence_is_not_failing() {
-        let mut rule = CheckRule::new(&Rule {
-            name: RuleName::parse("health").unwrap(),
-            kind: RuleKind::Check { failing_for_secs: 60.0 },
-        });
+        let mut rule = health(ReleaseKind::New);
         rule.take(at(-5), true, "");
         (1..=7).for_each(|n| rule.take(at(n * 10), false, "HTTP 503"));
         let assess =

@@ -98,6 +98,13 @@ impl WatchSpec {
         let again = self.release.from.as_ref().is_some_and(|v| v.fingerprint == self.release.to.fingerprint);
         self.release.kind == ReleaseKind::New && !again
     }
+    /// Whether somebody goes back: the trouble that this release ends goes on until it is rolled out.
+    fn restores(&self) -> bool {
+        match self.release.kind {
+            ReleaseKind::OurRollback { .. } | ReleaseKind::Undo => true,
+            ReleaseKind::New | ReleaseKind::KnownBad => false,
+        }
+    }
     fn batches(&self) -> u32 {
         (self.length().as_secs_f64() / self.judging.batch_secs).ceil().clamp(1.0, 1e6) as u32
     }
@@ -122,6 +129,11 @@ pub(super) struct Rollout {
 }
 
 impl Rollout {
+    /// From when on trouble counts that began then and belongs to no pod. Where a version is `restored` it began with the
+    /// one before, and is this one's only once that is gone.
+    fn counts_from(&self, onset: Timestamp, restored: bool) -> Option<Timestamp> {
+        if restored { Some(onset.max(self.ended?)) } else { Some(onset) }
+    }
     /// Trouble that begins up to two minutes after the rollout counts as the release's.
     pub(super) fn covers(&self, onset: Timestamp) -> bool {
         let grace = SignedDuration::from_mins(2);
@@ -184,7 +196,8 @@ impl Watch {
         let values = of_kind(|k| matches!(k, RuleKind::Value { .. }))
             .map(|rule| ValueRule::new(rule, &spec, spec.baseline.get(&rule.name)))
             .collect();
-        let checks = of_kind(|k| matches!(k, RuleKind::Check { .. })).map(CheckRule::new).collect();
+        let checks =
+            of_kind(|k| matches!(k, RuleKind::Check { .. })).map(|r| CheckRule::new(r, &spec)).collect();
         Self {
             rollout_ended: None,
             batch_began: spec.opened_at,

@@ -22,6 +22,7 @@ pub(super) struct ValueRule {
     bound: Bound,
     for_secs: f64,
     gap_secs: f64,
+    restores: bool,
     /// Before the release.
     level: Option<f64>,
     /// Of the old pods when they were last read.
@@ -35,17 +36,12 @@ pub(super) struct ValueRule {
 #[derive(Clone, Debug)]
 struct Stream {
     arm: Arm,
+    /// It belongs to no pod.
+    beside: bool,
     began: Timestamp,
     at: Timestamp,
     value: f64,
     past_since: Option<Timestamp>,
-}
-
-impl Stream {
-    /// Time without readings after the last one does not count.
-    fn past_secs(&self) -> Option<f64> {
-        Some(secs(self.past_since?, self.at))
-    }
 }
 
 /// The new streams that are past the bound now, by how long they have been.
@@ -69,6 +65,7 @@ impl ValueRule {
             bound,
             for_secs,
             gap_secs: spec.judging.batch_secs * GAP_BATCHES,
+            restores: spec.restores(),
             level: baseline.and_then(|b| b.level),
             old_level: None,
             streams: BTreeMap::new(),
@@ -89,7 +86,8 @@ impl ValueRule {
             }
         }
         let past = self.limit().is_some_and(|limit| self.is_past(value, limit));
-        let fresh = Stream { arm, began: at, at, value, past_since: past.then_some(at) };
+        let fresh =
+            Stream { arm, beside: pod.is_empty(), began: at, at, value, past_since: past.then_some(at) };
         match self.streams.get_mut(pod) {
             // Late and repeated readings add nothing.
             Some(stream) if at <= stream.at => return,
@@ -115,6 +113,12 @@ impl ValueRule {
         self.streams.values().filter(move |s| s.arm == arm && secs(s.at, now) <= self.gap_secs)
     }
 
+    /// Time without readings after the last one does not count.
+    fn past_secs(&self, stream: &Stream, rollout: &Rollout) -> Option<f64> {
+        let from = rollout.counts_from(stream.past_since?, self.restores && stream.beside)?;
+        Some(secs(from, stream.at))
+    }
+
     /// What must not be passed; none while there is nothing to hold an increase against.
     fn limit(&self) -> Option<f64> {
         match self.bound {
@@ -135,7 +139,7 @@ impl ValueRule {
         let new = || self.fresh(Arm::New, rollout.now);
         let longer = |share: f64| {
             let least = self.for_secs * share;
-            move |s: &&Stream| s.past_secs().is_some_and(|past| past >= least)
+            move |s: &&Stream| self.past_secs(s, rollout).is_some_and(|past| past >= least)
         };
         let past = Past {
             all: new().count(),
@@ -198,8 +202,7 @@ impl ValueRule {
 
     /// What belongs to no pod may have been so for long when it is first read. A new pod's value is the release's.
     fn always_past(&self, past: &Past<'_>) -> bool {
-        let shared = self.streams.get("");
-        shared.is_some_and(|s| s.past_since == Some(s.began) && past.half.len() == 1)
+        past.half.iter().any(|s| s.beside && s.past_since == Some(s.began))
     }
 
     fn without_level(&self, rollout: &Rollout) -> Evidence {
@@ -228,7 +231,7 @@ impl ValueRule {
         if let Bound::Increase(ratio) = self.bound {
             text += &format!(" (an increase by {})", percent(ratio));
         }
-        if !self.streams.contains_key("") {
+        if !past.half.iter().any(|s| s.beside) {
             text += &format!(" on {} of {}", past.half.len(), count_of(past.all, "new pod"));
         }
         text += &format!(" since {}", clock_time(since));
@@ -265,6 +268,9 @@ fn figure(value: f64) -> String {
     let short = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{short}{}", scale.1)
 }
+
+#[cfg(test)]
+pub(super) use tests::spec as spec_for_tests;
 
 #[cfg(test)]
 mod tests;

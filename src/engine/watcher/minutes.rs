@@ -163,3 +163,33 @@ impl Rule {
 pub(super) fn history_begins(at: Timestamp) -> Timestamp {
     at.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_values_are_kept_as_the_mean_of_each_minute() {
+        let mut minutes = Minutes::default();
+        let rule = RuleName::parse("memory").unwrap();
+        let mut take = |second: i64, pod: &str, value: f64| {
+            minutes.take(&Sample {
+                at: Timestamp::from_second(second).unwrap(),
+                service: "shop".to_string().try_into().unwrap(),
+                target: None,
+                release: None,
+                pod: Some(pod.to_string()),
+                reading: Reading::Value { rule: rule.clone(), value },
+            });
+        };
+        for (second, pod, value) in [(0, "a", 1.0), (10, "b", 3.0), (59, "a", 8.0), (61, "a", f64::NAN)] {
+            take(second, pod, value);
+        }
+        // A minute without values leaves none behind.
+        take(120, "a", 5.0);
+        take(180, "a", 7.0);
+        assert_eq!(minutes.history().values[&rule], [4.0, 5.0]);
+        minutes.pause();
+        assert_eq!(minutes.history().values[&rule], [4.0, 5.0, 7.0], "what is under way counts too");
+    }
+}

@@ -14,7 +14,8 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).unwrap()
 }
 
-fn spec() -> WatchSpec {
+/// A watch of half an hour over `v2`, released at second 0.
+pub(in crate::domain::watch) fn spec(kind: ReleaseKind) -> WatchSpec {
     let to = Version { fingerprint: Fingerprint::named("v2"), label: "v2".into(), images: vec![] };
     let target = TargetId {
         service: ServiceName::parse("shop").unwrap(),
@@ -22,7 +23,7 @@ fn spec() -> WatchSpec {
     };
     WatchSpec {
         id: "w".into(),
-        release: Release { target, kind: ReleaseKind::New, from: None, to, at: at(0) },
+        release: Release { target, kind, from: None, to, at: at(0) },
         known_good: None,
         opened_at: at(0),
         ends_at: at(1800),
@@ -33,10 +34,14 @@ fn spec() -> WatchSpec {
 }
 
 fn rule(bound: Bound, level: Option<f64>) -> ValueRule {
+    rule_in(ReleaseKind::New, bound, level)
+}
+
+fn rule_in(release: ReleaseKind, bound: Bound, level: Option<f64>) -> ValueRule {
     let kind = RuleKind::Value { bound, for_secs: 60.0 };
     let rule = Rule { name: RuleName::parse("memory").unwrap(), kind };
     let baseline = level.map(|level| Baseline { level: Some(level), ..Baseline::default() });
-    ValueRule::new(&rule, &spec(), baseline.as_ref())
+    ValueRule::new(&rule, &spec(release), baseline.as_ref())
 }
 
 /// What one pod shows: from when to when, how much, and how much from which second on.
@@ -118,6 +123,16 @@ fn who_is_to_blame_for_a_value_past_its_bound() {
 }
 
 #[test]
+fn a_version_that_is_restored_has_until_its_rollout_ended() {
+    let strength = |pod, end| {
+        let rule = rule_in(ReleaseKind::Undo, Bound::Above(10.0), Some(5.0));
+        judged(rule, &[Shows(pod, 0..=end, 20.0, NEVER)]).strength
+    };
+    assert_eq!((strength("", 55), strength("", 60), strength("", 90)), (Quiet, Suspect, Rollback));
+    assert_eq!(strength("new-0", 60), Rollback, "its own pods show what it does");
+}
+
+#[test]
 fn gaps_and_numbers_that_are_none_do_not_count() {
     let strength_of = |readings: &[(i64, f64)]| {
         let mut rule = rule(Bound::Above(10.0), Some(5.0));
@@ -163,12 +178,12 @@ fn a_watch_takes_values_and_checks_and_notices_their_silence() {
     let value = RuleKind::Value { bound: Bound::Above(10.0), for_secs: 60.0 };
     let check = RuleKind::Check { failing_for_secs: 60.0 };
     let rules = vec![rule("memory", value), rule("health", check)];
-    let mut watch = Watch::new(WatchSpec { rules, ..spec() });
+    let mut watch = Watch::new(WatchSpec { rules, ..spec(ReleaseKind::New) });
     let name = |name: &str| RuleName::parse(name).unwrap();
     let mut verdicts = Vec::new();
     for second in -1..=400 {
         let mut take = |pod: Option<&str>, reading| {
-            let target = &spec().release.target;
+            let target = &spec(ReleaseKind::New).release.target;
             let (service, target) = (target.service.clone(), Some(target.target.clone()));
             let release = pod.map(|_| "v2".to_string());
             let pod = pod.map(str::to_string);
