@@ -1,11 +1,13 @@
 //! A watch: samples in, assessments out. The same code judges while serving, in the demo and over recordings.
 mod alerts;
 mod attribution;
+mod checks;
 mod errors;
 mod latency;
 mod pods;
 mod rollout;
 mod seen;
+mod values;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,11 +25,13 @@ use super::runbook::{Judging, Rule, RuleKind};
 use super::signal::{Reading, Sample};
 use super::verdict::{Proof, Unproven, Verdict, judge};
 use alerts::Alerts;
+use checks::CheckRule;
 use errors::ErrorRule;
 use latency::{LatencyRule, WARM_UP};
 use pods::Pods;
 use rollout::Rollout;
 use seen::Seen;
+use values::ValueRule;
 
 /// What a target did before the release, as numbers, frozen when the watch opens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,6 +104,13 @@ impl WatchSpec {
         let again = self.release.from.as_ref().is_some_and(|v| v.fingerprint == self.release.to.fingerprint);
         self.release.kind == ReleaseKind::New && !again
     }
+    /// Whether somebody goes back: the trouble that this release ends goes on until it is rolled out.
+    fn restores(&self) -> bool {
+        match self.release.kind {
+            ReleaseKind::OurRollback { .. } | ReleaseKind::Undo => true,
+            ReleaseKind::New | ReleaseKind::KnownBad => false,
+        }
+    }
     fn batches(&self) -> u32 {
         (self.length().as_secs_f64() / self.judging.batch_secs).ceil().clamp(1.0, 1e6) as u32
     }
@@ -152,6 +163,8 @@ pub struct Watch {
     watched_secs: f64,
     errors: Vec<ErrorRule>,
     latency: Vec<LatencyRule>,
+    values: Vec<ValueRule>,
+    checks: Vec<CheckRule>,
     pods: Pods,
     alerts: Alerts,
 }
@@ -162,6 +175,9 @@ impl Watch {
             |wanted: fn(&RuleKind) -> bool| spec.rules.iter().filter(|r| wanted(&r.kind)).collect::<Vec<_>>();
         let errors = of_kind(|k| matches!(k, RuleKind::Errors { .. }));
         let latency = of_kind(|k| matches!(k, RuleKind::Latency { .. }));
+        let values = of_kind(|k| matches!(k, RuleKind::Value { .. }));
+        let checks = of_kind(|k| matches!(k, RuleKind::Check { .. }));
+        let before = |rule: &Rule| spec.baseline.get(&rule.name);
         // The cluster's clock may be ahead of ours.
         let released_at = spec.release.at.min(spec.opened_at);
         Self {
@@ -170,14 +186,10 @@ impl Watch {
             resumed_at: spec.opened_at,
             ticked_at: None,
             watched_secs: 0.0,
-            errors: errors
-                .iter()
-                .map(|rule| ErrorRule::new(rule, errors.len(), &spec, spec.baseline.get(&rule.name)))
-                .collect(),
-            latency: latency
-                .iter()
-                .map(|rule| LatencyRule::new(rule, latency.len(), &spec, spec.baseline.get(&rule.name)))
-                .collect(),
+            errors: errors.iter().map(|r| ErrorRule::new(r, errors.len(), &spec, before(r))).collect(),
+            latency: latency.iter().map(|r| LatencyRule::new(r, latency.len(), &spec, before(r))).collect(),
+            values: values.iter().map(|r| ValueRule::new(r, &spec, before(r))).collect(),
+            checks: checks.iter().map(|r| CheckRule::new(r, &spec)).collect(),
             pods: Pods::new(spec.judging.clone(), spec.starts_pods(), spec.batches()),
             alerts: Alerts::default(),
             spec,
@@ -234,7 +246,14 @@ impl Watch {
             Reading::Control { other, worse_since, crashes, detail } => {
                 self.rollout.take_other(other, *worse_since, *crashes, detail);
             }
-            Reading::Check { .. } | Reading::Value { .. } => {}
+            Reading::Check { rule, ok, detail } => {
+                let rules = self.checks.iter_mut().filter(|r| r.name == *rule);
+                rules.for_each(|r| r.take(sample.at, *ok, detail));
+            }
+            Reading::Value { rule, value } => {
+                let rules = self.values.iter_mut().filter(|r| r.name == *rule);
+                rules.for_each(|r| r.take(sample.at, arm, pod, *value));
+            }
         }
     }
 
@@ -253,9 +272,12 @@ impl Watch {
     }
 
     fn seen_of<'a>(&'a mut self, rule: &'a RuleName) -> impl Iterator<Item = &'a mut Seen> {
-        let errors = self.errors.iter_mut().filter(move |r| r.name == *rule).map(|r| &mut r.seen);
-        let latency = self.latency.iter_mut().filter(move |r| r.name == *rule).map(|r| &mut r.seen);
-        errors.chain(latency)
+        let errors = self.errors.iter_mut().map(|r| (&r.name, &mut r.seen));
+        let latency = self.latency.iter_mut().map(|r| (&r.name, &mut r.seen));
+        let values = self.values.iter_mut().map(|r| (&r.name, &mut r.seen));
+        let checks = self.checks.iter_mut().map(|r| (&r.name, &mut r.seen));
+        let all = errors.chain(latency).chain(values).chain(checks);
+        all.filter(move |(name, _)| *name == rule).map(|(_, seen)| seen)
     }
 
     /// Whether the pod's counters began at zero inside this watch. Where nothing is known of the pod, those of a version
@@ -317,6 +339,8 @@ impl Watch {
         let mut evidence: Vec<Evidence> =
             self.errors.iter().filter_map(|rule| rule.assess(rollout)).collect();
         evidence.extend(self.latency.iter().filter_map(|rule| rule.assess(rollout)));
+        evidence.extend(self.values.iter().filter_map(|rule| rule.assess(rollout)));
+        evidence.extend(self.checks.iter().filter_map(|rule| rule.assess(rollout)));
         evidence.extend(self.pods.assess(rollout));
         evidence.extend(self.alerts.assess(&evidence, self.spec.judging.corroborate_alerts));
         evidence.extend(self.blind(now));
@@ -337,16 +361,18 @@ impl Watch {
 
     fn blind(&self, now: Timestamp) -> Option<Evidence> {
         let limit = self.spec.judging.blind_after_secs;
-        // A service without traffic has no response times: only error rules must always answer.
-        let blind = self.errors.iter().filter_map(|rule| {
-            let since = rule.seen.at.unwrap_or(self.spec.opened_at).max(self.resumed_at);
-            (now.duration_since(since).as_secs_f64() >= limit).then_some((since, rule))
+        // A service without traffic has no response times; everything else must always answer.
+        let errors = self.errors.iter().map(|r| (&r.name, &r.seen));
+        let values = self.values.iter().map(|r| (&r.name, &r.seen));
+        let checks = self.checks.iter().map(|r| (&r.name, &r.seen));
+        let blind = errors.chain(values).chain(checks).filter_map(|(rule, seen)| {
+            let since = seen.at.unwrap_or(self.spec.opened_at).max(self.resumed_at);
+            (now.duration_since(since).as_secs_f64() >= limit).then_some((since, rule, seen))
         });
-        let (since, rule) = blind.min_by_key(|(since, _)| *since)?;
-        let why = rule.seen.missed_because.as_deref().map_or(String::new(), |why| format!(" ({why})"));
+        let (since, rule, seen) = blind.min_by_key(|(since, ..)| *since)?;
+        let why = seen.missed_because.as_deref().map_or(String::new(), |why| format!(" ({why})"));
         let sentence = format!(
-            "{} has had no data since {}{why}: the release is not being judged on it",
-            rule.name,
+            "{rule} has had no data since {}{why}: the release is not being judged on it",
             clock_time(since)
         );
         Some(Evidence::fact("blind", Strength::Urgent, Cause::Unknown, Some(since), sentence))

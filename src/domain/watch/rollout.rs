@@ -48,6 +48,17 @@ impl Rollout {
         self.still = self.still.max(at);
     }
 
+    /// Whether that was before the release.
+    pub(super) fn is_before(&self, moment: Timestamp) -> bool {
+        moment < self.released_at
+    }
+
+    /// From when on trouble counts that began then and belongs to no pod. Where a version is `restored` it began with the
+    /// one before, and is this one's only once that is gone.
+    pub(super) fn counts_from(&self, onset: Timestamp, restored: bool) -> Option<Timestamp> {
+        if restored { Some(onset.max(self.ended?)) } else { Some(onset) }
+    }
+
     /// Whether what begins then counts as the release's.
     pub(super) fn covers(&self, onset: Timestamp) -> bool {
         self.covers_with(onset, SignedDuration::ZERO)
@@ -90,6 +101,13 @@ impl Rollout {
 impl Other {
     fn began_at(&self, onset: Timestamp) -> bool {
         self.since.duration_since(onset).abs() <= SAME_TIME
+    }
+}
+
+#[cfg(test)]
+impl Rollout {
+    pub(super) fn seen(released_at: Timestamp, ended: Option<Timestamp>, now: Timestamp) -> Self {
+        Self { ended, now, still: now, ..Self::new(released_at, LateOnset::Page) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The watcher: one task that notices releases, lets the domain judge them, and opens runs. It alone changes targets.
 mod acting;
+mod checked;
 mod controls;
 mod guarded;
 mod history;
@@ -214,6 +215,7 @@ impl Watcher {
         let Some(target) = sample.target.clone() else { return };
         let id = TargetId { service: sample.service.clone(), target };
         let Some(guarded) = self.targets.get_mut(&id) else { return };
+        guarded.checks.take(&sample);
         if let Some(active) = &mut guarded.watch {
             active.take(sample);
             return;

@@ -229,6 +229,7 @@ impl Watcher {
         active.take(sample);
         let mut early = Vec::new();
         if let Some(guarded) = self.targets.get_mut(target) {
+            guarded.checks.samples().into_iter().for_each(|sample| active.take(sample));
             guarded.watch = Some(active);
             early = std::mem::take(&mut guarded.early);
         }
