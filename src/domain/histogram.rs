@@ -87,6 +87,17 @@ impl Histogram {
         }
     }
 
+    /// What came between this reading and `now`, which takes its place. One that counts less without having begun again is an
+    /// older one that came late: nothing came, and this one stays, or else the next would count its loss once more.
+    pub fn advance(&mut self, now: &Histogram) -> Histogram {
+        let came = now.since(self);
+        if now.count() < self.count() && came != *now {
+            return Histogram::default();
+        }
+        self.clone_from(now);
+        came
+    }
+
     /// Adds `other`'s counts. Classic and native ones cannot be added: the one with more observations stays.
     pub fn add(&mut self, other: &Histogram) {
         match (self, other) {

@@ -2,6 +2,7 @@
 pub mod protobuf;
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::config::selector::is_name_char;
 
@@ -27,8 +28,8 @@ pub struct Labels<'a>(Form<'a>);
 enum Form<'a> {
     /// What stands between the braces; checked.
     Text(&'a str),
-    /// Of a protobuf message, with the bound of a bucket.
-    Pairs(&'a [protobuf::LabelPair], Option<f64>),
+    /// Of a protobuf message, with the label that the text format adds to a bucket or a quantile.
+    Pairs(&'a [protobuf::LabelPair], Option<(&'static str, f64)>),
 }
 
 /// A line that cannot be read. The name is known when the rest of the line is what is broken.
@@ -194,11 +195,25 @@ fn number(word: &str) -> Option<f64> {
 }
 
 impl<'a> Labels<'a> {
+    /// The same for the same labels on another page of the same pod, as long as it answers in the same format.
+    pub fn identity(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        match self.0 {
+            Form::Text(text) => text.hash(&mut hasher),
+            Form::Pairs(pairs, added) => {
+                pairs.iter().for_each(|pair| (pair.name(), pair.value()).hash(&mut hasher));
+                added.map(|(name, number)| (name, number.to_bits())).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+
     /// The value of a label, "" when it is not there.
     pub fn get(&self, name: &str) -> Cow<'a, str> {
         match self.0 {
             Form::Text(text) => written(text, name),
-            Form::Pairs(_, Some(le)) if name == "le" => Cow::Owned(le.to_string()),
+            Form::Pairs(_, Some((added, f64::INFINITY))) if name == added => Cow::Borrowed("+Inf"),
+            Form::Pairs(_, Some((added, number))) if name == added => Cow::Owned(number.to_string()),
             Form::Pairs(pairs, _) => {
                 let named = pairs.iter().find(|pair| pair.name() == name);
                 Cow::Borrowed(named.map_or("", |pair| pair.value()))

@@ -71,6 +71,25 @@ fn a_finer_schema_on_the_way_is_reduced() {
     assert_eq!(fine.since(&coarse), native(0, (0.0, 0.0), &[(0, 1.0), (1, 3.0)]));
 }
 
+/// `[fast, slow]` observations, cumulative in time, of either kind.
+fn both_kinds(fast: f64, slow: f64) -> [Histogram; 2] {
+    [
+        Histogram::Classic(classic(&[(0.1, fast), (INF, fast + slow)])),
+        Histogram::Native(native(0, (0.0, 0.0), &[(-3, fast), (1, slow)])),
+    ]
+}
+
+#[test]
+fn a_late_reading_neither_counts_nor_moves_the_mark() {
+    for kind in 0..2 {
+        let mut mark = both_kinds(50.0, 50.0)[kind].clone();
+        let readings = [(55.0, 60.0), (54.0, 58.0), (60.0, 60.0), (2.0, 1.0), (2.0, 2.0)];
+        let came = readings.map(|(fast, slow)| mark.advance(&both_kinds(fast, slow)[kind]).count());
+        assert_eq!(came, [15.0, 0.0, 5.0, 3.0, 1.0], "later, late, later, begun again, later");
+        assert_eq!(mark, both_kinds(2.0, 2.0)[kind]);
+    }
+}
+
 #[test]
 fn resets_are_new_and_late_readings_nothing() {
     let then = native(0, (0.0, 0.0), &[(0, 50.0), (1, 50.0)]);

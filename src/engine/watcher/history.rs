@@ -35,7 +35,7 @@ pub(super) fn learned(histories: &[History]) -> BTreeMap<RuleName, Baseline> {
     baselines
 }
 
-/// The same as samples of before the watch, of the known good version, cumulative as in every recording.
+/// The same as samples of before the watch, of the known good version; counts are cumulative as in every recording.
 pub(super) fn as_samples(histories: &[History], spec: &WatchSpec) -> Vec<Sample> {
     let mut lines: BTreeMap<&RuleName, Vec<Sample>> = BTreeMap::new();
     for history in histories {

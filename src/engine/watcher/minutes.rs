@@ -31,13 +31,16 @@ struct Rule {
     last_times: BTreeMap<String, Histogram>,
     now_times: Histogram,
     past_times: VecDeque<Histogram>,
+    /// Sum and number of the minute's values.
+    now_values: (f64, f64),
+    past_values: VecDeque<f64>,
 }
 
 impl Minutes {
     /// The rows of an earlier life.
     pub(super) fn restore(&mut self, rows: Vec<MinuteRow>) {
         for row in rows {
-            self.rules.entry(row.rule).or_default().remember(row.counts, row.times);
+            self.rules.entry(row.rule).or_default().remember(row.counts, row.times, None);
         }
     }
 
@@ -57,8 +60,15 @@ impl Minutes {
                 self.rules.entry(rule.clone()).or_default().take_times(pod, times);
                 completed
             }
+            Reading::Value { rule, value } => {
+                let completed = self.turn(sample.at);
+                if value.is_finite() {
+                    let now = &mut self.rules.entry(rule.clone()).or_default().now_values;
+                    *now = (now.0 + value, now.1 + 1.0);
+                }
+                completed
+            }
             Reading::Release { .. }
-            | Reading::Value { .. }
             | Reading::Pod(_)
             | Reading::Check { .. }
             | Reading::Alert { .. }
@@ -96,7 +106,11 @@ impl Minutes {
             |(name, rule): (&RuleName, &Rule)| (name.clone(), rule.past_times.iter().cloned().collect());
         let batches = self.rules.iter().filter(|(_, rule)| !rule.past.is_empty()).map(past).collect();
         let slow = self.rules.iter().filter(|(_, rule)| !rule.past_times.is_empty());
-        History { step: MINUTE, batches, times: slow.map(times).collect(), ..History::default() }
+        let values =
+            |(name, rule): (&RuleName, &Rule)| (name.clone(), rule.past_values.iter().copied().collect());
+        let plain = self.rules.iter().filter(|(_, rule)| !rule.past_values.is_empty());
+        let (times, values) = (slow.map(times).collect(), plain.map(values).collect());
+        History { step: MINUTE, batches, times, values, ..History::default() }
     }
 
     /// A watch begins: what comes now belongs to it.
@@ -115,19 +129,24 @@ impl Rule {
     fn keep(&mut self) -> (Counts, Option<Histogram>) {
         let (counts, times) = (std::mem::take(&mut self.now), std::mem::take(&mut self.now_times));
         let times = (times.count() > 0.0).then_some(times);
-        self.remember(counts, times.clone());
+        let (sum, number) = std::mem::take(&mut self.now_values);
+        self.remember(counts, times.clone(), (number > 0.0).then(|| sum / number));
         (counts, times)
     }
 
     /// One more minute, the oldest goes; one without requests says nothing.
-    fn remember(&mut self, counts: Counts, times: Option<Histogram>) {
+    fn remember(&mut self, counts: Counts, times: Option<Histogram>, value: Option<f64>) {
         self.past.extend((counts.total > 0.0).then_some(counts));
         self.past_times.extend(times);
+        self.past_values.extend(value);
         if self.past.len() > KEPT {
             self.past.pop_front();
         }
         if self.past_times.len() > KEPT {
             self.past_times.pop_front();
+        }
+        if self.past_values.len() > KEPT {
+            self.past_values.pop_front();
         }
     }
 
@@ -139,12 +158,7 @@ impl Rule {
             }
             return;
         };
-        let came = times.since(last);
-        let late = times.count() < last.count() && came != *times;
-        if !late {
-            last.clone_from(times);
-            self.now_times.add(&came);
-        }
+        self.now_times.add(&last.advance(times));
     }
 }
 
@@ -216,5 +230,30 @@ mod tests {
         let (rule, step) = (RuleName::parse("r").unwrap(), Duration::from_secs(60));
         assert_eq!((before.batches[&rule].len(), before.times[&rule].len(), before.step), (KEPT, KEPT, step));
         assert_eq!(before.times[&rule].iter().map(Histogram::count).sum::<f64>(), 20.0 * KEPT as f64);
+    }
+
+    #[test]
+    fn plain_values_are_kept_as_the_mean_of_each_minute() {
+        let mut minutes = Minutes::default();
+        let rule = RuleName::parse("memory").unwrap();
+        let mut take = |second: i64, pod: &str, value: f64| {
+            minutes.take(&Sample {
+                at: Timestamp::from_second(second).unwrap(),
+                service: "shop".to_string().try_into().unwrap(),
+                target: None,
+                release: None,
+                pod: Some(pod.to_string()),
+                reading: Reading::Value { rule: rule.clone(), value },
+            });
+        };
+        for (second, pod, value) in [(0, "a", 1.0), (10, "b", 3.0), (59, "a", 8.0), (61, "a", f64::NAN)] {
+            take(second, pod, value);
+        }
+        // A minute without values leaves none behind.
+        take(120, "a", 5.0);
+        take(180, "a", 7.0);
+        assert_eq!(minutes.history().values[&rule], [4.0, 5.0]);
+        minutes.pause();
+        assert_eq!(minutes.history().values[&rule], [4.0, 5.0, 7.0], "what is under way counts too");
     }
 }

@@ -190,13 +190,18 @@ fn tell(family: &str, metric: &Metric, listener: &mut impl Listener) -> Option<(
         return tell_histogram(family, &metric.label, histogram, listener);
     }
     let labels = Labels(Form::Pairs(&metric.label, None));
-    let mut number = |name: &str, value: f64| listener.take(Ok(Series { name, labels, value }));
+    let mut number =
+        |name: &str, labels: Labels<'_>, value: f64| listener.take(Ok(Series { name, labels, value }));
     match &metric.summary {
         Some(summary) => {
-            number(&format!("{family}_count"), summary.sample_count() as f64);
-            number(&format!("{family}_sum"), summary.sample_sum());
+            for one in &summary.quantile {
+                let labels = Labels(Form::Pairs(&metric.label, Some(("quantile", one.quantile()))));
+                number(family, labels, one.value());
+            }
+            number(&format!("{family}_count"), labels, summary.sample_count() as f64);
+            number(&format!("{family}_sum"), labels, summary.sample_sum());
         }
-        None => number(family, metric.number()?),
+        None => number(family, labels, metric.number()?),
     }
     Some(())
 }
@@ -208,7 +213,7 @@ fn tell_histogram(
     listener: &mut impl Listener,
 ) -> Option<()> {
     let mut number = |suffix: &str, le: Option<f64>, value: f64| {
-        let labels = Labels(Form::Pairs(pairs, le));
+        let labels = Labels(Form::Pairs(pairs, le.map(|bound| ("le", bound))));
         listener.take(Ok(Series { name: &format!("{family}{suffix}"), labels, value }));
     };
     number("_count", None, histogram.count());

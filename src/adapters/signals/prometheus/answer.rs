@@ -128,6 +128,7 @@ impl Measurements {
         match query {
             Query::Errors { .. } => Self::errors(labels, series),
             Query::Latency { .. } => Self::latency(labels, series),
+            Query::Value(_) => Self::values(labels, series),
         }
     }
 
@@ -158,6 +159,15 @@ impl Measurements {
             shown.take(&metric, value.as_ref(), histogram.as_ref())?;
         }
         Ok(Self::collect(pods, Shown::measured))
+    }
+
+    fn values(labels: &Labels, series: Vec<Instant>) -> Result<Self, Unanswered> {
+        let mut pods: HashMap<(String, String), f64> = HashMap::new();
+        for Instant { mut metric, value, .. } in series {
+            let value = value.ok_or(Unanswered::NotNumbers)?.value();
+            pods.extend(pod_of(labels, &mut metric).map(|pod| (pod, value)));
+        }
+        Ok(Self::collect(pods, number))
     }
 
     fn collect<T>(pods: HashMap<(String, String), T>, measure: impl Fn(T) -> Option<Measured>) -> Self {
@@ -199,6 +209,17 @@ impl Shown {
     pub(super) fn measured(self) -> Option<Measured> {
         self.native.map(Measured::Times).or_else(|| Measured::buckets(self.pairs))
     }
+}
+
+fn number(value: f64) -> Option<Measured> {
+    value.is_finite().then_some(Measured::Value(value))
+}
+
+/// The only number of an answer.
+pub(super) fn single(body: &[u8]) -> Result<Option<f64>, Unanswered> {
+    let Data::Vector(series) = data(body)? else { return Err(Unanswered::NotNumbers) };
+    let value = series.first().map(|one| one.value.as_ref().ok_or(Unanswered::NotNumbers)).transpose()?;
+    Ok(value.map(Point::value).filter(|value| value.is_finite()))
 }
 
 /// The histogram of an answer that is summed over pods.

@@ -32,10 +32,10 @@ const WATCH_SECS: i64 = 1800;
 
 /// The moments of a range query, in seconds since the epoch.
 #[derive(Clone, Copy)]
-struct Grid {
-    from: i64,
-    to: i64,
-    step: i64,
+pub(super) struct Grid {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) step: i64,
 }
 
 impl Grid {
@@ -109,6 +109,7 @@ impl PrometheusSource {
         match query {
             Query::Errors { .. } => self.counted(query, place, grid).await.map(Past::Batches),
             Query::Latency { histogram } => self.timed(histogram, place, times_grid).await.map(Past::Times),
+            Query::Value(value) => self.past_values(value, place, grid).await.map(Past::Values),
         }
     }
 
@@ -156,6 +157,8 @@ impl PrometheusSource {
                 let body = answer::body(request.post_raw().await).await?;
                 Ok(Earlier { counts: Counts::default(), times: answer::summed(&body)? })
             }
+            // A plain value is held against the time just before the release only.
+            Query::Value(_) => Ok(Earlier::default()),
         }
     }
 
@@ -176,7 +179,7 @@ impl PrometheusSource {
         histograms(&self.range(text, grid).await?, grid)
     }
 
-    async fn range(&self, text: String, grid: Grid) -> Result<Vec<u8>, Unanswered> {
+    pub(super) async fn range(&self, text: String, grid: Grid) -> Result<Vec<u8>, Unanswered> {
         let request = self.client.query_range(text, grid.from, grid.to, grid.step as f64);
         answer::body(request.timeout(self.timeout_ms()).post_raw().await).await
     }
@@ -185,6 +188,7 @@ impl PrometheusSource {
 enum Past {
     Batches(Vec<Counts>),
     Times(Vec<Histogram>),
+    Values(Vec<f64>),
 }
 
 fn keep(history: &mut History, rules: &[&RuleName], past: Result<Past, Unanswered>) {
@@ -196,7 +200,10 @@ fn keep(history: &mut History, rules: &[&RuleName], past: Result<Past, Unanswere
         Ok(Past::Times(times)) if !times.is_empty() => {
             history.times.extend(rules.map(|rule| (rule, times.clone())));
         }
-        Ok(Past::Batches(_) | Past::Times(_)) => history.missing = Some("no series".into()),
+        Ok(Past::Values(values)) if !values.is_empty() => {
+            history.values.extend(rules.map(|rule| (rule, values.clone())));
+        }
+        Ok(Past::Batches(_) | Past::Times(_) | Past::Values(_)) => history.missing = Some("no series".into()),
         Err(why) => history.missing = Some(why.to_string()),
     }
 }

@@ -1,5 +1,5 @@
 //! Writes the PromQL: sums of raw counters per pod, for many workloads in one query.
-use super::Place;
+use super::{Place, values};
 use crate::adapters::signals::Query;
 use crate::config::selector::{Selector, literal};
 use crate::domain::names::RuleName;
@@ -44,6 +44,7 @@ const RANDOM: &str = "[bcdfghjklmnpqrstvwxz2456789]";
 pub(super) fn split<'a>(query: &Query, wanted: Vec<Wanted<'a>>) -> Vec<Vec<Wanted<'a>>> {
     let repeats = match query {
         Query::Errors { .. } | Query::Latency { .. } => 2,
+        Query::Value(value) => usize::from(value.pods),
     };
     let mut parts: Vec<Vec<Wanted<'a>>> = Vec::new();
     let mut used = usize::MAX;
@@ -96,6 +97,7 @@ fn sums(query: &Query, labels: &Labels, namespaces: &str, pods: &str) -> String 
             let (classic, native) = (narrowed(&histogram.buckets()), narrowed(&histogram.histogram()));
             format!("sum by ({namespace},{pod},le) ({classic}) or sum by ({namespace},{pod}) ({native})")
         }
+        Query::Value(value) => values::per_pod(value, labels, &narrowed(&value.series)),
     }
 }
 

@@ -40,6 +40,16 @@ pub(super) struct Summary {
     pub(super) sample_count: Option<u64>,
     #[prost(double, optional, tag = "2")]
     pub(super) sample_sum: Option<f64>,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) quantile: Vec<Quantile>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct Quantile {
+    #[prost(double, optional, tag = "1")]
+    pub(super) quantile: Option<f64>,
+    #[prost(double, optional, tag = "2")]
+    pub(super) value: Option<f64>,
 }
 
 /// Classic buckets, native ones, or both. The counts of native ones are differences of whole numbers, or plain floats.

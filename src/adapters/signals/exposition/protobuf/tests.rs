@@ -1,7 +1,7 @@
 //! What the protobuf reader takes, skips and refuses, whatever the bytes and wherever they are cut.
 use proptest::prelude::*;
 
-use super::messages::{Bucket, Number, Span, Summary};
+use super::messages::{Bucket, Number, Quantile, Span, Summary};
 use super::*;
 use crate::domain::histogram::Zero;
 
@@ -47,7 +47,8 @@ impl Listener for Heard {
     fn take(&mut self, series: Result<Series<'_>, Broken<'_>>) {
         self.lines.push(match series {
             Ok(one) => {
-                format!("{} {}{} {}", one.name, one.labels.get("path"), one.labels.get("le"), one.value)
+                let [path, le, quantile] = ["path", "le", "quantile"].map(|label| one.labels.get(label));
+                format!("{} {path}{le}{quantile} {}", one.name, one.value)
             }
             Err(broken) => format!("broken {}", broken.name.unwrap_or_default()),
         });
@@ -77,7 +78,8 @@ fn everything() -> Vec<Family> {
     let span = |offset, length| Span { offset: Some(offset), length: Some(length) };
     let bucket =
         |le, count| Bucket { cumulative_count: Some(count), upper_bound: Some(le), ..Bucket::default() };
-    let summary = Summary { sample_count: Some(6), sample_sum: Some(0.5) };
+    let quantile = vec![Quantile { quantile: Some(0.99), value: Some(0.25) }];
+    let summary = Summary { sample_count: Some(6), sample_sum: Some(0.5), quantile };
     let classic = Histogram {
         sample_count: Some(4),
         sample_sum: Some(1.5),
@@ -120,18 +122,19 @@ fn a_page_says_what_its_text_would_and_shows_native_histograms() {
     let expected = [
         "requests_total  7",
         "up /g 1",
+        "old 0.99 0.25",
         "old_count  6",
         "old_sum  0.5",
         "classic_count /a 4",
         "classic_sum /a 1.5",
         "classic_bucket /a0.1 1",
         "classic_bucket /a0.25 3",
-        "classic_bucket /ainf 4",
+        "classic_bucket /a+Inf 4",
         "native_count /a 9",
         "native_sum /a 1.5",
         "native_bucket /a0.1 1",
         "native_bucket /a0.25 3",
-        "native_bucket /ainf 9",
+        "native_bucket /a+Inf 9",
         "native native /a",
         "native_count /a 2.5",
         "native_sum /a 0",
@@ -244,4 +247,20 @@ proptest! {
         let expected = Native::from_spans(schema, Zero::default(), &[(offset / 8, counts.len() as u32)], &counts);
         prop_assert_eq!(heard.natives, [expected.unwrap()]);
     }
+}
+
+#[test]
+fn series_are_told_apart_by_their_labels() {
+    let (a, b) = ([pair("path", "/a")], [pair("path", "/b")]);
+    let identity = |pairs, added| Labels(Form::Pairs(pairs, added)).identity();
+    let different = [
+        identity(&a, None),
+        identity(&b, None),
+        identity(&a, Some(("quantile", 0.5))),
+        identity(&a, Some(("quantile", 0.99))),
+    ];
+    for (nth, one) in different.iter().enumerate() {
+        assert!(!different[..nth].contains(one), "{nth}");
+    }
+    assert_eq!(identity(&[pair("path", "/a")], None), different[0], "on another page");
 }
