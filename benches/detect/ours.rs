@@ -123,8 +123,8 @@ impl Ours {
         self.decided.reason = verdict.reason;
     }
 
-    pub(crate) fn watch_bytes() -> usize {
-        size_of::<Watch>()
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     fn tell_rollout(&mut self, world: &World, now: u32) {

@@ -31,11 +31,11 @@ pub(crate) fn line(cell: &Cell, row: &Row, peers: bool) -> String {
     let mut columns = vec![row.cell.clone()];
     let goal = row.met.map_or("", |met| if met { "✓" } else { "**✗**" }).to_string();
     if cell.is_power() {
-        let ratio = row.bound_secs.zip(row.ours.median).map(|(bound, median)| median / bound);
         columns.push(row.bound_secs.map_or(String::new(), |bound| format!("{bound:.1}")));
         columns.push(pair(&row.ours));
         columns.push(percent(row.ours.found));
-        columns.push(ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")));
+        columns
+            .push(row.bound_secs.zip(row.ours.median).map_or(String::new(), |(b, m)| multiple(cell, b, m)));
         columns.push(pair(&row.ours_page));
         columns.push(goal);
         columns.extend(theirs(cell, peers, |peer| pair(&row.peers[peer]) + &missed(&row.peers[peer])));
@@ -47,6 +47,15 @@ pub(crate) fn line(cell: &Cell, row: &Row, peers: bool) -> String {
         columns.extend(theirs(cell, peers, |peer| percent(row.peers_rollbacks[peer].of())));
     }
     format!("| {} |", columns.join(" | "))
+}
+
+/// The median in bounds; in batches where the bound is shorter than one.
+fn multiple(cell: &Cell, bound: f64, median: f64) -> String {
+    if bound >= cell.batch_secs() {
+        format!("{:.2}", median / bound)
+    } else {
+        format!("{:.0} batches", median / cell.batch_secs())
+    }
 }
 
 fn theirs(cell: &Cell, peers: bool, text: impl Fn(usize) -> String) -> Vec<String> {

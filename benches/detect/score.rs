@@ -3,6 +3,7 @@ use serde::Serialize;
 
 use super::bounds::{requests_for_errors, requests_for_slowdown, requests_for_tail, upper_limit};
 use super::cells::{Cell, Goal, Old, Trouble};
+use super::contest::{PEERS, applies};
 use super::run::Outcome;
 
 /// How soon one judge decided, counted from the onset.
@@ -49,8 +50,9 @@ pub(crate) struct Row {
     pub ours_page: Speed,
     pub ours_rollbacks: Share,
     pub ours_pages: Share,
-    pub peers: Vec<Speed>,
-    pub peers_rollbacks: Vec<Share>,
+    /// Empty (0 runs) where a peer cannot judge.
+    pub peers: [Speed; PEERS.len()],
+    pub peers_rollbacks: [Share; PEERS.len()],
     /// `None` where nothing is asked.
     pub met: Option<bool>,
 }
@@ -58,6 +60,8 @@ pub(crate) struct Row {
 pub(crate) fn row(cell: &Cell, outcomes: &[Outcome]) -> Row {
     let ours = |o: &Outcome| o.ours.rollback;
     let page = |o: &Outcome| o.ours.page;
+    let peers: [usize; PEERS.len()] = std::array::from_fn(|peer| peer);
+    let judged = |peer| if applies(peer, cell.signal, cell.old) { outcomes } else { &[] };
     let mut row = Row {
         cell: cell.name.clone(),
         watches: outcomes.len() as u64,
@@ -66,8 +70,8 @@ pub(crate) fn row(cell: &Cell, outcomes: &[Outcome]) -> Row {
         ours_page: speed(outcomes, page),
         ours_rollbacks: share(outcomes, ours),
         ours_pages: share(outcomes, page),
-        peers: (0..6).map(|peer| speed(outcomes, |o| o.peers[peer])).collect(),
-        peers_rollbacks: (0..6).map(|peer| share(outcomes, |o| o.peers[peer])).collect(),
+        peers: peers.map(|peer| speed(judged(peer), |o| o.peers[peer])),
+        peers_rollbacks: peers.map(|peer| share(judged(peer), |o| o.peers[peer])),
         met: None,
     };
     row.met = met(cell, &row);
@@ -130,7 +134,10 @@ fn met(cell: &Cell, row: &Row) -> Option<bool> {
         Goal::Info => None,
         Goal::Never => Some(rollbacks.hits == 0),
         Goal::Rare { share, upper } => {
-            Some(rollbacks.of() <= share && upper.is_none_or(|upper| rollbacks.upper() <= upper))
+            let limited = upper.is_none_or(|upper| rollbacks.upper() <= upper);
+            // So few watches that even none of them would not show it.
+            let unclear = rollbacks.hits == 0 && !limited;
+            (!unclear).then_some(rollbacks.of() <= share && limited)
         }
         Goal::FoundWithin { median_secs } => Some(row.ours.median.is_some_and(|m| m < median_secs)),
         Goal::Found { median, p95, batches, warm_up_secs } => {

@@ -48,7 +48,7 @@ impl Grid {
     pub(crate) fn new(kind: Kind) -> Self {
         let bounds = match kind {
             Kind::Classic => CLASSIC.to_vec(),
-            Kind::Native => (NATIVE_FIRST..=NATIVE_LAST).map(|i| native_bound(i)).collect(),
+            Kind::Native => (NATIVE_FIRST..=NATIVE_LAST).map(native_bound).collect(),
         };
         Self { kind, bounds }
     }

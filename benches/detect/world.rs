@@ -85,7 +85,8 @@ impl World {
             Signal::Latency { kind, quirk } => (kind, quirk),
         };
         let grid = Grid::new(kind);
-        let totals = Totals { times: vec![0; grid.buckets()], ..Totals::default() };
+        let buckets = if matches!(cell.signal, Signal::Latency { .. }) { grid.buckets() } else { 0 };
+        let totals = Totals { times: vec![0; buckets], ..Totals::default() };
         let rollout_secs = rng.random_range(12..=24) * 5;
         let onset_secs = match cell.trouble {
             Trouble::SharedErrors { .. } | Trouble::SharedSlower { .. } => rng.random_range(0..=120) * 5,
@@ -224,7 +225,7 @@ impl World {
         past.pods.iter_mut().for_each(|pod| pod.until_secs = u32::MAX);
         (0..batches)
             .map(|_| {
-                past.old = Totals { times: vec![0; past.grid.buckets()], ..Totals::default() };
+                past.old = Totals { times: vec![0; past.old.times.len()], ..Totals::default() };
                 let end = past.now_secs + batch_secs;
                 while past.now_secs < end {
                     past.serve(Arm::Old);
