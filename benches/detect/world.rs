@@ -130,16 +130,15 @@ impl World {
         let now = self.now_secs;
         let serving = |pod: &Pod| pod.arm == arm && pod.from_secs <= now && now < pod.until_secs;
         let here: Vec<usize> = (0..self.pods.len()).filter(|i| serving(&self.pods[*i])).collect();
-        let served: Vec<u64> = here.iter().map(|_| arrivals.sample(&mut self.rng) as u64).collect();
-        let requests: u64 = served.iter().sum();
+        let mut served: Vec<u64> = here.iter().map(|_| arrivals.sample(&mut self.rng) as u64).collect();
         match self.cell.signal {
-            Signal::Errors(_) => self.fail(arm, &here, &served, requests),
+            Signal::Errors(_) => self.fail(arm, &here, &mut served),
             Signal::Latency { quirk, .. } => self.time(arm, quirk, &here, &served),
         }
         for (pod, n) in here.iter().zip(&served) {
             self.pods[*pod].totals.requests += n;
         }
-        self.arm(arm).requests += requests;
+        self.arm(arm).requests += served.iter().sum::<u64>();
     }
 
     fn arm(&mut self, arm: Arm) -> &mut Totals {
@@ -150,15 +149,29 @@ impl World {
         }
     }
 
-    fn fail(&mut self, arm: Arm, here: &[usize], served: &[u64], requests: u64) {
+    fn fail(&mut self, arm: Arm, here: &[usize], served: &mut [u64]) {
         let (now, unit) = (self.now_secs, self.unit_secs);
         let extra = self.extra(arm);
-        let usual = self.failures[arm as usize].draw(&mut self.rng, now, unit, requests);
-        let failed = usual + binomial(&mut self.rng, requests - usual, extra);
-        for (pod, n) in here.iter().zip(spread(&mut self.rng, failed, served)) {
-            self.pods[*pod].totals.failed += n;
+        let failures = &mut self.failures[arm as usize];
+        let requests: u64 = served.iter().sum();
+        let usual = failures.draw(&mut self.rng, now, unit, requests);
+        let replaced: Option<Vec<u64>> =
+            served.iter().map(|n| failures.replaced(&mut self.rng, *n)).collect();
+        let places: Vec<u64> = match &replaced {
+            // Clusters hit any pod, whatever it served.
+            Some(_) => served.iter().map(|n| n + usual).collect(),
+            None => served.to_vec(),
+        };
+        let spread_usual = spread(&mut self.rng, usual, &places);
+        for (nth, pod) in here.iter().enumerate() {
+            if let Some(replaced) = &replaced {
+                served[nth] = served[nth] - replaced[nth] + spread_usual[nth];
+            }
+            let more = binomial(&mut self.rng, served[nth] - spread_usual[nth], extra);
+            let failed = spread_usual[nth] + more;
+            self.pods[*pod].totals.failed += failed;
+            self.arm(arm).failed += failed;
         }
-        self.arm(arm).failed += failed;
     }
 
     /// The share of otherwise successful requests that fails because of the trouble.
