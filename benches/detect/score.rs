@@ -110,8 +110,8 @@ fn bound_secs(cell: &Cell) -> Option<f64> {
         Trouble::None
         | Trouble::Errors(_)
         | Trouble::Slower(_)
-        | Trouble::SharedErrors { .. }
-        | Trouble::SharedSlower { .. } => return None,
+        | Trouble::SharedErrors(_)
+        | Trouble::SharedSlower(_) => return None,
     };
     let full = requests / cell.rps;
     let ramp = cell.old == Old::Leave && cell.onset_secs == 0;
