@@ -1,4 +1,5 @@
 //! Names that people give to things: short, lower-case, safe in URLs, labels and file names.
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,6 +49,11 @@ macro_rules! name {
         impl From<$type> for String {
             fn from(name: $type) -> String {
                 name.0.as_ref().to_string()
+            }
+        }
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
         impl fmt::Display for $type {

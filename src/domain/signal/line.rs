@@ -1,7 +1,12 @@
 //! One line of a recording (DESIGN §7): a flat JSON object, read without copies into a [`Sample`].
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::{Borrow, Cow};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::hash::Hash;
 
 use jiff::Timestamp;
 use serde::de::{Error as _, MapAccess, Visitor};
@@ -36,13 +41,16 @@ impl LineReader {
     /// # Errors
     /// When it is no sample of a kind that is known.
     pub fn read(&mut self, text: &[u8]) -> Result<Sample, Refusal> {
-        let sample = match serde_json::from_slice::<Line<'_>>(text) {
-            Ok(line) => line.sample(&mut self.names),
-            Err(error) => Err(error.to_string().replace(" at line 1 column ", " at column ")),
+        let line = match scan::line(text) {
+            Some(line) => Ok(line),
+            None => serde_json::from_slice::<Line<'_>>(text)
+                .map_err(|error| error.to_string().replace(" at line 1 column ", " at column ")),
         };
-        sample.map_err(|why| match serde_json::from_slice::<KindOnly<'_>>(text) {
-            Ok(line) if !KINDS.contains(&&*line.kind.0) => Refusal::UnknownKind,
-            Ok(_) | Err(_) => Refusal::Broken(why),
+        line.and_then(|line| line.sample(&mut self.names)).map_err(|why| {
+            match serde_json::from_slice::<KindOnly<'_>>(text) {
+                Ok(line) if !KINDS.contains(&&*line.kind.0) => Refusal::UnknownKind,
+                Ok(_) | Err(_) => Refusal::Broken(why),
+            }
         })
     }
 }
@@ -186,19 +194,19 @@ const NAMES_MAX: usize = 20_000;
 
 #[derive(Debug)]
 struct Known<T> {
-    last: Option<(String, T)>,
-    all: HashMap<String, T>,
+    last: Option<T>,
+    all: HashSet<T>,
 }
 
 impl<T> Default for Known<T> {
     fn default() -> Self {
-        Self { last: None, all: HashMap::new() }
+        Self { last: None, all: HashSet::new() }
     }
 }
 
-impl<T: Clone + TryFrom<String, Error = NameError>> Known<T> {
+impl<T: Clone + Eq + Hash + Borrow<str> + TryFrom<String, Error = NameError>> Known<T> {
     fn get(&mut self, text: &str) -> Result<T, String> {
-        if let Some((_, name)) = self.last.as_ref().filter(|(last, _)| last == text) {
+        if let Some(name) = self.last.as_ref().filter(|last| (*last).borrow() == text) {
             return Ok(name.clone());
         }
         let name = match self.all.get(text) {
@@ -208,11 +216,11 @@ impl<T: Clone + TryFrom<String, Error = NameError>> Known<T> {
                 if self.all.len() >= NAMES_MAX {
                     self.all.clear();
                 }
-                self.all.insert(text.to_string(), name.clone());
+                self.all.insert(name.clone());
                 name
             }
         };
-        self.last = Some((text.to_string(), name.clone()));
+        self.last = Some(name.clone());
         Ok(name)
     }
 }
