@@ -195,8 +195,13 @@ struct Bench<'a> {
     order: &'a Order,
     replay: Replay,
     other: Option<Replay>,
-    /// Judged by one of the two so far. No more than there are open watches.
-    waiting: BTreeMap<Key, (Option<Box<Judged>>, Option<Box<Judged>>)>,
+    /// What one of the two has judged and the other has not yet. No more than there are open watches.
+    waiting: BTreeMap<Key, Half>,
+}
+
+enum Half {
+    Judged(Box<Judged>),
+    Compared(Box<Judged>),
 }
 
 impl<'a> Bench<'a> {
@@ -240,22 +245,23 @@ impl<'a> Bench<'a> {
             judged.into_iter().for_each(|j| tell(News::Judged { judged: Box::new(j), compared: None }));
             return;
         };
-        let mut keys = Vec::new();
-        for (judged, first) in
-            judged.into_iter().map(|j| (j, true)).chain(compared.into_iter().map(|j| (j, false)))
-        {
-            let key =
-                (judged.service.clone(), judged.target.clone(), judged.release.clone(), judged.released_at);
-            let pair = self.waiting.entry(key.clone()).or_default();
-            *(if first { &mut pair.0 } else { &mut pair.1 }) = Some(Box::new(judged));
-            keys.push(key);
-        }
-        for key in keys {
-            if let Some((Some(_), Some(_))) = self.waiting.get(&key)
-                && let Some((Some(judged), compared)) = self.waiting.remove(&key)
-            {
-                tell(News::Judged { judged, compared });
+        let judged = judged.into_iter().map(|j| Half::Judged(Box::new(j)));
+        for half in judged.chain(compared.into_iter().map(|j| Half::Compared(Box::new(j)))) {
+            let key = half.key();
+            match (half, self.waiting.remove(&key)) {
+                (Half::Judged(judged), Some(Half::Compared(other)))
+                | (Half::Compared(other), Some(Half::Judged(judged))) => {
+                    tell(News::Judged { judged, compared: Some(other) });
+                }
+                (half, _) => drop(self.waiting.insert(key, half)),
             }
         }
+    }
+}
+
+impl Half {
+    fn key(&self) -> Key {
+        let (Half::Judged(judged) | Half::Compared(judged)) = self;
+        (judged.service.clone(), judged.target.clone(), judged.release.clone(), judged.released_at)
     }
 }

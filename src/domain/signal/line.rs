@@ -41,11 +41,11 @@ impl LineReader {
     /// # Errors
     /// When it is no sample of a kind that is known.
     pub fn read(&mut self, text: &[u8]) -> Result<Sample, Refusal> {
-        let line = match scan::line(text) {
-            Some(line) => Ok(line),
-            None => serde_json::from_slice::<Line<'_>>(text)
-                .map_err(|error| error.to_string().replace(" at line 1 column ", " at column ")),
-        };
+        if let Some(sample) = scan::sample(text, &mut self.names) {
+            return Ok(sample);
+        }
+        let line = serde_json::from_slice::<Line<'_>>(text)
+            .map_err(|error| error.to_string().replace(" at line 1 column ", " at column "));
         line.and_then(|line| line.sample(&mut self.names)).map_err(|why| {
             match serde_json::from_slice::<KindOnly<'_>>(text) {
                 Ok(line) if !KINDS.contains(&&*line.kind.0) => Refusal::UnknownKind,

@@ -11,7 +11,7 @@ use super::{judged_with, recording};
 
 const CONFIG: &str = "\
 api: {people: [{name: ann, token_env: A_TOKEN_THAT_IS_NOT_HERE}]}
-notify: {webhook: {url_env: A_URL_THAT_IS_NOT_HERE}}
+notify: {webhook: {url_env: A_URL_THAT_IS_NOT_HERE, secret_env: A_SECRET_THAT_IS_NOT_HERE}}
 sources:
   prometheus: {url: 'http://127.0.0.1:1', bearer_token_env: A_SECRET_THAT_IS_NOT_HERE}
 services:
@@ -92,7 +92,7 @@ fn a_configuration_judges_and_a_second_one_is_compared() {
     let dir = tempfile::tempdir().unwrap();
     let (strict, lax) = (dir.path().join("strict.yaml"), dir.path().join("lax.yaml"));
     fs::write(&strict, CONFIG.replace("POLICY", "approval").replace("ABOVE", "5%")).unwrap();
-    fs::write(&lax, CONFIG.replace("POLICY", "auto").replace("ABOVE", "50%").replace("shop", "cart"))
+    fs::write(&lax, CONFIG.replace("POLICY", "auto").replace("ABOVE", "10%").replace("shop", "cart"))
         .unwrap();
     let (bad, good) = (recording("bad-release"), recording("healthy"));
     let args = ["--recording", path(&bad), path(&good), "--config", path(&strict), "--compare", path(&lax)];
@@ -110,7 +110,7 @@ fn a_configuration_judges_and_a_second_one_is_compared() {
     let text = backtest(&args);
     let text = str::from_utf8(&text.stdout).unwrap();
     assert!(text.contains("* rollback") && text.contains("; 1 differ"), "{text}");
-    fs::write(&lax, CONFIG.replace("POLICY", "auto").replace("ABOVE", "50%").replace("shop", "cart"))
+    fs::write(&lax, CONFIG.replace("POLICY", "auto").replace("ABOVE", "10%").replace("shop", "cart"))
         .unwrap();
     let stranger = backtest(&["--recording", path(&bad), "--config", path(&lax)]);
     assert!(stderr(&stranger).contains("judged by the standard runbook: shop"), "{}", stderr(&stranger));
@@ -121,6 +121,27 @@ fn only_one_service_can_be_asked_for() {
     let bad = recording("bad-release");
     let output = backtest(&["-o", "json", "--recording", path(&bad), "--service", "cart"]);
     assert_eq!((output.status.code(), lines(&output).len()), (Some(4), 0));
+}
+
+/// One file per service, as `serve` keeps them: only together they show that it is nobody's release.
+#[test]
+fn a_fleet_is_judged_in_the_order_of_time_whatever_the_order_of_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let incident = &super::incidents::all()["bad-release"];
+    let files: Vec<_> = ["cart", "mail", "shop"].map(|service| dir.path().join(service)).into();
+    for file in &files {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        fs::write(file, incident.replace(r#""service":"shop""#, &format!(r#""service":"{name}""#))).unwrap();
+    }
+    let names: Vec<&str> = files.iter().map(|file| path(file)).collect();
+    let decisions = |args: &[&str]| {
+        let output = backtest(&[args, &["-o", "json", "--recording"], &names].concat());
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let decisions: Vec<Value> = lines(&output).iter().map(|line| line["decision"].clone()).collect();
+        decisions
+    };
+    assert_eq!(decisions(&[]), ["rollback"; 3]);
+    assert_eq!(decisions(&["--fleet"]), ["rollback", "rollback", "page"]);
 }
 
 #[test]

@@ -1,18 +1,62 @@
 //! The quick way through a line that is plainly written, as nearly all are; what is not goes the way of all JSON.
-use super::{Bounds, Line, Text};
-use crate::domain::histogram::Buckets;
-use std::borrow::Cow;
+use super::{Names, Reading, Sample};
+use crate::domain::histogram::{Buckets, Histogram};
 
 /// More digits may need the exact conversion.
 const DIGITS_MAX: usize = 15;
 const POWERS: [f64; DIGITS_MAX + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
-/// The same as serde makes of it, or `None` for anything unusual: escapes, nulls, other keys, keys that come twice, signs,
-/// exponents, long numbers, and everything that is wrong.
-pub(super) fn line(text: &[u8]) -> Option<Line<'_>> {
-    let mut scan = Scan { text: str::from_utf8(text).ok()?, at: 0 };
-    let mut line = Line::default();
+/// The same as serde makes of a line of counts, of a value or of buckets; `None` for anything unusual: other kinds and
+/// keys, escapes, nulls, keys that come twice, signs, exponents, long numbers, and everything that is wrong.
+pub(super) fn sample(text: &[u8], names: &mut Names) -> Option<Sample> {
+    // One pass without branches for what no plain line has; then only quotes have to be looked for.
+    let text = text.trim_ascii_end();
+    let strange = text.iter().fold(false, |strange, byte| strange | (*byte == b'\\') | (*byte < b' '));
+    if strange {
+        return None;
+    }
+    plain(str::from_utf8(text).ok()?)?.sample(names)
+}
+
+/// The keys of such a line.
+#[derive(Default)]
+struct Plain<'a> {
+    at: Option<&'a str>,
+    kind: Option<&'a str>,
+    service: Option<&'a str>,
+    target: Option<&'a str>,
+    release: Option<&'a str>,
+    pod: Option<&'a str>,
+    rule: Option<&'a str>,
+    bad: Option<f64>,
+    total: Option<f64>,
+    value: Option<f64>,
+    buckets: Option<Buckets>,
+}
+
+impl Plain<'_> {
+    fn sample(self, names: &mut Names) -> Option<Sample> {
+        let rule = names.rule(self.rule?).ok()?;
+        let reading = match (self.kind?, self.buckets) {
+            ("counts", _) => Reading::Counts { rule, bad: self.bad?, total: self.total? },
+            ("histogram", Some(buckets)) => Reading::Histogram { rule, times: Histogram::Classic(buckets) },
+            ("value", _) => Reading::Value { rule, value: self.value? },
+            _ => return None,
+        };
+        Some(Sample {
+            at: names.time(self.at?).ok()?,
+            service: names.service(self.service?).ok()?,
+            target: self.target.map(|target| names.target(target)).transpose().ok()?,
+            release: self.release.map(str::to_string),
+            pod: self.pod.map(str::to_string),
+            reading,
+        })
+    }
+}
+
+fn plain(text: &str) -> Option<Plain<'_>> {
+    let (mut scan, mut line) = (Scan { text, at: 0 }, Plain::default());
     scan.spaces();
     scan.expect(b'{')?;
     loop {
@@ -29,7 +73,6 @@ pub(super) fn line(text: &[u8]) -> Option<Line<'_>> {
             _ => return None,
         }
     }
-    scan.spaces();
     (scan.at == text.len()).then_some(line)
 }
 
@@ -54,12 +97,12 @@ impl<'a> Scan<'a> {
     }
 
     fn spaces(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+        while self.peek() == Some(b' ') {
             self.at += 1;
         }
     }
 
-    fn value(&mut self, key: &str, line: &mut Line<'a>) -> Option<()> {
+    fn value(&mut self, key: &str, line: &mut Plain<'a>) -> Option<()> {
         let text = match key {
             "at" => &mut line.at,
             "kind" => &mut line.kind,
@@ -74,16 +117,15 @@ impl<'a> Scan<'a> {
             "buckets" => return once(&mut line.buckets, self.buckets()?),
             _ => return None,
         };
-        once(text, Text(Cow::Borrowed(self.string()?)))
+        once(text, self.string()?)
     }
 
     fn string(&mut self) -> Option<&'a str> {
         self.expect(b'"')?;
         let rest = self.text.as_bytes().get(self.at..)?;
-        let length = rest.iter().position(|byte| *byte == b'"' || *byte == b'\\' || *byte < 0x20)?;
+        let length = rest.iter().position(|byte| *byte == b'"')?;
         let text = self.text.get(self.at..self.at + length)?;
-        self.at += length;
-        self.expect(b'"')?;
+        self.at += length + 1;
         Some(text)
     }
 
@@ -113,7 +155,7 @@ impl<'a> Scan<'a> {
         (self.at > begin).then_some((number, self.at - begin))
     }
 
-    fn buckets(&mut self) -> Option<Bounds> {
+    fn buckets(&mut self) -> Option<Buckets> {
         let mut bounds = Vec::with_capacity(16);
         self.expect(b'{')?;
         loop {
@@ -126,7 +168,7 @@ impl<'a> Scan<'a> {
             self.spaces();
             match self.take()? {
                 b',' => {}
-                b'}' => return Some(Bounds(Buckets::new(bounds))),
+                b'}' => return Some(Buckets::new(bounds)),
                 _ => return None,
             }
         }
