@@ -74,6 +74,7 @@ impl<'a> RecordingReader<'a> {
         let limit = LINE_BYTES_MAX as u64 + 1;
         let read = (&mut self.input).take(limit).read_until(b'\n', &mut self.text)?;
         if read == 0 {
+            self.line -= 1;
             return Ok(Line::End);
         }
         if self.text.last() != Some(&b'\n') && self.text.len() > LINE_BYTES_MAX {

@@ -56,10 +56,7 @@ fn service(text: &str) -> Result<ServiceName, NameError> {
 
 pub(super) fn run(args: &BacktestArgs, out: &Output) -> Result<Exit, Failure> {
     let (chosen, named) = chosen(args.config.as_deref(), out)?;
-    let compare = match &args.compare {
-        Some(path) => Some(chosen_from(path, out)?),
-        None => None,
-    };
+    let compare = args.compare.as_deref().map(|path| chosen_from(path, out)).transpose()?;
     if let Some(dir) = &args.chart {
         fs::create_dir_all(dir).map_err(|e| unwritable(dir, &e))?;
     }

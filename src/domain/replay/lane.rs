@@ -231,8 +231,7 @@ impl Lane {
         else {
             return None;
         };
-        let ran: Vec<&Version> = known_good.iter().chain(&release.from).collect();
-        let one_of = |label: &str| ran.iter().any(|version| version.label == label);
+        let one_of = |label: &str| known_good.iter().chain(&release.from).any(|v| v.label == label);
         let target = self.target.as_ref();
         let baseline = match same_past.filter(|past| !past.is_empty()) {
             Some(same) => same,

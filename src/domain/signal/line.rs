@@ -120,8 +120,19 @@ impl Line<'_> {
         Ok(Sample { at, service, target, release, pod, reading: self.reading(names)? })
     }
 
-    fn reading(self, names: &mut Names) -> Result<Reading, String> {
-        let kind = need(self.kind, "kind")?;
+    fn pod_reading(self) -> Result<PodReading, String> {
+        Ok(PodReading {
+            ready: need(self.ready, "ready")?,
+            created_at: self.created_at,
+            ready_since: self.ready_since,
+            restarts: self.restarts.unwrap_or(0),
+            reason: self.reason.map(Text::into_owned),
+            gone: self.gone.unwrap_or(false),
+        })
+    }
+
+    fn reading(mut self, names: &mut Names) -> Result<Reading, String> {
+        let kind = need(self.kind.take(), "kind")?;
         let rule = |names: &mut Names| names.rule(&need(self.rule.as_ref(), "rule")?.0);
         Ok(match &*kind.0 {
             "counts" => Reading::Counts {
@@ -129,26 +140,11 @@ impl Line<'_> {
                 bad: need(self.bad, "bad")?,
                 total: need(self.total, "total")?,
             },
-            "histogram" => Reading::Histogram {
-                rule: rule(names)?,
-                times: match (self.buckets, self.native) {
-                    (Some(Bounds(buckets)), None) => Histogram::Classic(buckets),
-                    (None, Some(native)) => Histogram::Native(native),
-                    (None, None) => return Err("a histogram needs `buckets` or `native`".into()),
-                    (Some(_), Some(_)) => {
-                        return Err("a histogram has `buckets` or `native`, not both".into());
-                    }
-                },
-            },
+            "histogram" => {
+                Reading::Histogram { rule: rule(names)?, times: histogram(self.buckets, self.native)? }
+            }
             "value" => Reading::Value { rule: rule(names)?, value: need(self.value, "value")? },
-            "pod" => Reading::Pod(PodReading {
-                ready: need(self.ready, "ready")?,
-                created_at: self.created_at,
-                ready_since: self.ready_since,
-                restarts: self.restarts.unwrap_or(0),
-                reason: self.reason.map(Text::into_owned),
-                gone: self.gone.unwrap_or(false),
-            }),
+            "pod" => Reading::Pod(self.pod_reading()?),
             "release" => Reading::Release {
                 previous: self.previous.map(Text::into_owned),
                 rollout_ended: self.rollout_ended,
@@ -173,6 +169,15 @@ impl Line<'_> {
             }
             other => return Err(format!("unknown kind `{other}`")),
         })
+    }
+}
+
+fn histogram(buckets: Option<Bounds>, native: Option<Native>) -> Result<Histogram, String> {
+    match (buckets, native) {
+        (Some(Bounds(buckets)), None) => Ok(Histogram::Classic(buckets)),
+        (None, Some(native)) => Ok(Histogram::Native(native)),
+        (None, None) => Err("a histogram needs `buckets` or `native`".into()),
+        (Some(_), Some(_)) => Err("a histogram has `buckets` or `native`, not both".into()),
     }
 }
 
