@@ -69,6 +69,9 @@ pub enum Reading {
         /// Since when it is worse than it was; not set while nothing is wrong with it.
         #[serde(skip_serializing_if = "Option::is_none")]
         worse_since: Option<Timestamp>,
+        /// Its pods crash.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        crashes: bool,
         detail: String,
     },
     /// The source could not answer, or answered only in part: never evidence (invariant 7).

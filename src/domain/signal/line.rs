@@ -104,6 +104,7 @@ pub(super) struct Line<'a> {
     #[serde(borrow)]
     other: Option<Text<'a>>,
     worse_since: Option<Timestamp>,
+    crashes: Option<bool>,
 }
 
 impl Line<'_> {
@@ -162,6 +163,7 @@ impl Line<'_> {
             "control" => Reading::Control {
                 other: need(self.other, "other")?.into_owned(),
                 worse_since: self.worse_since,
+                crashes: self.crashes.unwrap_or(false),
                 detail: self.detail.map_or_else(String::new, Text::into_owned),
             },
             "nodata" => {
