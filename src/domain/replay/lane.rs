@@ -78,7 +78,7 @@ impl Lane {
 
     /// Takes a line if a watch is open that it may be about.
     pub(super) fn take(&mut self, sample: &Sample) -> bool {
-        let mine = self.target.is_none() || sample.target.is_none() || sample.target == self.target;
+        let mine = self.is_of(sample.target.as_ref());
         let Some(open) = self.open.as_mut().filter(|_| mine) else { return false };
         // What is older than the watch is its history, which is frozen.
         if sample.at < open.watch.spec().opened_at || (open.is_settled() && open.trace.is_none()) {
@@ -143,24 +143,25 @@ impl Lane {
                 self.memory = std::mem::take(&mut self.memory).fold(&event, assessment.at);
             }
             let shared = open.together.is_some();
-            open.reached = Some(Reached { decided, on: assessment.clone(), shared });
+            let on = Assessment { evidence: open.watch.shown(&assessment), ..assessment.clone() };
+            open.reached = Some(Reached { decided, on, shared });
         }
         open.last = Some(assessment);
     }
 
-    /// A release line: the first of its release opens a watch, which ends the one before.
+    /// A release line: the first of its release opens a watch, which ends the one before. Answers whether it did.
     pub(super) fn release(
         &mut self,
         line: ReleaseLine<'_>,
         settings: &Settings,
         past: &mut Past,
         traced: bool,
-    ) -> Option<Judged> {
+    ) -> (Option<Judged>, bool) {
         let current = self.memory.current.as_ref();
         if current.is_some_and(|version| version.label == line.label) {
             // The end of its rollout, or the same line once more.
             self.take(line.sample);
-            return None;
+            return (None, false);
         }
         // While a watch is open nothing is learned: a release that follows it is compared with the same past.
         let same_past = self.open.as_ref().map(|open| open.watch.spec().baseline.clone());
@@ -183,7 +184,7 @@ impl Lane {
             });
             self.take(line.sample);
         }
-        superseded
+        (superseded, self.is_open())
     }
 
     fn supersede(&mut self, line: ReleaseLine<'_>) -> Option<Judged> {
@@ -191,6 +192,19 @@ impl Lane {
         let restored = self.memory.known_good.as_ref().is_some_and(|good| good.label == line.label);
         let end = if restored && open.is_settled() { WatchEnd::RolledBack } else { WatchEnd::Superseded };
         self.close(end, Ending::Superseded { by: line.label.to_string() }, line.sample.at)
+    }
+
+    /// What a watch that has just begun should know: how checks stood before it, and what is worse elsewhere.
+    pub(super) fn tell<'a>(&mut self, before: impl IntoIterator<Item = &'a Sample>) {
+        let target = self.id.target.clone();
+        let Some(open) = &mut self.open else { return };
+        for sample in before {
+            open.watch.take(&Sample { target: Some(target.clone()), ..sample.clone() });
+        }
+    }
+
+    pub(super) fn is_of(&self, target: Option<&TargetName>) -> bool {
+        self.target.is_none() || target.is_none() || self.target.as_ref() == target
     }
 
     /// What a daemon would remember: a `previous` that was not released inside the recording was good. Where the line
@@ -269,7 +283,8 @@ impl Lane {
         let memory = std::mem::take(&mut self.memory);
         self.memory = events.iter().fold(memory, |memory, event| memory.fold(event, over_at));
         let target = self.target.clone();
-        let (reached, last, trace) = (open.reached, open.last, open.trace);
+        let shown = |last: Assessment| Assessment { evidence: open.watch.shown(&last), ..last };
+        let (reached, last, trace) = (open.reached, open.last.map(shown), open.trace);
         Some(Finished { spec, target, reached, last, ending, over_at, trace }.judged())
     }
 }

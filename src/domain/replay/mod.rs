@@ -23,11 +23,12 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::controls::{ControlNews, Controls};
 use super::guardrails::{Bar, TOGETHER, together};
-use super::names::ServiceName;
+use super::names::{ServiceName, TargetId, TargetName};
 use super::policy::Mode;
 use super::runbook::{Judging, Rule, standard_rules};
-use super::signal::Sample;
+use super::signal::{Reading, Sample};
 pub use judged::{Findings, Judged};
 use service::Service;
 pub use trace::{Arms, Point, Trace, Track};
@@ -139,6 +140,9 @@ impl Replay {
             self.left_out.no_room += 1;
             return out;
         };
+        if self.fleet.guarded {
+            self.overhear(sample, service);
+        }
         let Some(service) = self.services.get_mut(service) else { return out };
         let before = service.open();
         service.take(sample, &mut self.fleet, &mut self.left_out, &mut out);
@@ -146,10 +150,23 @@ impl Replay {
         out
     }
 
-    /// Tells the open watches of all services but `other` what became of it.
-    pub fn tell_of(&mut self, other: &ServiceName, control: &Sample) {
-        let others = self.services.iter_mut().filter(|service| service.name != *other && service.open() > 0);
-        others.for_each(|service| service.hear(control));
+    /// Services that nobody released stand beside those under watch: what becomes of them is told to every watch.
+    fn overhear(&mut self, sample: &Sample, index: usize) {
+        for news in self.fleet.controls.tick(sample.at) {
+            let others = self.services.iter_mut().filter(|s| s.open() > 0 && s.name != news.target.service);
+            others.for_each(|service| service.hear(sample.at, &news));
+        }
+        let Some(service) = self.services.get(index) else { return };
+        let Some(target) = control_of(sample) else { return };
+        if service.open() > 0 || matches!(sample.reading, Reading::Release { .. }) {
+            self.fleet.controls.forget(&target);
+            self.fleet.control_targets.remove(&target);
+        } else if self.fleet.control_targets.len() < CONTROLS_MAX
+            || self.fleet.control_targets.contains(&target)
+        {
+            self.fleet.controls.take(&target, service.rules(), sample);
+            self.fleet.control_targets.insert(target);
+        }
     }
 
     /// The end of the recording: what is open is judged as far as it goes.
@@ -214,9 +231,27 @@ struct Fleet {
     /// Services with an open watch.
     watched: usize,
     tripped: BTreeMap<ServiceName, Timestamp>,
+    controls: Controls,
+    control_targets: BTreeSet<TargetId>,
+}
+
+/// Unreleased targets beyond this are not asked how they do.
+const CONTROLS_MAX: usize = 1_000;
+
+/// Whom an unreleased service's line is about; without a target, the service.
+fn control_of(sample: &Sample) -> Option<TargetId> {
+    let service = sample.service.clone();
+    let whole = || TargetName::parse(service.as_str()).ok();
+    let target = sample.target.clone().or_else(whole)?;
+    Some(TargetId { service, target })
 }
 
 impl Fleet {
+    /// What is worse now, of other services than `service`.
+    fn worse_beside(&self, service: &ServiceName) -> impl Iterator<Item = ControlNews> {
+        self.controls.worse().filter(move |news| news.target.service != *service)
+    }
+
     fn has_room(&self) -> bool {
         self.watches < WATCHES_MAX
     }

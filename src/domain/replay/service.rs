@@ -1,4 +1,5 @@
 //! One service in a replay: its clock, its past, and its targets.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -6,8 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::judged::Judged;
 use super::lane::{Lane, ReleaseLine};
 use super::{Fleet, LeftOut, Settings};
-use crate::domain::names::ServiceName;
+use crate::domain::checked::LastChecks;
+use crate::domain::controls::ControlNews;
+use crate::domain::names::{RuleName, ServiceName, TargetName};
 use crate::domain::past::Past;
+use crate::domain::runbook::Rule;
 use crate::domain::signal::{Reading, Sample};
 
 /// A daemon looks once per second: lines that are closer together are one batch.
@@ -23,6 +27,8 @@ pub(super) struct Service {
     settings: Arc<Settings>,
     clock: Option<Batch>,
     past: Past,
+    /// How the checks of each target stood last.
+    checks: BTreeMap<Option<TargetName>, LastChecks>,
     lanes: Vec<Lane>,
     open: usize,
 }
@@ -37,7 +43,7 @@ struct Batch {
 impl Service {
     pub(super) fn new(name: ServiceName, settings: Arc<Settings>) -> Self {
         let past = Past::new(&settings.rules, settings.judging.batch_secs);
-        Self { name, settings, clock: None, past, lanes: Vec::new(), open: 0 }
+        Self { name, settings, clock: None, past, checks: BTreeMap::new(), lanes: Vec::new(), open: 0 }
     }
 
     /// Watches that are open.
@@ -64,6 +70,9 @@ impl Service {
             self.release(sample, previous.as_deref(), fleet, left_out, out);
             return;
         }
+        if let Reading::Check { rule, .. } = &sample.reading {
+            self.check(sample, rule);
+        }
         let mut taken = false;
         if self.open > 0 {
             self.lanes.iter_mut().for_each(|lane| taken |= lane.take(sample));
@@ -73,17 +82,21 @@ impl Service {
         }
     }
 
-    /// What is known of other services, for every open watch.
-    pub(super) fn hear(&mut self, control: &Sample) {
-        self.lanes.iter_mut().for_each(|lane| {
-            let about = Sample {
-                service: self.name.clone(),
-                target: lane.target.clone(),
-                release: None,
-                ..control.clone()
-            };
-            lane.take(&about);
-        });
+    /// What became of another service, for every open watch.
+    pub(super) fn hear(&mut self, at: Timestamp, news: &ControlNews) {
+        let sample = about(&self.name, at, news);
+        self.lanes.iter_mut().for_each(|lane| lane.tell([&sample]));
+    }
+
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.settings.rules
+    }
+
+    fn check(&mut self, sample: &Sample, rule: &RuleName) {
+        let known = self.settings.rules.iter().any(|r| r.name == *rule);
+        if known && (self.checks.len() < TARGETS_MAX || self.checks.contains_key(&sample.target)) {
+            self.checks.entry(sample.target.clone()).or_default().take(sample);
+        }
     }
 
     /// Closes the batch if the line at `at` begins another. False if it is too old to be of any.
@@ -145,8 +158,15 @@ impl Service {
             return;
         }
         let line = ReleaseLine { sample, label, previous };
-        let superseded = lane.release(line, &self.settings, &mut self.past, fleet.traced);
+        let (superseded, opened) = lane.release(line, &self.settings, &mut self.past, fleet.traced);
         out.extend(superseded);
+        if opened {
+            let mine = self.checks.iter().filter(|(target, _)| lane.is_of(target.as_ref()));
+            let checks: Vec<Sample> = mine.flat_map(|(_, checks)| checks.samples()).collect();
+            let worse = fleet.worse_beside(&self.name);
+            let worse: Vec<Sample> = worse.map(|news| about(&self.name, sample.at, &news)).collect();
+            lane.tell(checks.iter().chain(&worse));
+        }
         self.open = self.lanes.iter().filter(|lane| lane.is_open()).count();
     }
 
@@ -159,4 +179,10 @@ impl Service {
         }
         self.open = 0;
     }
+}
+
+/// News of another service, as a watch of `service` takes it.
+fn about(service: &ServiceName, at: Timestamp, news: &ControlNews) -> Sample {
+    let service = service.clone();
+    Sample { at, service, target: None, release: None, pod: None, reading: news.reading() }
 }

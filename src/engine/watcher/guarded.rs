@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::checked::LastChecks;
 use super::minutes::Minutes;
+use crate::domain::checked::LastChecks;
 use crate::domain::memory::TargetMemory;
 use crate::domain::names::{RuleName, TargetId};
 use crate::domain::plan::{Goal, draft};
