@@ -104,7 +104,9 @@ impl Lane {
             open.trial.note(&assessment);
             self.decide(assessment, settings, fleet);
         }
-        let over = self.open.as_ref().is_some_and(|open| at >= open.ends_at());
+        // A watch may end before its time, once health is proven.
+        let ended = |open: &Open| open.last.as_ref().is_some_and(|last| last.ended);
+        let over = self.open.as_ref().is_some_and(|open| at >= open.ends_at() || ended(open));
         if over { self.complete(at) } else { None }
     }
 
