@@ -248,6 +248,26 @@ fn services_that_trip_together_are_paged_as_shared() {
 }
 
 #[test]
+fn an_unreleased_service_that_gets_worse_too_clears_the_release() {
+    let mut shop = Recording::default();
+    shop.serve(-600..0, "v1", "a", 0.1).release(0, "v2", "v1");
+    shop.serve(5..60, "v2", "a", 0.1).serve(60..600, "v2", "a", 15.0);
+    let mut cart = Recording::default();
+    cart.serve(-600..45, "v7", "a", 0.1).serve(45..600, "v7", "a", 15.0);
+    let of_cart = |line| Sample { service: ServiceName::parse("cart").unwrap(), ..line };
+    let mut lines: Vec<Sample> = cart.lines().into_iter().map(of_cart).chain(shop.lines()).collect();
+    lines.sort_by_key(|line| line.at);
+    let judge = |fleet| {
+        let mut replay = Replay::new(Policies::new([]), Options { fleet, ..Options::default() });
+        let mut out: Vec<Judged> = lines.iter().flat_map(|line| replay.take(line)).collect();
+        out.extend(replay.finish());
+        out.into_iter().map(|j| (j.decision, j.cause)).collect::<Vec<_>>()
+    };
+    assert_eq!(judge(false), [(Decision::Rollback, Some(Cause::Release))]);
+    assert_eq!(judge(true), [(Decision::Page, Some(Cause::Shared))]);
+}
+
+#[test]
 fn memory_does_not_grow_with_the_recording() {
     let mut replay = Replay::new(Policies::new([]), Options::default());
     let mut recording = Recording::default();
