@@ -1,4 +1,5 @@
 //! The composition root: how a configuration becomes a running daemon.
+pub mod backtest;
 mod build;
 mod inquiries;
 pub mod live;

@@ -86,7 +86,7 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
 }
 
 /// A batch is never shorter than the interval at which its source is asked: empty batches are no evidence.
-fn judging(config: &Config, service: &ServiceConfig) -> Judging {
+pub(super) fn judging(config: &Config, service: &ServiceConfig) -> Judging {
     let interval = |rule: &RuleConfig| match rule.source {
         SourceName::Prometheus => config.sources.prometheus.as_ref().map(|p| p.interval),
         SourceName::Scrape => config.sources.scrape.as_ref().map(|s| s.fresh_interval),

@@ -4,7 +4,7 @@ mod native;
 
 use serde::{Deserialize, Serialize};
 
-pub use classic::Buckets;
+pub use classic::{Buckets, parse_bound};
 pub use native::{Native, SCHEMAS, Zero};
 
 /// A histogram of seconds. Its counts are cumulative in time, or those of a batch.

@@ -25,6 +25,30 @@ impl Buckets {
         Self(bounds)
     }
 
+    /// From bounds and counts that somebody else wrote, in any order.
+    ///
+    /// # Errors
+    /// When a count is none, `+Inf` is missing, or there are too many.
+    pub fn read(bounds: Vec<(f64, f64)>) -> Result<Self, HistogramError> {
+        if bounds.len() > BUCKETS_READ_MAX {
+            return Err(HistogramError::TooMany(bounds.len()));
+        }
+        if bounds.iter().any(|(_, count)| !count.is_finite() || *count < 0.0) {
+            return Err(HistogramError::Count);
+        }
+        let Self(mut bounds) = Self::new(bounds);
+        if bounds.last().is_some_and(|(le, _)| *le != f64::INFINITY) {
+            return Err(HistogramError::NoInf);
+        }
+        // Series that are not read at the same instant may decrease a little.
+        let mut most = 0.0_f64;
+        for (_, count) in &mut bounds {
+            most = most.max(*count);
+            *count = most;
+        }
+        Ok(Self(bounds))
+    }
+
     /// Bounds that are in order already.
     pub(super) fn sorted(bounds: Vec<(f64, f64)>) -> Self {
         Self(bounds)
@@ -105,31 +129,18 @@ impl Buckets {
 impl TryFrom<BTreeMap<String, f64>> for Buckets {
     type Error = HistogramError;
     fn try_from(map: BTreeMap<String, f64>) -> Result<Self, HistogramError> {
-        if map.len() > BUCKETS_READ_MAX {
-            return Err(HistogramError::TooMany(map.len()));
-        }
-        let mut bounds = Vec::with_capacity(map.len());
-        for (le, count) in map {
-            if !count.is_finite() || count < 0.0 {
-                return Err(HistogramError::Count);
-            }
-            match le.parse::<f64>() {
-                Ok(bound) if !bound.is_nan() => bounds.push((bound, count)),
-                Ok(_) | Err(_) => return Err(HistogramError::Bound(le)),
-            }
-        }
-        let Self(mut bounds) = Buckets::new(bounds);
-        if bounds.last().is_some_and(|(le, _)| *le != f64::INFINITY) {
-            return Err(HistogramError::NoInf);
-        }
-        // Series that are not read at the same instant may decrease a little.
-        let mut most = 0.0_f64;
-        for (_, count) in &mut bounds {
-            most = most.max(*count);
-            *count = most;
-        }
-        Ok(Self(bounds))
+        let parsed = |(le, count): (String, f64)| Ok((parse_bound(&le)?, count));
+        Self::read(map.into_iter().map(parsed).collect::<Result<_, _>>()?)
     }
+}
+
+/// A bound as it is written: seconds, or `+Inf`.
+///
+/// # Errors
+/// When it is no number.
+pub fn parse_bound(le: &str) -> Result<f64, HistogramError> {
+    let bound = le.parse::<f64>().ok().filter(|bound| !bound.is_nan());
+    bound.ok_or_else(|| HistogramError::Bound(le.to_string()))
 }
 
 impl From<Buckets> for BTreeMap<String, f64> {

@@ -12,6 +12,7 @@ use reqwest::Url;
 use rollguard::adapters::signals::SourceRule;
 use rollguard::adapters::signals::prometheus::{Place, PrometheusOptions, PrometheusSource};
 use rollguard::domain::detect::errors::Counts;
+use rollguard::domain::names::RuleName;
 use rollguard::ports::{AskTarget, SignalSource};
 use serde_json::{Value, json};
 
@@ -264,8 +265,8 @@ async fn the_past_comes_from_range_queries_and_yesterday_beside_it() {
     let fake = Fake::answering(past).await;
     let source = source(&fake.url, vec![errors("shop", "error-rate"), latency("shop"), errors("pay", "x")]);
     let past = soon(past_of(&source)).await;
-    let rule = "error-rate".to_string().try_into().unwrap();
-    let slow = "latency".to_string().try_into().unwrap();
+    let rule = RuleName::parse("error-rate").unwrap();
+    let slow = RuleName::parse("latency").unwrap();
     let expected = [Counts { bad: 1.0, total: 11.0 }, Counts { bad: 0.0, total: 22.0 }];
     assert_eq!(past.batches.keys().collect::<Vec<_>>(), [&rule]);
     assert_eq!(past.batches[&rule], expected);
