@@ -7,7 +7,7 @@ use crate::domain::runbook::LateOnset;
 
 /// Trouble that begins so long after the rollout still counts as the release's.
 const GRACE: SignedDuration = SignedDuration::from_mins(2);
-/// Other services that got worse so close to the onset share its cause.
+/// Other services that got worse so close to the onset share its cause; and half of the time that it took to see it.
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(60);
 /// Other services beyond this say nothing more.
 const OTHERS_MAX: usize = 1_000;
@@ -101,13 +101,9 @@ impl Rollout {
 
     fn others_at(&self, onset: Timestamp) -> impl Iterator<Item = (&str, &Other)> {
         let times = self.others.iter().flat_map(|(who, times)| times.iter().map(move |t| (who.as_str(), t)));
-        times.filter(move |(_, other)| other.began_at(onset))
-    }
-}
-
-impl Other {
-    fn began_at(&self, onset: Timestamp) -> bool {
-        self.since.duration_since(onset).abs() <= SAME_TIME
+        // The longer it took to be sure, the less is known of when it began.
+        let slack = SAME_TIME + self.now.duration_since(onset).max(SignedDuration::ZERO) / 2;
+        times.filter(move |(_, other)| other.since.duration_since(onset).abs() <= slack)
     }
 }
 
@@ -146,6 +142,9 @@ mod tests {
         rollout.take_other("pay/api", Some(at(1400)), false, "again");
         assert_eq!(rollout.other_worse_at(at(1010)), Some(("pay/api", "8 % errors")));
         assert_eq!(rollout.other_worse_at(at(1200)), None);
+        rollout.now = at(1600);
+        assert_eq!(rollout.other_worse_at(at(1200)), Some(("pay/api", "8 % errors")), "it took long to see");
+        rollout.now = at(1000);
         assert_eq!(rollout.other_worse_at(at(430)), Some(("cart/api", "since long before")));
     }
 }
