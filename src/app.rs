@@ -1,4 +1,6 @@
 //! The composition root: how a configuration becomes a running daemon.
+#[cfg(feature = "aws")]
+mod aws;
 mod build;
 mod inquiries;
 pub mod live;

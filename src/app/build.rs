@@ -88,8 +88,13 @@ fn judging(config: &Config, service: &ServiceConfig) -> Judging {
     let interval = |rule: &crate::config::RuleConfig| match rule.source {
         SourceName::Prometheus => config.sources.prometheus.as_ref().map(|p| p.interval),
         SourceName::Scrape => config.sources.scrape.as_ref().map(|s| s.fresh_interval),
+        SourceName::CloudWatch => config.sources.cloudwatch.as_ref().map(|c| c.interval),
     };
-    let slowest = service.rules.iter().filter_map(interval).max().unwrap_or_default();
+    // A rule that is read once a minute must not slow down the others of its service.
+    let quick = service.rules.iter().filter(|rule| rule.source != SourceName::CloudWatch);
+    let slowest =
+        quick.filter_map(interval).max().or_else(|| service.rules.iter().filter_map(interval).max());
+    let slowest = slowest.unwrap_or_default();
     let batch_secs = service.judging.batch_secs.max(slowest.as_secs_f64());
     Judging { batch_secs, ..service.judging.clone() }
 }
@@ -101,6 +106,10 @@ pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn SignalSource>>, App
     }
     if let Some(scrape) = &config.sources.scrape {
         sources.push(scrape_source(config, scrape)?);
+    }
+    #[cfg(feature = "aws")]
+    if let Some(cloudwatch) = &config.sources.cloudwatch {
+        sources.push(super::aws::cloudwatch_source(config, cloudwatch));
     }
     Ok(sources)
 }
@@ -147,19 +156,20 @@ fn rules(config: &Config, source: SourceName) -> Vec<SourceRule> {
     let of_service = |service: &ServiceConfig| {
         let name = service.name.clone();
         let of_source = service.rules.iter().filter(|r| r.source == source).cloned().collect::<Vec<_>>();
-        of_source.into_iter().map(move |r| SourceRule {
-            service: name.clone(),
-            rule: r.rule.name.clone(),
-            query: query(&r.query),
+        of_source.into_iter().filter_map(move |r| {
+            let query = query(&r.query)?;
+            Some(SourceRule { service: name.clone(), rule: r.rule.name.clone(), query })
         })
     };
     config.services.iter().flat_map(of_service).collect()
 }
 
-fn query(query: &RuleQuery) -> Query {
+/// Of a rule that is read by its series; CloudWatch has metrics instead.
+fn query(query: &RuleQuery) -> Option<Query> {
     match query.clone() {
-        RuleQuery::Errors { total, bad } => Query::Errors { total, bad },
-        RuleQuery::Latency { histogram } => Query::Latency { histogram },
+        RuleQuery::Errors { total, bad } => Some(Query::Errors { total, bad }),
+        RuleQuery::Latency { histogram } => Some(Query::Latency { histogram }),
+        RuleQuery::CloudWatch(_) => None,
     }
 }
 

@@ -34,7 +34,7 @@ const URL: Shape = leaf(Leaf::Url);
 const PATH: Shape = leaf(Leaf::Path);
 const BOOL: Shape = leaf(Leaf::Bool);
 const SELECTOR: Shape = leaf(Leaf::Selector);
-const SOURCE: Shape = leaf(Leaf::Choice(&["prometheus", "scrape"]));
+const SOURCE: Shape = leaf(Leaf::Choice(&["prometheus", "scrape", "cloudwatch"]));
 const POLICY: Shape = leaf(Leaf::Choice(&["auto", "approval", "page", "observe"]));
 
 pub(super) const ROOT: &[Field] = &[
@@ -78,6 +78,7 @@ const KUBERNETES: &[Field] = &[
 const SOURCES: &[Field] = &[
     optional("prometheus", Shape::Map(PROMETHEUS), "A Prometheus, or anything that speaks its query API."),
     optional("scrape", Shape::Map(SCRAPE), "The pods' own /metrics, read directly."),
+    optional("cloudwatch", Shape::Map(CLOUDWATCH), "Metrics and alarms of AWS, once a minute."),
 ];
 
 const PROMETHEUS: &[Field] = &[
@@ -98,6 +99,19 @@ const SCRAPE: &[Field] = &[
     optional("interval", span(100, HOUR), "How often pods are read for their history."),
     optional("fresh_interval", span(100, HOUR), "How often while a release is fresh."),
     optional("timeout", span(50, 60), "Longest wait for a pod."),
+];
+
+const CLOUDWATCH: &[Field] = &[
+    required("region", TEXT, "The region whose metrics are read; CloudFront's are in us-east-1."),
+    optional("profile", TEXT, "Profile of ~/.aws/config; without it the usual chain of credentials."),
+    optional("endpoint", URL, "Where CloudWatch is reached, such as a VPC endpoint."),
+    optional("interval", span(60_000, HOUR), "How often fresh releases are measured; each metric is billed."),
+    optional(
+        "settle",
+        span(0, 600),
+        "How long a minute must be over before it counts; datapoints come late.",
+    ),
+    optional("timeout", span(100, 10), "Longest wait for one answer."),
 ];
 
 const ALERTMANAGER: &[Field] = &[
@@ -132,6 +146,7 @@ macro_rules! service_keys {
             optional("rollout_deadline", span(10_000, DAY), "Longest wait for the rollout of a rollback until somebody is paged."),
             optional("rules", Shape::Maps(RULE), "Thresholds of the runbook and what measures them."),
             optional("alerts", Shape::Map(ALERTS), "Which alerts are about this service."),
+            optional("alarms", Shape::Texts, "Names of CloudWatch alarms about this service; name* for all that begin so."),
             optional("judging", Shape::Map(JUDGING), "How a watch judges; the defaults are good."),
             optional("verify", Shape::Map(VERIFY), "What proves that a rollback worked."),
         ]
@@ -164,8 +179,10 @@ const RULE: &[Field] = &[
 const ERRORS: &[Field] = &[
     required("above", share(1.0), "The share of failed requests that is too much."),
     optional("source", SOURCE, "Where it is read; may be left out if only one source is configured."),
-    required("total", SELECTOR, "Counter of all requests."),
-    required("bad", SELECTOR, "Counter of failed requests."),
+    optional("namespace", TEXT, "For cloudwatch: the namespace of both metrics, such as AWS/ApplicationELB."),
+    optional("dimensions", Shape::Dimensions, "For cloudwatch: the dimensions of both metrics, all of them."),
+    required("total", SELECTOR, "Counter of all requests; for cloudwatch a metric's name."),
+    required("bad", SELECTOR, "Counter of failed requests; for cloudwatch a metric's name."),
 ];
 
 const LATENCY: &[Field] = &[
