@@ -1,5 +1,6 @@
 //! What is read from CloudWatch: the source, the metrics of a rule, and the alarms of a service.
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use url::Url;
@@ -54,6 +55,20 @@ impl Statistic {
     }
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for Statistic {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let percent = |digits: &str| digits.parse::<f64>().is_ok_and(|p| p > 0.0 && p <= 100.0);
+        let named = ["Average", "Sum", "Minimum", "Maximum", "SampleCount"].contains(&text);
+        if named || ["p", "tm"].iter().any(|kind| text.strip_prefix(kind).is_some_and(percent)) {
+            return Ok(Self(text.to_string()));
+        }
+        Err("this is no statistic: write Average, Sum, Minimum, Maximum, SampleCount or a percentile such as p95"
+            .into())
     }
 }
 
@@ -124,11 +139,11 @@ pub(super) fn errors(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
 }
 
 /// What measures a rule over one metric.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the rule kind `value`"))]
+#[expect(dead_code, reason = "the rule kind `value` reads it")]
 pub(super) fn value(fields: &Fields<'_>) -> Option<RuleQuery> {
     let scale = fields.read::<Share>("scale").map_or(1.0, |scale| scale.0);
     let statistic = fields.read::<Statistic>("statistic");
-    let query = CloudWatchQuery::Value { metric: metric(fields, "metric")?, statistic: statistic?, scale };
+    let query = CloudWatchQuery::Value { metric: metric(fields, "series")?, statistic: statistic?, scale };
     Some(RuleQuery::CloudWatch(query))
 }
 
@@ -159,13 +174,7 @@ fn metric(fields: &Fields<'_>, name: &str) -> Option<CloudWatchMetric> {
 
 impl FromText for Statistic {
     fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
-        let percent = |digits: &str| digits.parse::<f64>().is_ok_and(|p| p > 0.0 && p <= 100.0);
-        let named = ["Average", "Sum", "Minimum", "Maximum", "SampleCount"].contains(&text);
-        if named || ["p", "tm"].iter().any(|kind| text.strip_prefix(kind).is_some_and(percent)) {
-            return Ok(Self(text.to_string()));
-        }
-        Err("this is no statistic: write Average, Sum, Minimum, Maximum, SampleCount or a percentile such as p95"
-            .into())
+        text.parse()
     }
 }
 
@@ -199,10 +208,10 @@ mod tests {
     #[test]
     fn statistics_are_those_that_cloudwatch_knows() {
         for good in ["Average", "Sum", "p95", "p99.9", "tm90"] {
-            assert!(Statistic::from_text(good, Leaf::Text).is_ok(), "{good}");
+            assert!(good.parse::<Statistic>().is_ok(), "{good}");
         }
         for bad in ["average", "95", "p0", "p101", "p", "pNaN", "p inf", ""] {
-            assert!(Statistic::from_text(bad, Leaf::Text).is_err(), "{bad}");
+            assert!(bad.parse::<Statistic>().is_err(), "{bad}");
         }
     }
 

@@ -93,5 +93,5 @@ fn day_before(to: Timestamp, day: i64) -> Span {
 fn whole_day(minutes: impl Iterator<Item = Counts>) -> Option<Earlier> {
     let mut counts = Counts::default();
     minutes.for_each(|minute| counts.add(minute));
-    (counts.total > 0.0).then(|| Earlier { counts, times: None })
+    (counts.total > 0.0).then_some(Earlier { counts, times: None })
 }
