@@ -111,7 +111,7 @@ const CLOUDWATCH: &[Field] = &[
         span(0, 600),
         "How long a minute must be over before it counts; datapoints come late.",
     ),
-    optional("timeout", span(100, 10), "Longest wait for one answer."),
+    optional("timeout", span(100, 5), "Longest wait for an answer, which is asked for up to three times."),
 ];
 
 const ALERTMANAGER: &[Field] = &[

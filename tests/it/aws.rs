@@ -28,6 +28,8 @@ struct World {
     cloudwatch: CloudWatch,
     /// A whole minute; what a test calls minute 0.
     began: i64,
+    /// How long the source waits for an answer.
+    patience: Duration,
 }
 
 impl World {
@@ -35,7 +37,7 @@ impl World {
         let moto = Moto::start().await;
         let cloudwatch = CloudWatch::start(&moto).await;
         let began = (Timestamp::now().as_second() / MINUTE - 60) * MINUTE;
-        Self { moto, cloudwatch, began }
+        Self { moto, cloudwatch, began, patience: Duration::from_secs(10) }
     }
 
     /// So many seconds after minute 0.
@@ -60,7 +62,7 @@ impl World {
                 region: "eu-central-1".into(),
                 profile: None,
                 endpoint: Some(self.cloudwatch.url()),
-                timeout: Duration::from_secs(1),
+                timeout: self.patience,
             },
             interval: Duration::from_secs(60),
             settle: Duration::from_secs(60),

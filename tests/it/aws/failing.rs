@@ -51,6 +51,7 @@ async fn throttling_is_waited_out_and_said_when_it_lasts() {
 #[ignore = "tests/run aws"]
 async fn a_silent_or_absent_cloudwatch_is_no_data_within_its_time() {
     let mut world = World::start().await;
+    world.patience = Duration::from_secs(1);
     let source = world.source(vec![errors()], &[]);
     world.publish(0, 100.0, Some(10.0)).await;
     world.release(&source, 0).await;
