@@ -4,25 +4,32 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::Timestamp;
 use rollguard::domain::detect::errors::{Absolute, Counts, Relative};
-use rollguard::domain::detect::mixture::Bounds;
+use rollguard::domain::detect::mixture::{Bounds, Enough, Span};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::release::{Fingerprint, Release, ReleaseKind, Version};
 use rollguard::domain::runbook::{Judging, standard_rules};
 use rollguard::domain::signal::{Reading, Sample};
 use rollguard::domain::watch::{Watch, WatchSpec};
 
-const BOUNDS: Bounds = Bounds { alpha: 4e-4, min_batches: 4, batches: 360, dispersion: 1.0 };
+const BOUNDS: Bounds = Bounds {
+    alpha: 4e-4,
+    enough: Enough { batches: 3, secs: 20.0 },
+    batches: 360,
+    dispersion: 1.0,
+    together: 1,
+};
+const SPAN: Span = Span { since: Timestamp::UNIX_EPOCH, secs: 5.0, in_rollout: true };
 const PODS: usize = 20;
 
 fn tests_of_one_batch(c: &mut Criterion) {
     let (new, old) = (Counts { bad: 1.0, total: 200.0 }, Counts { bad: 2.0, total: 600.0 });
     let mut absolute = Absolute::rollback(0.05, BOUNDS);
     c.bench_function("absolute test, one batch", |b| {
-        b.iter(|| absolute.update(Timestamp::UNIX_EPOCH, black_box(new)));
+        b.iter(|| absolute.update(SPAN, black_box(new)));
     });
     let mut relative = Relative::new(BOUNDS);
     c.bench_function("relative test, one batch", |b| {
-        b.iter(|| relative.update(Timestamp::UNIX_EPOCH, black_box(new), black_box(old)));
+        b.iter(|| relative.update(SPAN, black_box(new), black_box(old)));
     });
 }
 

@@ -7,5 +7,6 @@ pub mod journal;
 pub mod kubernetes;
 pub mod notify;
 pub mod outbound;
+pub mod probe;
 pub mod recording;
 pub mod signals;

@@ -32,7 +32,10 @@ fn rules(config: &Config) -> Vec<CloudWatchRule> {
             rule: rule.rule.name.clone(),
             query: query.clone(),
         }),
-        RuleQuery::Errors { .. } | RuleQuery::Latency { .. } => None,
+        RuleQuery::Errors { .. }
+        | RuleQuery::Latency { .. }
+        | RuleQuery::Value { .. }
+        | RuleQuery::Http(_) => None,
     });
     measured.collect()
 }

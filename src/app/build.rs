@@ -13,12 +13,14 @@ use crate::adapters::notify::{
     webhook::Webhook,
 };
 use crate::adapters::outbound;
+use crate::adapters::signals::http::{HttpRule, HttpSource};
 use crate::adapters::signals::prometheus::{Place, PrometheusOptions, PrometheusSource};
 use crate::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
+use crate::adapters::signals::values::ValueQuery;
 use crate::adapters::signals::{Query, SourceRule};
 use crate::config::{
-    Config, KubernetesConfig, PrometheusConfig, RuleQuery, ScrapeConfig, ServiceConfig, SourceName,
-    TargetKindConfig,
+    Config, KubernetesConfig, PrometheusConfig, RuleConfig, RuleQuery, ScrapeConfig, ServiceConfig,
+    SourceName, TargetKindConfig,
 };
 use crate::domain::names::TargetId;
 use crate::domain::runbook::Judging;
@@ -85,10 +87,12 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
 
 /// A batch is never shorter than the interval at which its source is asked: empty batches are no evidence.
 fn judging(config: &Config, service: &ServiceConfig) -> Judging {
-    let interval = |rule: &crate::config::RuleConfig| match rule.source {
+    let interval = |rule: &RuleConfig| match rule.source {
         SourceName::Prometheus => config.sources.prometheus.as_ref().map(|p| p.interval),
         SourceName::Scrape => config.sources.scrape.as_ref().map(|s| s.fresh_interval),
         SourceName::CloudWatch => config.sources.cloudwatch.as_ref().map(|c| c.interval),
+        // Checks are no part of any batch.
+        SourceName::Http => None,
     };
     // A rule that is read once a minute must not slow down the others of its service.
     let quick = service.rules.iter().filter(|rule| rule.source != SourceName::CloudWatch);
@@ -100,6 +104,15 @@ fn judging(config: &Config, service: &ServiceConfig) -> Judging {
 }
 
 pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn SignalSource>>, AppError> {
+    let mut sources = measuring(config)?;
+    if let Some(http) = http_source(config)? {
+        sources.push(Arc::new(http));
+    }
+    Ok(sources)
+}
+
+/// Those that may know the past.
+pub(super) fn measuring(config: &Config) -> Result<Vec<Arc<dyn SignalSource>>, AppError> {
     let mut sources: Vec<Arc<dyn SignalSource>> = Vec::new();
     if let Some(prometheus) = &config.sources.prometheus {
         sources.push(prometheus_source(config, prometheus)?);
@@ -152,24 +165,65 @@ fn scrape_source(config: &Config, scrape: &ScrapeConfig) -> Result<Arc<dyn Signa
     Ok(Arc::new(source))
 }
 
+/// `None` where no rule checks anything.
+pub(super) fn http_source(config: &Config) -> Result<Option<HttpSource>, AppError> {
+    let of_service = |service: &ServiceConfig| -> Vec<HttpRule> {
+        let rule = |rule: &RuleConfig| match &rule.query {
+            RuleQuery::Http(check) => Some(HttpRule {
+                service: service.name.clone(),
+                rule: rule.rule.name.clone(),
+                url: check.url.to_string(),
+                status: check.status,
+                expect: check.expect.clone(),
+                every: check.every,
+                timeout: check.timeout,
+            }),
+            RuleQuery::Errors { .. }
+            | RuleQuery::Latency { .. }
+            | RuleQuery::Value { .. }
+            | RuleQuery::CloudWatch(_) => None,
+        };
+        service.rules.iter().filter_map(rule).collect()
+    };
+    let rules: Vec<HttpRule> = config.services.iter().flat_map(of_service).collect();
+    if rules.is_empty() {
+        return Ok(None);
+    }
+    HttpSource::new("http", rules).map(Some).map_err(|e| setup("the HTTP checks")(e.to_string()))
+}
+
 fn rules(config: &Config, source: SourceName) -> Vec<SourceRule> {
     let of_service = |service: &ServiceConfig| {
         let name = service.name.clone();
         let of_source = service.rules.iter().filter(|r| r.source == source).cloned().collect::<Vec<_>>();
+        let window = rate_window(config, source);
         of_source.into_iter().filter_map(move |r| {
-            let query = query(&r.query)?;
-            Some(SourceRule { service: name.clone(), rule: r.rule.name.clone(), query })
+            let query = query(&r.query, window)?;
+            Some(SourceRule { service: name.clone(), rule: r.rule.name, query })
         })
     };
     config.services.iter().flat_map(of_service).collect()
 }
 
-/// Of a rule that is read by its series; CloudWatch has metrics instead.
-fn query(query: &RuleQuery) -> Option<Query> {
+/// Four scrapes at least: one of them may be missing or late.
+fn rate_window(config: &Config, source: SourceName) -> Duration {
+    let interval = match source {
+        SourceName::Prometheus => config.sources.prometheus.as_ref().map(|p| p.interval),
+        SourceName::Scrape => config.sources.scrape.as_ref().map(|s| s.fresh_interval),
+        SourceName::CloudWatch | SourceName::Http => None,
+    };
+    (interval.unwrap_or_default() * 4).max(Duration::from_secs(60))
+}
+
+/// `None` for what has no series.
+fn query(query: &RuleQuery, window: Duration) -> Option<Query> {
     match query.clone() {
         RuleQuery::Errors { total, bad } => Some(Query::Errors { total, bad }),
         RuleQuery::Latency { histogram } => Some(Query::Latency { histogram }),
-        RuleQuery::CloudWatch(_) => None,
+        RuleQuery::Value { series, combine, rate, pods } => {
+            Some(Query::Value(ValueQuery { series, combine, rate: rate.then_some(window), pods }))
+        }
+        RuleQuery::CloudWatch(_) | RuleQuery::Http(_) => None,
     }
 }
 

@@ -2,14 +2,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{AppError, build};
+use crate::adapters::signals::http::HttpSource;
 use crate::config::Config;
 use crate::domain::names::TargetId;
+use crate::domain::signal::{Reading, Sample};
 use crate::domain::survey::Survey;
 use crate::engine::clock::SystemClock;
-use crate::ports::{AskTarget, Clock, Target};
+use crate::ports::{Ask, AskTarget, Clock, History, SignalSource, Target};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ pub async fn look(config: &Config) -> Result<Vec<Finding>, AppError> {
     }
     let to = clock.now();
     let from = to.saturating_sub(SignedDuration::from_mins(5)).unwrap_or(to);
-    for source in build::sources(config)? {
+    for source in build::measuring(config)? {
         for target in &targets {
             let about = AskTarget { target: target.clone(), pods: vec![] };
             let history = tokio::time::timeout(ANSWER_MAX, source.history(&about, from, to)).await;
@@ -57,13 +59,45 @@ pub async fn look(config: &Config) -> Result<Vec<Finding>, AppError> {
                 Err(_) => (false, "no answer in time".to_string()),
                 Ok(history) => match history.missing {
                     Some(why) => (source.intervals().1.is_some(), why),
-                    None => (true, format!("{} rules have a past", history.batches.len())),
+                    None => (true, format!("{} rules have a past", with_past(&history))),
                 },
             };
             findings.push(Finding { what, ok, detail });
         }
     }
+    if let Some(http) = build::http_source(config)? {
+        findings.extend(checked(&http, &targets, to).await);
+    }
     Ok(findings)
+}
+
+fn with_past(history: &History) -> usize {
+    history.batches.len() + history.times.len() + history.values.len()
+}
+
+/// What the HTTP checks of each service answer now.
+async fn checked(http: &HttpSource, targets: &[TargetId], at: Timestamp) -> Vec<Finding> {
+    let mut about: Vec<AskTarget> = Vec::new();
+    for target in targets {
+        if !about.iter().any(|other| other.target.service == target.service) {
+            about.push(AskTarget { target: target.clone(), pods: vec![] });
+        }
+    }
+    let samples = http.read(&Ask { at, targets: about }).await;
+    let finding = |sample: Sample| match sample.reading {
+        Reading::Check { rule, ok, detail } => {
+            Some(Finding { what: format!("check {rule} of {}", sample.service), ok, detail })
+        }
+        Reading::Release { .. }
+        | Reading::Counts { .. }
+        | Reading::Histogram { .. }
+        | Reading::Value { .. }
+        | Reading::Pod(_)
+        | Reading::Alert { .. }
+        | Reading::Control { .. }
+        | Reading::NoData { .. } => None,
+    };
+    samples.into_iter().filter_map(finding).collect()
 }
 
 async fn survey(port: &dyn Target, target: &TargetId) -> Finding {

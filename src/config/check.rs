@@ -1,6 +1,7 @@
 //! Rules across keys: what each key allows by itself but what would not work, or not as meant, together.
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
@@ -49,6 +50,7 @@ impl Around {
             SourceName::Prometheus => self.prometheus,
             SourceName::Scrape => self.scrape,
             SourceName::CloudWatch => self.cloudwatch,
+            SourceName::Http => true,
         }
     }
 }
@@ -175,6 +177,7 @@ pub(super) fn service(fields: &Fields<'_>, name: &str, settings: &Settings, arou
 
 /// Durations of one service that contradict each other.
 pub(super) fn settings(fields: &Fields<'_>, settings: &Settings) {
+    never_speaking(fields, settings.watch);
     let Some(judging) = fields.map("judging") else { return };
     let watch = settings.watch.as_secs_f64();
     let longer = |key: &str, secs: f64, why: &str| {
@@ -191,6 +194,19 @@ pub(super) fn settings(fields: &Fields<'_>, settings: &Settings) {
             judging.at("batch"),
             "batch: below 5s requests of one batch are hardly independent: meant for tests",
         );
+    }
+}
+
+/// Rules that need as long as a watch lasts, or longer.
+fn never_speaking(fields: &Fields<'_>, watch: Duration) {
+    for rule in fields.maps("rules") {
+        for (kind, key) in [("value", "for"), ("http", "failing_for")] {
+            let Some(body) = rule.map(kind) else { continue };
+            if body.read::<Duration>(key).is_some_and(|needed| needed >= watch) {
+                let message = format!("{key}: not shorter than the watch: the rule could never speak");
+                body.notes.error(body.at(key), message);
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::check::Around;
 use super::problem::Notes;
 use super::raw::Fields;
 use super::shape::Leaf;
-use super::value::{FromText, Share};
+use super::value::{FromText, Number, Share};
 use super::yaml::Mark;
 use super::{RuleQuery, SourceName};
 use crate::domain::runbook::RuleKind;
@@ -26,6 +26,13 @@ pub struct CloudWatchConfig {
     pub settle: Duration,
     /// Of one request.
     pub timeout: Duration,
+}
+
+impl CloudWatchConfig {
+    /// How late trouble may show: its minute must end, settle, and be asked for.
+    pub fn lag(&self) -> Duration {
+        Duration::from_secs(60) + self.settle + self.interval
+    }
 }
 
 /// What measures a rule.
@@ -139,12 +146,27 @@ pub(super) fn errors(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
 }
 
 /// What measures a rule over one metric.
-#[expect(dead_code, reason = "the rule kind `value` reads it")]
 pub(super) fn value(fields: &Fields<'_>) -> Option<RuleQuery> {
-    let scale = fields.read::<Share>("scale").map_or(1.0, |scale| scale.0);
+    for key in ["combine", "rate", "pods"].into_iter().filter(|key| fields.has(key)) {
+        let message = format!("{key}: not for source: cloudwatch, where a metric is one number a minute");
+        fields.notes.error(fields.key_at(key), message);
+    }
+    if !fields.has("statistic") {
+        let message = "statistic is missing: CloudWatch needs one such as p95, Average, Sum or Maximum";
+        fields.notes.error(fields.begin(), message);
+    }
+    let scale = scale(fields);
     let statistic = fields.read::<Statistic>("statistic");
     let query = CloudWatchQuery::Value { metric: metric(fields, "series")?, statistic: statistic?, scale };
     Some(RuleQuery::CloudWatch(query))
+}
+
+fn scale(fields: &Fields<'_>) -> f64 {
+    let scale = fields.read::<Number>("scale").map_or(1.0, |scale| scale.0);
+    if scale == 0.0 {
+        fields.notes.error(fields.at("scale"), "scale: whatever is multiplied by 0 is 0: leave it out");
+    }
+    scale
 }
 
 /// Notes the keys of CloudWatch in a rule that another source measures.

@@ -1,4 +1,4 @@
-//! Durations and shares as people write them: `30m`, `5%`, `0.05`.
+//! Durations, shares and numbers as people write them: `30m`, `5%`, `0.05`, `900Mi`.
 use std::time::Duration;
 
 /// Reads `30m` or `1h 30m`.
@@ -43,6 +43,31 @@ pub(super) fn ratio(text: &str, most: f64) -> Result<f64, String> {
     Err(format!("{} is out of range: write more than 0% and less than {}%{hint}", shown(value), most * 100.0))
 }
 
+const UNITS: [(&str, f64); 8] = [
+    ("Ki", 1024.0),
+    ("Mi", 1_048_576.0),
+    ("Gi", 1_073_741_824.0),
+    ("Ti", 1_099_511_627_776.0),
+    ("k", 1e3),
+    ("M", 1e6),
+    ("G", 1e9),
+    ("T", 1e12),
+];
+
+/// Reads `0.5`, `2k` or, as Kubernetes writes memory, `900Mi`.
+///
+/// # Errors
+/// Says how it is written.
+pub(super) fn number(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let unit = UNITS.iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, *size)));
+    let (digits, size) = unit.unwrap_or((text, 1.0));
+    let value = digits.trim_end().parse::<f64>().ok().map(|number| number * size);
+    value
+        .filter(|number| number.is_finite())
+        .ok_or_else(|| "this is no number: write one such as 0.5, 2k or 900Mi".into())
+}
+
 fn shown(ratio: f64) -> String {
     format!("{}%", (ratio * 1e4).round() / 100.0)
 }
@@ -74,6 +99,17 @@ mod tests {
         assert!(ratio("5", 1.0).unwrap_err().contains("did you mean 5%?"));
         for bad in ["0", "-1%", "100%", "NaN", "inf", "%", "", "5 percent"] {
             assert!(ratio(bad, 1.0).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_may_have_a_unit() {
+        assert_eq!(number("0.5"), Ok(0.5));
+        assert_eq!(number("-3"), Ok(-3.0));
+        assert_eq!(number("2k"), Ok(2000.0));
+        assert_eq!(number("900 Mi"), Ok(943_718_400.0));
+        for bad in ["", "Mi", "5%", "1m", "NaN", "inf", "1e999"] {
+            assert!(number(bad).unwrap_err().contains("such as"), "{bad}");
         }
     }
 

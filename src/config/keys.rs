@@ -33,6 +33,7 @@ const TEXT: Shape = leaf(Leaf::Text);
 const URL: Shape = leaf(Leaf::Url);
 const PATH: Shape = leaf(Leaf::Path);
 const BOOL: Shape = leaf(Leaf::Bool);
+const NUMBER: Shape = leaf(Leaf::Number);
 const SELECTOR: Shape = leaf(Leaf::Selector);
 const SOURCE: Shape = leaf(Leaf::Choice(&["prometheus", "scrape", "cloudwatch"]));
 const POLICY: Shape = leaf(Leaf::Choice(&["auto", "approval", "page", "observe"]));
@@ -174,6 +175,8 @@ const RULE: &[Field] = &[
     required("name", NAME, "The rule's name, as reasons and recordings show it."),
     optional("errors", Shape::Map(ERRORS), "Failed requests over all requests."),
     optional("latency", Shape::Map(LATENCY), "Response time against what it was before."),
+    optional("value", Shape::Map(VALUE), "Any other number that must not be past a bound."),
+    optional("http", Shape::Map(HTTP_RULE), "A GET that must answer as expected."),
 ];
 
 const ERRORS: &[Field] = &[
@@ -191,6 +194,30 @@ const LATENCY: &[Field] = &[
     required("histogram", SELECTOR, "The histogram, without _bucket."),
 ];
 
+const VALUE: &[Field] = &[
+    required("series", SELECTOR, "The series, as a plain selector; for cloudwatch a metric's name."),
+    optional("source", SOURCE, "Where it is read; may be left out if only one source is configured."),
+    optional("namespace", TEXT, "For cloudwatch: the metric's namespace, such as AWS/RDS."),
+    optional("dimensions", Shape::Dimensions, "For cloudwatch: the metric's dimensions, all of them."),
+    optional("statistic", TEXT, "For cloudwatch: what of each minute counts, such as p95, Sum or Maximum."),
+    optional("scale", NUMBER, "For cloudwatch: what the statistic is multiplied by."),
+    optional("above", NUMBER, "More than this is too much."),
+    optional("below", NUMBER, "Less than this is too little."),
+    optional("increase", share(100.0), "How much more than before the release is too much."),
+    optional("for", span(1_000, DAY), "How long it must be past the bound without interruption."),
+    optional(
+        "combine",
+        leaf(Leaf::Choice(&["max", "min", "sum", "mean"])),
+        "How several series of one pod become one value; the worst counts unless said otherwise.",
+    ),
+    optional("rate", BOOL, "Whether the series are counters, of which the growth per second is judged."),
+    optional(
+        "pods",
+        BOOL,
+        "Whether the series are those of the target's pods; false for a database beside them.",
+    ),
+];
+
 const ALERTS: &[Field] = &[
     required("match", Shape::Labels, "Labels that an alert about this service has."),
     optional("severities", Shape::Texts, "Values of the label severity that count."),
@@ -204,6 +231,12 @@ const JUDGING: &[Field] = &[
     optional("start_failure_after", span(1_000, DAY), "A pod that cannot start for so long is failing."),
     optional("blind_after", span(1_000, DAY), "A rule without data for so long pages."),
     optional("settle", span(1_000, 7 * DAY), "Before this no watch ends healthy."),
+    optional(
+        "late_onset",
+        leaf(Leaf::Choice(&["page", "rollback"])),
+        "What is done about trouble that begins after the rollout, with no old pods beside.",
+    ),
+    optional("end_when_healthy", BOOL, "Whether a watch ends as soon as the release is proven healthy."),
 ];
 
 const VERIFY: &[Field] = &[
@@ -222,12 +255,25 @@ pub(super) const CHECK: &[Field] = &[
     optional("no_active_alerts", Shape::Map(&[]), "Alertmanager shows no active alert of this service."),
 ];
 
-const HTTP: &[Field] = &[
-    required("url", URL, "What to GET."),
-    optional("status", leaf(Leaf::Status), "The status it must answer with, 200 unless said otherwise."),
-    optional("json", Shape::Map(JSON), "A value that the JSON answer must hold."),
-    optional("text", TEXT, "Text that the answer must contain."),
-];
+macro_rules! http_keys {
+    ($($own:expr),*) => {
+        [
+            required("url", URL, "What to GET."),
+            optional("status", leaf(Leaf::Status), "The status it must answer with, 200 unless said otherwise."),
+            optional("json", Shape::Map(JSON), "A value that the JSON answer must hold."),
+            optional("text", TEXT, "Text that the answer must contain."),
+            $($own,)*
+        ]
+    };
+}
+
+const HTTP: &[Field] = &http_keys!();
+
+const HTTP_RULE: &[Field] = &http_keys!(
+    optional("every", span(1_000, HOUR), "How often it is asked while a release is fresh."),
+    optional("timeout", span(100, 10), "Longest wait for the answer."),
+    optional("failing_for", span(1_000, DAY), "How long it must fail, three times at least.")
+);
 
 const JSON: &[Field] = &[
     required("pointer", leaf(Leaf::Pointer), "Where the value is, as a JSON pointer."),

@@ -7,6 +7,7 @@ mod load;
 mod problem;
 mod raw;
 mod read;
+mod rules;
 mod schema;
 mod secrets;
 pub mod selector;
@@ -35,7 +36,7 @@ pub use selector::Selector;
 use crate::domain::names::{PersonName, ServiceName, TargetName};
 use crate::domain::policy::Mode;
 use crate::domain::runbook::{Judging, Rule};
-use crate::domain::verification::CheckSpec;
+use crate::domain::verification::{CheckSpec, Expect};
 
 /// All that `serve` needs. Secrets are read already, and no Debug shows them.
 #[derive(Clone, Debug)]
@@ -180,9 +181,12 @@ pub enum SourceName {
     Prometheus,
     Scrape,
     CloudWatch,
+    /// rollguard's own requests.
+    Http,
 }
 
 impl SourceName {
+    /// Those that a rule may name.
     pub const ALL: [SourceName; 3] = [SourceName::Prometheus, SourceName::Scrape, SourceName::CloudWatch];
 
     /// As configurations write it.
@@ -191,6 +195,7 @@ impl SourceName {
             SourceName::Prometheus => "prometheus",
             SourceName::Scrape => "scrape",
             SourceName::CloudWatch => "cloudwatch",
+            SourceName::Http => "http",
         }
     }
 }
@@ -205,7 +210,35 @@ pub enum RuleQuery {
     Latency {
         histogram: Selector,
     },
+    Value {
+        series: Selector,
+        combine: Combine,
+        /// Growth per second of counters.
+        rate: bool,
+        /// Whether the series are the pods', or those of something beside them.
+        pods: bool,
+    },
     CloudWatch(CloudWatchQuery),
+    Http(HttpCheckConfig),
+}
+
+/// How several series become one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Combine {
+    Max,
+    Min,
+    Sum,
+    Mean,
+}
+
+/// A GET, how often, and what it must answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpCheckConfig {
+    pub url: Url,
+    pub status: u16,
+    pub expect: Vec<Expect>,
+    pub every: Duration,
+    pub timeout: Duration,
 }
 
 /// Which alerts are about a service. Corroboration is part of its judging.

@@ -5,7 +5,7 @@ use super::check::{self, Around};
 use super::raw::Fields;
 use super::read::labels;
 use super::value::Share;
-use super::{AlarmPattern, AlertsConfig, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch};
+use super::{AlarmPattern, AlertsConfig, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch, rules};
 use crate::domain::names::RuleName;
 use crate::domain::policy::Mode;
 use crate::domain::runbook::{Judging, Rule, RuleKind};
@@ -60,14 +60,20 @@ impl Settings {
 
 fn rule(fields: &Fields<'_>, around: &Around) -> Option<RuleConfig> {
     let name = fields.read::<RuleName>("name");
-    let key = fields.one_of(&["errors", "latency"])?;
+    let key = fields.one_of(&["errors", "latency", "value", "http"])?;
     let kind = fields.map(key)?;
-    let source = source(&kind, around);
+    let source = if key == "http" { Some(SourceName::Http) } else { source(&kind, around) };
     let (threshold, query) = match key {
         "errors" if source == Some(SourceName::CloudWatch) => cloudwatch::errors(&kind)?,
         "errors" => errors(&kind)?,
-        _ => latency(&kind, source)?,
+        "latency" => latency(&kind, source)?,
+        "value" => rules::value(&kind, source)?,
+        _ => rules::http(&kind)?,
     };
+    if source == Some(SourceName::Scrape) && matches!(query, RuleQuery::Value { pods: false, .. }) {
+        let message = "pods: the source scrape reads nothing but pods: measure this by another";
+        kind.notes.error(kind.at("pods"), message);
+    }
     Some(RuleConfig { rule: Rule { name: name?, kind: threshold }, source: source?, query })
 }
 
@@ -169,5 +175,7 @@ fn judging(fields: &Fields<'_>, watch: Duration) -> Judging {
     set("start_failure_after", &mut judging.start_failure_after_secs);
     set("blind_after", &mut judging.blind_after_secs);
     set("settle", &mut judging.settle_secs);
+    judging.late_onset = own.read("late_onset").unwrap_or_default();
+    judging.end_when_healthy = own.read("end_when_healthy").unwrap_or_default();
     judging
 }

@@ -49,6 +49,7 @@ pub(super) enum Leaf {
     Share {
         most: f64,
     },
+    Number,
     Url,
     Path,
     Bool,
@@ -68,6 +69,7 @@ impl Leaf {
             Leaf::KubernetesName => "a Kubernetes name such as blockchain-backend".into(),
             Leaf::Duration { .. } => "a duration such as 30m".into(),
             Leaf::Share { .. } => "a share such as 5% or 0.05".into(),
+            Leaf::Number => "a number such as 0.5, 2k or 900Mi".into(),
             Leaf::Url => "a URL such as http://prometheus:9090".into(),
             Leaf::Path => "a path such as /etc/rollguard/token".into(),
             Leaf::Bool => "true or false".into(),
@@ -82,7 +84,7 @@ impl Leaf {
     /// Whether YAML numbers and booleans are taken as they are written.
     pub(super) fn takes_numbers(self) -> bool {
         match self {
-            Leaf::Duration { .. } | Leaf::Share { .. } | Leaf::Status => true,
+            Leaf::Duration { .. } | Leaf::Share { .. } | Leaf::Number | Leaf::Status => true,
             Leaf::Text
             | Leaf::Name
             | Leaf::KubernetesName

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::SourceName;
 use super::durations;
 use super::selector::{Selector, SelectorError};
 use super::shape::Leaf;
+use super::{Combine, SourceName};
 use crate::domain::names::{PersonName, RuleName, ServiceName, TargetName};
 use crate::domain::policy::Mode;
+use crate::domain::runbook::LateOnset;
 
 /// A value that is written as one scalar. The error says what is wrong and how it is written.
 pub(super) trait FromText: Sized {
@@ -66,6 +67,15 @@ impl FromText for Share {
     }
 }
 
+/// A finite number, `2k` for 2000.
+pub(super) struct Number(pub(super) f64);
+
+impl FromText for Number {
+    fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
+        durations::number(text).map(Number)
+    }
+}
+
 impl FromText for bool {
     fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
         Ok(text == "true")
@@ -103,6 +113,28 @@ impl FromText for SourceName {
     fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
         let named = SourceName::ALL.into_iter().find(|source| source.as_str() == text);
         named.ok_or_else(|| no_choice(leaf))
+    }
+}
+
+impl FromText for Combine {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        match text {
+            "max" => Ok(Combine::Max),
+            "min" => Ok(Combine::Min),
+            "sum" => Ok(Combine::Sum),
+            "mean" => Ok(Combine::Mean),
+            _ => Err(no_choice(leaf)),
+        }
+    }
+}
+
+impl FromText for LateOnset {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        match text {
+            "page" => Ok(LateOnset::Page),
+            "rollback" => Ok(LateOnset::Rollback),
+            _ => Err(no_choice(leaf)),
+        }
     }
 }
 

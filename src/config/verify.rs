@@ -51,7 +51,10 @@ fn read_check(fields: &Fields<'_>) -> Option<CheckSpec> {
     let key = fields.one_of(&KINDS)?;
     let body = fields.map(key)?;
     let kind = match key {
-        "http" => http(&body)?,
+        "http" => {
+            let (url, status, expect) = answer(&body)?;
+            CheckKind::Http { url: url.to_string(), status, expect }
+        }
         "version" => CheckKind::Version {
             url: body.read::<Url>("url")?.to_string(),
             pointer: body.read::<Pointer>("pointer").map(|pointer| pointer.0),
@@ -67,7 +70,8 @@ fn read_check(fields: &Fields<'_>) -> Option<CheckSpec> {
     Some(CheckSpec { name: name?, kind })
 }
 
-fn http(fields: &Fields<'_>) -> Option<CheckKind> {
+/// What to GET, and the status and content that it must answer with.
+pub(super) fn answer(fields: &Fields<'_>) -> Option<(Url, u16, Vec<Expect>)> {
     let mut expect: Vec<Expect> = fields.read::<String>("text").map(Expect::Text).into_iter().collect();
     if let Some(json) = fields.map("json") {
         let pointer = json.read::<Pointer>("pointer");
@@ -76,7 +80,7 @@ fn http(fields: &Fields<'_>) -> Option<CheckKind> {
             .extend(pointer.zip(equals).map(|(pointer, equals)| Expect::Json { pointer: pointer.0, equals }));
     }
     let status = fields.read::<Status>("status").map_or(200, |status| status.0);
-    Some(CheckKind::Http { url: fields.read::<Url>("url")?.to_string(), status, expect })
+    Some((fields.read::<Url>("url")?, status, expect))
 }
 
 fn json_value(node: &Node) -> serde_json::Value {

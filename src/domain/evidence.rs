@@ -51,13 +51,30 @@ pub struct Numbers {
     pub e_needed: f64,
     pub bad: f64,
     pub total: f64,
+    /// A share of the requests, or for response times the increase.
     pub estimate: f64,
+    /// Bounds of the estimate that hold however often one looks, 19 times out of 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<f64>,
     pub threshold: f64,
     pub pods: usize,
+    /// The pods with the most failures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_pod: Vec<PodShare>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_estimate: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<f64>,
+}
+
+/// What one new pod has of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PodShare {
+    pub pod: String,
+    pub bad: f64,
+    pub total: f64,
 }
 
 impl Evidence {
@@ -77,6 +94,20 @@ impl Evidence {
 pub fn percent(ratio: f64) -> String {
     let percent = ratio * 100.0;
     if percent != 0.0 && percent < 0.1 { format!("{percent:.2} %") } else { format!("{percent:.1} %") }
+}
+
+/// `1820` → `1,820`.
+pub fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let first = digits.len() % 3;
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && i % 3 == first {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// The time of day, UTC, as sentences use it.

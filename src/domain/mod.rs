@@ -1,5 +1,6 @@
 //! The pure core: what rollguard knows, thinks and decides. No clock, no I/O, nothing from other rooms.
 pub mod baseline;
+pub mod controls;
 pub mod detect;
 pub mod event;
 pub mod evidence;

@@ -69,6 +69,9 @@ pub enum Reading {
         /// Since when it is worse than it was; not set while nothing is wrong with it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         worse_since: Option<Timestamp>,
+        /// Its pods crash.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        crashes: bool,
         #[serde(default)]
         detail: String,
     },

@@ -1,7 +1,11 @@
 //! One verdict from all the evidence of a watch.
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Cause, Evidence, Strength};
+use super::detect::errors::Counts;
+use super::evidence::{Cause, Evidence, Strength, grouped};
+use super::names::RuleName;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,8 +36,56 @@ pub struct Verdict {
 pub enum Proof {
     /// Every rule's own test of health passed, and the watch is past its settling time.
     Healthy { requests: f64 },
-    /// Not (yet) proven; the text says why.
-    Open(String),
+    /// Not (yet) proven, and why.
+    Open(Unproven),
+}
+
+/// What is missing for health.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Unproven {
+    NoErrorRule,
+    /// Too few requests, or too many failures among them.
+    TooLittle {
+        rule: RuleName,
+        counts: Counts,
+    },
+    MaybeSlower {
+        rule: RuleName,
+    },
+    Troubled,
+    /// All is well, and the watch is young.
+    Settling {
+        requests: f64,
+    },
+}
+
+/// Fewer requests than this prove no health, whatever became of them.
+const LOW: f64 = 500.0;
+
+impl fmt::Display for Unproven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unproven::NoErrorRule => f.write_str("no error rule is configured"),
+            Unproven::TooLittle { rule, counts } => write!(
+                f,
+                "{}: {} of {rule}, {} failed",
+                if counts.total < LOW { "traffic is too low to judge" } else { "not yet enough for health" },
+                count_of_requests(counts.total),
+                grouped(counts.bad)
+            ),
+            Unproven::MaybeSlower { rule } => {
+                write!(f, "{rule} does not yet show that it is not slower than before")
+            }
+            Unproven::Troubled => f.write_str("new pods have restarted or are not ready"),
+            Unproven::Settling { requests } => {
+                write!(f, "nothing is wrong so far on {}", count_of_requests(*requests))
+            }
+        }
+    }
+}
+
+fn count_of_requests(n: f64) -> String {
+    if n == 1.0 { "1 request".to_string() } else { format!("{} requests", grouped(n)) }
 }
 
 /// The strongest evidence leads. `ended` is true once the watch is over.
@@ -66,10 +118,10 @@ fn quiet(lead: Option<&Evidence>, proof: &Proof, ended: bool) -> Verdict {
     let strength = lead.map_or(Strength::Quiet, |e| e.strength);
     let (health, reason) = match (proof, ended) {
         (Proof::Healthy { requests }, _) => {
-            (Health::Healthy, format!("nothing is wrong on {requests:.0} requests of the new pods"))
+            (Health::Healthy, format!("nothing is wrong on {} of the new pods", count_of_requests(*requests)))
         }
         (Proof::Open(why), true) => (Health::Inconclusive, format!("could not be judged: {why}")),
-        (Proof::Open(why), false) => (Health::Pending, why.clone()),
+        (Proof::Open(why), false) => (Health::Pending, why.to_string()),
     };
     let suspect = lead.filter(|e| e.strength == Strength::Suspect);
     Verdict {

@@ -9,12 +9,17 @@ use crate::domain::signal::Sample;
 use crate::ports::{Ask, AskTarget, Clock, SignalSource};
 use crate::telemetry::{Metric, Stopwatch, label};
 
-/// What is worth asking about: targets under watch, and the others, for their history.
+/// What is worth asking about: targets under watch, the others, for their history, and those that serve as controls.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AskBook {
     pub fresh: Vec<AskTarget>,
     pub idle: Vec<AskTarget>,
+    pub controls: Vec<AskTarget>,
 }
+
+/// Controls are asked so often while something is under watch, and otherwise just to know what is usual for them.
+const CONTROLS_EVERY: Duration = Duration::from_secs(5);
+const CONTROLS_AT_REST: Duration = Duration::from_secs(60);
 
 /// One answer of a source.
 #[derive(Debug)]
@@ -34,18 +39,16 @@ pub async fn poll(
     let (fresh_every, idle_every) = source.intervals();
     let mut ticks = tokio::time::interval(fresh_every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut idle_asked: Option<Stopwatch> = None;
+    let (mut idle, mut controls) = (Pace::default(), Pace::default());
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
         }
-        let idle_due =
-            idle_every.is_some_and(|every| idle_asked.is_none_or(|asked| asked.elapsed() >= every));
-        let targets = due(&book.borrow(), idle_due);
-        if idle_due {
-            idle_asked = Some(Stopwatch::start());
-        }
+        let book = book.borrow().clone();
+        let at_rest = if book.fresh.is_empty() { CONTROLS_AT_REST } else { CONTROLS_EVERY };
+        let idle = idle_every.is_some_and(|every| idle.is_due(every));
+        let targets = due(&book, idle, controls.is_due(at_rest));
         if targets.is_empty() {
             continue;
         }
@@ -56,9 +59,28 @@ pub async fn poll(
     }
 }
 
-fn due(book: &AskBook, idle_due: bool) -> Vec<AskTarget> {
-    let idle = if idle_due { book.idle.as_slice() } else { &[] };
-    book.fresh.iter().chain(idle).cloned().collect()
+/// How long ago something was asked.
+#[derive(Default)]
+struct Pace {
+    asked: Option<Stopwatch>,
+}
+
+impl Pace {
+    fn is_due(&mut self, every: Duration) -> bool {
+        let due = self.asked.as_ref().is_none_or(|asked| asked.elapsed() >= every);
+        if due {
+            self.asked = Some(Stopwatch::start());
+        }
+        due
+    }
+}
+
+/// Each target once, even if it is both a control and due for its history.
+fn due(book: &AskBook, idle: bool, controls: bool) -> Vec<AskTarget> {
+    let idle = if idle { book.idle.as_slice() } else { &[] };
+    let controls = if controls { book.controls.as_slice() } else { &[] };
+    let more = controls.iter().filter(|control| !idle.iter().any(|other| other.target == control.target));
+    book.fresh.iter().chain(idle).chain(more).cloned().collect()
 }
 
 /// An answer that takes longer than this is no answer; sources have tighter limits of their own.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rollguard::config::{
-    CloudWatchQuery, Config, KubernetesConfig, LoadError, Loaded, RuleQuery, Severity, SourceName,
+    CloudWatchQuery, Combine, Config, KubernetesConfig, LoadError, Loaded, RuleQuery, Severity, SourceName,
     TargetKindConfig, json_schema, load, parse,
 };
 use rollguard::domain::policy::Mode;
-use rollguard::domain::runbook::RuleKind;
+use rollguard::domain::runbook::{Bound, LateOnset, RuleKind};
 use rollguard::domain::verification::{CheckKind, Expect};
 use secrecy::ExposeSecret;
 
@@ -102,6 +102,50 @@ fn the_examples_service_is_typed() {
     let json = Expect::Json { pointer: "/status".into(), equals: "healthy".into() };
     assert_eq!(*expect, [Expect::Text("healthy".into()), json]);
     assert_eq!(shop.checks[4].kind, CheckKind::LatencyP95 { below_ms: 200.0 });
+}
+
+#[test]
+#[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
+fn the_examples_values_and_checks_are_typed() {
+    let config = example();
+    let rules = &config.services[0].rules;
+    let value = |bound, for_secs| RuleKind::Value { bound, for_secs };
+    let (memory, workers, deadlocks, health) = (&rules[2], &rules[3], &rules[4], &rules[5]);
+    assert_eq!(memory.rule.kind, value(Bound::Increase(0.5), 120.0));
+    assert!(matches!(memory.query, RuleQuery::Value { combine: Combine::Sum, rate: false, pods: true, .. }));
+    assert_eq!((&workers.rule.kind, workers.source), (&value(Bound::Below(2.0), 60.0), SourceName::Scrape));
+    assert!(matches!(workers.query, RuleQuery::Value { combine: Combine::Min, .. }), "the worst counts");
+    assert_eq!(deadlocks.rule.kind, value(Bound::Above(0.1), 60.0));
+    assert!(matches!(
+        deadlocks.query,
+        RuleQuery::Value { combine: Combine::Max, rate: true, pods: false, .. }
+    ));
+    assert_eq!(health.rule.kind, RuleKind::Check { failing_for_secs: 60.0 });
+    let RuleQuery::Http(check) = &health.query else { panic!("{health:?}") };
+    assert_eq!((check.url.path(), check.status, check.expect.len()), ("/api/health", 200, 2));
+    assert_eq!((check.every, check.timeout), (Duration::from_secs(10), Duration::from_secs(5)));
+}
+
+#[test]
+fn a_service_may_judge_late_trouble_and_health_its_own_way() {
+    let own = "    judging: {late_onset: rollback, end_when_healthy: true}\n";
+    let judging = read(&minimal(own, "")).unwrap().config.services[0].judging.clone();
+    assert_eq!((judging.late_onset, judging.end_when_healthy), (LateOnset::Rollback, true));
+}
+
+#[test]
+fn mistakes_in_rules_on_values_and_checks_are_told() {
+    insta::assert_snapshot!(problems(include_str!("config/rules.yaml")));
+}
+
+#[test]
+fn a_counter_is_judged_by_its_growth() {
+    let rule = |rate: &str| {
+        let rule = format!("    rules: [{{name: d, value: {{series: deadlocks_total, above: 0{rate}}}}}]\n");
+        problems(&minimal(&rule, "sources: {scrape: }\n"))
+    };
+    assert!(rule("").contains("warning: series: a counter only ever grows"), "{}", rule(""));
+    assert_eq!(rule(", rate: true"), "");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod crash;
 mod daemon;
 mod demo;
 mod deploy;
+mod detect;
 mod house;
 mod http_world;
 mod journal;

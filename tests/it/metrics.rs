@@ -4,6 +4,7 @@ mod counted;
 mod missing;
 mod paged;
 mod past;
+mod values;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -81,6 +82,7 @@ fn line(sample: &Sample) -> String {
     match &sample.reading {
         Reading::Counts { rule, bad, total } => format!("{who} {rule} {bad} of {total}"),
         Reading::Histogram { rule, times } => format!("{who} {rule} {}", times.count()),
+        Reading::Value { rule, value } => format!("{who} {rule} {value}"),
         Reading::NoData { rule, reason } => format!("{who} {rule}: {reason}"),
         other => panic!("{other:?}"),
     }

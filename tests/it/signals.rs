@@ -1,4 +1,5 @@
 //! The signal sources against small HTTP servers that misbehave on demand.
+mod http;
 mod prometheus;
 mod scrape;
 
@@ -74,6 +75,7 @@ fn line(sample: &Sample) -> String {
     match &sample.reading {
         Reading::Counts { rule, bad, total } => format!("{who} {rule} {bad} of {total}"),
         Reading::Histogram { rule, times } => format!("{who} {rule} {:?}", times.cumulative().bounds()),
+        Reading::Value { rule, value } => format!("{who} {rule} {value}"),
         Reading::NoData { rule, reason } => format!("{who} {rule}: {reason}"),
         other => panic!("{other:?}"),
     }

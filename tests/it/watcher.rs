@@ -35,6 +35,27 @@ async fn a_bad_version_is_taken_back_and_its_page_is_remembered() {
 }
 
 #[tokio::test]
+async fn a_check_that_passed_before_the_release_and_fails_after_it_rolls_back() {
+    let world = World::new(Mode::Auto, &["v1", "v2"]);
+    let life = world.live().await;
+    life.sees("v1", vec![]).await;
+    life.checks(true, "HTTP 200").await;
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    world.runs("v2");
+    life.sees("v2", vec![]).await;
+    world.until(|kind, _| kind == "watch_opened").await;
+    for _ in 0..4 {
+        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+        life.checks(false, "HTTP 503").await;
+    }
+    let decided = world.until(|kind, _| kind == "decided").await;
+    assert_eq!(decided["decided"]["decision"], "rollback", "{decided}");
+    let reason = decided["decided"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("health fails since") && reason.contains("HTTP 503"), "{reason}");
+    life.end().await;
+}
+
+#[tokio::test]
 async fn a_new_life_looks_before_it_acts_on_what_it_remembers() {
     let world = World::new(Mode::Auto, &["v1", "v2"]);
     let good = TargetEvent::KnownGood { version: version("v1"), why: "it ran".into() };

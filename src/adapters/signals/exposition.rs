@@ -1,5 +1,6 @@
 //! Reads the Prometheus text format 0.0.4 and OpenMetrics text line by line as it arrives, within limits.
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::config::selector::is_name_char;
 
@@ -181,6 +182,13 @@ fn number(word: &str) -> Option<f64> {
 }
 
 impl<'a> Series<'a> {
+    /// The same for the same labels on another page of the same pod.
+    pub fn identity(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.labels.hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// The value of a label, "" when it is not there.
     pub fn label(&self, name: &str) -> Cow<'a, str> {
         let mut pairs = Pairs { rest: self.labels };

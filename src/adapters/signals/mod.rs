@@ -2,8 +2,10 @@
 #[cfg(feature = "aws")]
 pub mod cloudwatch;
 pub mod exposition;
+pub mod http;
 pub mod prometheus;
 pub mod scrape;
+pub mod values;
 
 use jiff::Timestamp;
 
@@ -13,6 +15,7 @@ use crate::domain::histogram::{Buckets, Histogram};
 use crate::domain::names::{RuleName, ServiceName};
 use crate::domain::signal::{Reading, Sample};
 use crate::ports::{AskPod, AskTarget};
+use values::ValueQuery;
 
 /// A rule of a service that is read from a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub enum Query {
     Errors { total: Selector, bad: Selector },
     /// A classic histogram of response times in seconds, named with or without `_bucket`.
     Latency { histogram: Selector },
+    /// Any other number.
+    Value(ValueQuery),
 }
 
 /// What one pod's series come to.
@@ -36,6 +41,7 @@ pub enum Query {
 enum Measured {
     Counts(Counts),
     Buckets(Buckets),
+    Value(f64),
 }
 
 impl Measured {
@@ -69,6 +75,7 @@ impl Measured {
         let rule = rule.clone();
         match self {
             Self::Counts(Counts { bad, total }) => Reading::Counts { rule, bad, total },
+            Self::Value(value) => Reading::Value { rule, value },
             Self::Buckets(buckets) => Reading::Histogram { rule, times: Histogram::Classic(buckets) },
         }
     }

@@ -21,6 +21,7 @@ use crate::ports::{Ask, AskTarget, History, SignalSource};
 mod answer;
 mod past;
 mod query;
+mod values;
 
 /// Where a Prometheus is, how to ask it, and what it knows.
 #[derive(Clone)]
@@ -111,6 +112,11 @@ impl PrometheusSource {
     }
 
     async fn read_one(&self, at: Timestamp, query: &Query, wanted: Vec<Wanted<'_>>) -> Vec<Sample> {
+        if let Query::Value(value) = query
+            && !value.pods
+        {
+            return self.read_beside(at, value, &wanted).await;
+        }
         let places: Vec<&Place> = wanted.iter().filter_map(|w| w.place_of_pods().ok()).collect();
         if places.is_empty() {
             let nothing = Measurements::default();

@@ -10,6 +10,7 @@ use reqwest::{Client, Url};
 
 use self::page::{Found, Page};
 use super::exposition::{Broken, Reader, Series};
+use super::values::{Rates, Reading};
 use super::{SourceRule, no_data, sample};
 use crate::adapters::outbound;
 use crate::domain::names::RuleName;
@@ -52,6 +53,7 @@ impl ScrapeOptions {
 pub struct ScrapeSource {
     options: ScrapeOptions,
     client: Client,
+    rates: Rates,
 }
 
 /// OpenMetrics is understood, but the simpler format is asked for first.
@@ -67,14 +69,20 @@ impl ScrapeSource {
     pub fn new(options: ScrapeOptions) -> Result<Self, outbound::ClientError> {
         // Pods are neighbours: a proxy that is meant for the internet has no business here.
         let client = outbound::build(outbound::builder(options.timeout).no_proxy())?;
-        Ok(Self { options, client })
+        Ok(Self { options, client, rates: Rates::default() })
     }
 
     fn rules_of<'a>(&'a self, about: &AskTarget) -> Vec<&'a SourceRule> {
         self.options.rules.iter().filter(|rule| rule.service == about.target.service).collect()
     }
 
-    async fn scrape<'a>(&self, pod: &AskPod, rules: &[&'a SourceRule]) -> Scraped<'a> {
+    async fn scrape<'a>(
+        &self,
+        at: Timestamp,
+        about: &AskTarget,
+        pod: &AskPod,
+        rules: &[&'a SourceRule],
+    ) -> Scraped<'a> {
         let url = address(pod)?;
         let sent = self.client.get(url).header(ACCEPT, FORMATS).send().await;
         let mut response = sent.map_err(|error| outbound::describe(&error))?;
@@ -91,7 +99,7 @@ impl ScrapeSource {
         if reader.broken() > 0 {
             tracing::debug!(pod = %pod.name, lines = reader.broken(), "lines of the metrics cannot be read");
         }
-        Ok(page.found())
+        Ok(page.found(Reading { at, target: &about.target, pod: &pod.name }, &self.rates))
     }
 }
 
@@ -110,7 +118,8 @@ impl SignalSource for ScrapeSource {
         let mut jobs = Vec::new();
         for (target, (about, rules)) in ask.targets.iter().zip(&rules).enumerate() {
             let pods = about.pods.iter().filter(|_| !rules.is_empty());
-            jobs.extend(pods.map(|pod| async move { (target, pod, self.scrape(pod, rules).await) }));
+            let scrape = |pod| async move { (target, pod, self.scrape(ask.at, about, pod, rules).await) };
+            jobs.extend(pods.map(scrape));
         }
         let mut scraped: Vec<Vec<(&AskPod, Scraped<'_>)>> = vec![Vec::new(); ask.targets.len()];
         let mut answers = futures::stream::iter(jobs).buffer_unordered(self.options.concurrent.max(1));

@@ -3,48 +3,64 @@ use std::collections::BTreeMap;
 
 use super::errors::Counts;
 
-/// The last cumulative reading of each pod.
-#[derive(Clone, Debug, Default)]
-pub struct Counters {
-    last: BTreeMap<String, Counts>,
+/// The last cumulative reading of one stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counter {
+    last: Option<Counts>,
 }
 
-/// Streams beyond this are not counted; the caller makes that visible.
-const STREAMS_MAX: usize = 5_000;
 /// A counter begins at zero after a reset; one that is nearly where it was is merely late.
 const LATE: f64 = 0.8;
 
-impl Counters {
-    /// What came since the last reading of this pod. A counter that shrank was reset: all of it is new. One that shrank by
-    /// less than a fifth is an older reading that came late, as from a replica that lags: it is left out. A pod first seen
-    /// counts from zero if it is `fresh` (it started inside the watch), else its first reading only sets the mark. A gap
-    /// just makes the next difference cover longer. Readings that are no numbers are ignored.
-    pub fn advance(&mut self, pod: &str, now: Counts, fresh: bool) -> Counts {
+impl Counter {
+    /// What came since the last reading. A counter that shrank was reset: all of it is new. One that shrank by less than a
+    /// fifth is an older reading that came late, as from a replica that lags: it is left out. The first reading counts from
+    /// zero if the stream is `fresh` (it started inside the watch), else it only sets the mark. A gap just makes the next
+    /// difference cover longer. Readings that are no numbers are ignored.
+    pub fn advance(&mut self, now: Counts, fresh: bool) -> Counts {
         let readable = |x: f64| x.is_finite() && x >= 0.0;
         if !readable(now.bad) || !readable(now.total) {
             return Counts::default();
         }
         let now = Counts { bad: now.bad.min(now.total), total: now.total };
-        if let Some(last) = self.last.get_mut(pod) {
-            if now.total < last.total && now.total >= last.total * LATE {
-                return Counts::default();
+        match self.last {
+            Some(last) if now.total < last.total && now.total >= last.total * LATE => Counts::default(),
+            Some(last) => {
+                self.last = Some(now);
+                difference(last, now)
             }
-            return difference(std::mem::replace(last, now), now);
+            None => {
+                self.last = Some(now);
+                if fresh { now } else { Counts::default() }
+            }
         }
-        if self.full() {
+    }
+}
+
+/// The counters of all the pods of a target.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    pods: BTreeMap<String, Counter>,
+}
+
+/// Streams beyond this are not counted; the caller makes that visible.
+pub const STREAMS_MAX: usize = 5_000;
+
+impl Counters {
+    /// See [`Counter::advance`].
+    pub fn advance(&mut self, pod: &str, now: Counts, fresh: bool) -> Counts {
+        if let Some(counter) = self.pods.get_mut(pod) {
+            return counter.advance(now, fresh);
+        }
+        if self.pods.len() >= STREAMS_MAX {
             return Counts::default();
         }
-        self.last.insert(pod.to_string(), now);
-        if fresh { now } else { Counts::default() }
+        self.pods.entry(pod.to_string()).or_default().advance(now, fresh)
     }
 
     /// Forgets the pods that are not among these.
     pub fn keep_only(&mut self, there: impl Fn(&str) -> bool) {
-        self.last.retain(|pod, _| there(pod));
-    }
-
-    pub fn full(&self) -> bool {
-        self.last.len() >= STREAMS_MAX
+        self.pods.retain(|pod, _| there(pod));
     }
 }
 
@@ -53,7 +69,12 @@ fn difference(last: Counts, now: Counts) -> Counts {
         return now;
     }
     let total = now.total - last.total;
-    let bad = if now.bad < last.bad { now.bad } else { now.bad - last.bad };
+    // Failures that shrank a little while requests grew: their series came late. Far fewer: both were reset and overtook.
+    let bad = match now.bad - last.bad {
+        more if more >= 0.0 => more,
+        _ if now.bad >= last.bad * LATE => 0.0,
+        _ => now.bad,
+    };
     Counts { bad: bad.min(total), total }
 }
 

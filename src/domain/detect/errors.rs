@@ -1,8 +1,7 @@
 //! Tests on error counts: the absolute rule, new against old pods, and new against the service's own past.
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::mixture::{Bounds, Mixture, Onset, bernoulli_ratio};
+use super::mixture::{Bounds, Mixture, Onset, Span};
 
 /// Failures among requests in one batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,12 +20,17 @@ impl Counts {
     }
 }
 
-/// Is the failure ratio above half of the threshold? The estimate since the onset must pass the whole threshold too:
-/// testing the threshold itself would need 18 times more requests to see 6 % than this does.
+/// Is the failure ratio above a null? Used for the absolute rule (the null is half of the threshold), for pages, and for
+/// the comparison with the time before.
+///
+/// The absolute rule's estimate since the onset must pass the whole threshold too: testing the threshold itself would need
+/// 18 times more requests to see 6 % than testing its half does.
 #[derive(Clone, Debug)]
 pub struct Absolute {
     null: f64,
-    grid: [f64; 6],
+    /// Log-likelihood ratio of one failed and of one good request, per alternative.
+    of_failed: [f64; 6],
+    of_good: [f64; 6],
     mixture: Mixture<6>,
 }
 
@@ -35,11 +39,16 @@ const ROLLBACK_GRID: [f64; 6] = [1.0, 1.6, 2.6, 4.4, 8.0, 15.0];
 /// Alternatives of the page-level test as multiples of its null (1 % for a threshold of 5 %).
 const PAGE_GRID: [f64; 6] = [1.5, 2.5, 5.0, 10.0, 25.0, 60.0];
 /// The half-way null, as a share of the threshold.
-const NULL_SHARE: f64 = 0.5;
+pub const NULL_SHARE: f64 = 0.5;
 /// The null of the page-level test, as a share of the threshold.
 const PAGE_NULL_SHARE: f64 = 0.2;
+/// A service that has always failed this often is not paged for: this many times its usual ratio is the null then.
+const PAGE_USUAL_RATIO: f64 = 1.5;
 /// No alternative is nearer to certainty than this.
 const RATIO_MAX: f64 = 0.95;
+/// Failures may be this many times as frequent as before the release.
+const BEFORE_AFTER_RATIO: f64 = 3.0;
+const BEFORE_AFTER_GRID: [f64; 6] = [1.5, 2.5, 5.0, 10.0, 40.0, 100.0];
 
 impl Absolute {
     /// Evidence for a rollback at `threshold` (0.05 for 5 %).
@@ -47,28 +56,37 @@ impl Absolute {
         Self::against(threshold * NULL_SHARE, ROLLBACK_GRID.map(|m| m * threshold), bounds)
     }
 
-    /// Evidence that a person should look: past a fifth of the threshold.
-    pub fn page(threshold: f64, bounds: Bounds) -> Self {
-        let null = threshold * PAGE_NULL_SHARE;
+    /// Evidence that a person should look: past a fifth of the threshold, and past what is `usual`.
+    pub fn page(threshold: f64, usual: f64, bounds: Bounds) -> Self {
+        let null = (threshold * PAGE_NULL_SHARE).max(usual * PAGE_USUAL_RATIO).min(threshold);
         Self::against(null, PAGE_GRID.map(|m| m * null), bounds)
     }
 
-    /// Evidence that errors are several times what this service had before the release. `before` is frozen.
-    pub fn before_after(before: Counts, bounds: Bounds) -> Self {
-        // One more failure and two more requests than seen: a short history never looks perfect.
-        let usual = (before.bad + 1.0) / (before.total + 2.0);
+    /// Evidence that errors are several times the `usual` ratio of the time before.
+    pub fn before_after(usual: f64, bounds: Bounds) -> Self {
         let null = (usual * BEFORE_AFTER_RATIO).min(RATIO_MAX / 2.0);
         Self::against(null, BEFORE_AFTER_GRID.map(|m| m * null), bounds)
     }
 
     fn against(null: f64, grid: [f64; 6], bounds: Bounds) -> Self {
-        let grid = grid.map(|p| p.min(RATIO_MAX));
-        Self { null, grid, mixture: Mixture::new(bounds) }
+        let null = null.clamp(1e-6, RATIO_MAX / 2.0);
+        let grid = grid.map(|p| p.clamp(null * 1.01, RATIO_MAX));
+        Self {
+            null,
+            of_failed: grid.map(|p| (p / null).ln()),
+            of_good: grid.map(|p| ((1.0 - p) / (1.0 - null)).ln()),
+            mixture: Mixture::new(bounds),
+        }
     }
 
-    pub fn update(&mut self, since: Timestamp, counts: Counts) {
-        let ratios = self.grid.map(|p| bernoulli_ratio(counts.bad, counts.total, p, self.null));
-        self.mixture.update(since, &ratios, counts.bad, counts.total);
+    pub fn update(&mut self, span: Span, counts: Counts) {
+        let good = counts.total - counts.bad;
+        let ratios = std::array::from_fn(|g| counts.bad * self.of_failed[g] + good * self.of_good[g]);
+        self.mixture.update(span, &ratios, counts.bad, counts.total);
+    }
+    /// The ratio that it tests against.
+    pub fn null(&self) -> f64 {
+        self.null
     }
     pub fn e_value(&self) -> f64 {
         self.mixture.e_value()
@@ -79,14 +97,14 @@ impl Absolute {
     pub fn onset(&self) -> Option<Onset> {
         self.mixture.onset()
     }
+    pub fn may_have_begun_in_rollout(&self) -> bool {
+        self.mixture.may_have_begun_in_rollout()
+    }
     /// The e-value at which it alarms.
     pub fn threshold(&self) -> f64 {
         self.mixture.threshold()
     }
 }
-
-const BEFORE_AFTER_RATIO: f64 = 3.0;
-const BEFORE_AFTER_GRID: [f64; 6] = [1.5, 2.5, 5.0, 10.0, 40.0, 100.0];
 
 /// Do new pods fail more often than old ones serving beside them? Conditional on the failures of both together, so that
 /// a level that they share cancels. Only ever used together with [`Absolute`]: alone it is not robust.
@@ -104,9 +122,13 @@ impl Relative {
         Self { mixture: Mixture::new(bounds) }
     }
 
-    pub fn update(&mut self, since: Timestamp, new: Counts, old: Counts) {
+    pub fn update(&mut self, span: Span, new: Counts, old: Counts) {
         if new.total <= 0.0 || old.total <= 0.0 {
             return;
+        }
+        if new.bad + old.bad <= 0.0 {
+            // Most batches: nothing failed on either side, and nothing is learned of the ratio.
+            return self.mixture.update(span, &[0.0; 5], 0.0, new.total);
         }
         let share = |ratio: f64| ratio * new.total / (ratio * new.total + old.total);
         let null = share(RELATIVE_NULL);
@@ -114,7 +136,7 @@ impl Relative {
             let p = share(r);
             new.bad * (p / null).ln() + old.bad * ((1.0 - p) / (1.0 - null)).ln()
         });
-        self.mixture.update(since, &ratios, new.bad, new.total);
+        self.mixture.update(span, &ratios, new.bad, new.total);
     }
     pub fn e_value(&self) -> f64 {
         self.mixture.e_value()
@@ -130,11 +152,21 @@ mod tests {
     use proptest::prelude::*;
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
-    const BOUNDS: Bounds = Bounds { alpha: 4e-4, min_batches: 4, batches: 360, dispersion: 1.0 };
-    const RELATIVE: Bounds = Bounds { alpha: 1e-2, min_batches: 2, batches: 360, dispersion: 1.0 };
+    use crate::domain::detect::mixture::Enough;
+    use jiff::Timestamp;
 
-    fn at(batch: i64) -> Timestamp {
-        Timestamp::from_second(batch * 5).unwrap()
+    const BOUNDS: Bounds = Bounds {
+        alpha: 4e-4,
+        enough: Enough { batches: 3, secs: 20.0 },
+        batches: 360,
+        dispersion: 1.0,
+        together: 1,
+    };
+    const RELATIVE: Bounds = Bounds { alpha: 1e-2, enough: Enough { batches: 2, secs: 10.0 }, ..BOUNDS };
+
+    fn at(batch: i64) -> Span {
+        let since = Timestamp::from_second(batch * 5).unwrap();
+        Span { since, secs: 5.0, in_rollout: true }
     }
 
     fn draw(rng: &mut StdRng, total: u32, p: f64) -> Counts {
@@ -178,10 +210,9 @@ mod tests {
 
     #[test]
     fn before_after_needs_more_than_the_usual_level() {
-        let before = Counts { bad: 800.0, total: 10_000.0 };
         let mut rng = StdRng::seed_from_u64(3);
-        let mut usual = Absolute::before_after(before, RELATIVE);
-        let mut worse = Absolute::before_after(before, RELATIVE);
+        let mut usual = Absolute::before_after(0.08, RELATIVE);
+        let mut worse = Absolute::before_after(0.08, RELATIVE);
         for batch in 0..60 {
             usual.update(at(batch), draw(&mut rng, 50, 0.08));
             worse.update(at(batch), draw(&mut rng, 50, 0.5));

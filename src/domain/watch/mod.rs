@@ -1,8 +1,13 @@
 //! A watch: samples in, assessments out. The same code judges while serving, in the demo and over recordings.
 mod alerts;
+mod attribution;
+mod checks;
 mod errors;
 mod latency;
 mod pods;
+mod rollout;
+mod seen;
+mod values;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,17 +16,22 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::detect::errors::Counts;
+use super::detect::mixture::Span;
 use super::evidence::{Cause, Evidence, Strength, clock_time};
 use super::histogram::Histogram;
 use super::names::{RuleName, TargetName};
 use super::release::{Release, ReleaseKind, Version};
 use super::runbook::{Judging, Rule, RuleKind};
 use super::signal::{Reading, Sample};
-use super::verdict::{Proof, Verdict, judge};
+use super::verdict::{Proof, Unproven, Verdict, judge};
 use alerts::Alerts;
+use checks::CheckRule;
 use errors::ErrorRule;
-use latency::LatencyRule;
+use latency::{LatencyRule, WARM_UP};
 use pods::Pods;
+use rollout::Rollout;
+use seen::Seen;
+use values::ValueRule;
 
 /// What a target did before the release, as numbers, frozen when the watch opens.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -94,6 +104,13 @@ impl WatchSpec {
         let again = self.release.from.as_ref().is_some_and(|v| v.fingerprint == self.release.to.fingerprint);
         self.release.kind == ReleaseKind::New && !again
     }
+    /// Whether somebody goes back: the trouble that this release ends goes on until it is rolled out.
+    fn restores(&self) -> bool {
+        match self.release.kind {
+            ReleaseKind::OurRollback { .. } | ReleaseKind::Undo => true,
+            ReleaseKind::New | ReleaseKind::KnownBad => false,
+        }
+    }
     fn batches(&self) -> u32 {
         (self.length().as_secs_f64() / self.judging.batch_secs).ceil().clamp(1.0, 1e6) as u32
     }
@@ -107,22 +124,6 @@ pub(super) enum Arm {
     Old,
     /// Neither, such as a bad version between the two.
     Other,
-}
-
-/// What the tests need to know about the rollout.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rollout {
-    pub released_at: Timestamp,
-    pub ended: Option<Timestamp>,
-    pub now: Timestamp,
-}
-
-impl Rollout {
-    /// Trouble that begins up to two minutes after the rollout counts as the release's.
-    pub(super) fn covers(&self, onset: Timestamp) -> bool {
-        let grace = SignedDuration::from_mins(2);
-        onset >= self.released_at && self.ended.is_none_or(|ended| onset.duration_since(ended) <= grace)
-    }
 }
 
 /// What is thought at one moment.
@@ -154,7 +155,7 @@ const GAP_BATCHES: f64 = 4.0;
 #[derive(Clone, Debug)]
 pub struct Watch {
     spec: WatchSpec,
-    rollout_ended: Option<Timestamp>,
+    rollout: Rollout,
     batch_began: Timestamp,
     /// From here on nobody was blindfolded by us: silence before it is no news.
     resumed_at: Timestamp,
@@ -162,27 +163,33 @@ pub struct Watch {
     watched_secs: f64,
     errors: Vec<ErrorRule>,
     latency: Vec<LatencyRule>,
+    values: Vec<ValueRule>,
+    checks: Vec<CheckRule>,
     pods: Pods,
     alerts: Alerts,
 }
 
 impl Watch {
     pub fn new(spec: WatchSpec) -> Self {
-        let of_kind = |wanted: fn(&RuleKind) -> bool| spec.rules.iter().filter(move |r| wanted(&r.kind));
-        let errors = of_kind(|k| matches!(k, RuleKind::Errors { .. }))
-            .map(|rule| ErrorRule::new(rule, &spec, spec.baseline.get(&rule.name)))
-            .collect();
-        let latency = of_kind(|k| matches!(k, RuleKind::Latency { .. }))
-            .map(|rule| LatencyRule::new(rule.name.clone()))
-            .collect();
+        let of_kind =
+            |wanted: fn(&RuleKind) -> bool| spec.rules.iter().filter(|r| wanted(&r.kind)).collect::<Vec<_>>();
+        let errors = of_kind(|k| matches!(k, RuleKind::Errors { .. }));
+        let latency = of_kind(|k| matches!(k, RuleKind::Latency { .. }));
+        let values = of_kind(|k| matches!(k, RuleKind::Value { .. }));
+        let checks = of_kind(|k| matches!(k, RuleKind::Check { .. }));
+        let before = |rule: &Rule| spec.baseline.get(&rule.name);
+        // The cluster's clock may be ahead of ours.
+        let released_at = spec.release.at.min(spec.opened_at);
         Self {
-            rollout_ended: None,
+            rollout: Rollout::new(released_at, spec.judging.late_onset),
             batch_began: spec.opened_at,
             resumed_at: spec.opened_at,
             ticked_at: None,
             watched_secs: 0.0,
-            errors,
-            latency,
+            errors: errors.iter().map(|r| ErrorRule::new(r, errors.len(), &spec, before(r))).collect(),
+            latency: latency.iter().map(|r| LatencyRule::new(r, latency.len(), &spec, before(r))).collect(),
+            values: values.iter().map(|r| ValueRule::new(r, &spec, before(r))).collect(),
+            checks: checks.iter().map(|r| CheckRule::new(r, &spec)).collect(),
             pods: Pods::new(spec.judging.clone(), spec.starts_pods(), spec.batches()),
             alerts: Alerts::default(),
             spec,
@@ -193,7 +200,7 @@ impl Watch {
         &self.spec
     }
     pub fn rollout_ended(&self) -> Option<Timestamp> {
-        self.rollout_ended
+        self.rollout.ended()
     }
 
     /// Nobody looked before this moment, or since the last tick: the process was down.
@@ -212,9 +219,12 @@ impl Watch {
         }
         let arm = self.arm_of(sample.release.as_deref());
         let pod = sample.pod.as_deref().unwrap_or("");
+        self.follow_rollout(sample, arm, pod);
         match &sample.reading {
             Reading::Release { rollout_ended, .. } => {
-                self.rollout_ended = rollout_ended.or(self.rollout_ended)
+                if let Some(at) = rollout_ended {
+                    self.rollout.end(*at);
+                }
             }
             Reading::Counts { rule, bad, total } => {
                 let counts = Counts { bad: *bad, total: *total };
@@ -223,18 +233,51 @@ impl Watch {
                 rules.for_each(|r| r.take(sample.at, arm, pod, counts, fresh));
             }
             Reading::Histogram { rule, times } => {
-                self.latency.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.take(arm, pod, times));
+                let life = (self.pods.ready_since(pod), arm == Arm::New && self.began_inside(pod));
+                let rules = self.latency.iter_mut().filter(|r| r.name == *rule);
+                rules.for_each(|r| r.take(sample.at, arm, pod, times, life));
             }
-            Reading::NoData { rule, reason } => {
-                self.errors.iter_mut().filter(|r| r.name == *rule).for_each(|r| r.missed(reason));
-            }
+            Reading::NoData { rule, reason } => self.seen_of(rule).for_each(|seen| seen.miss(reason)),
             Reading::Pod(reading) => self.pods.take(sample.at, arm, pod, reading),
             Reading::Check { rule, ok, detail } if rule.as_str() == "rollout" => {
                 self.pods.rollout(sample.at, *ok, detail);
             }
             Reading::Alert { alert, status, labels } => self.alerts.take(sample.at, alert, *status, labels),
-            Reading::Check { .. } | Reading::Value { .. } | Reading::Control { .. } => {}
+            Reading::Control { other, worse_since, crashes, detail } => {
+                self.rollout.take_other(other, *worse_since, *crashes, detail);
+            }
+            Reading::Check { rule, ok, detail } => {
+                let rules = self.checks.iter_mut().filter(|r| r.name == *rule);
+                rules.for_each(|r| r.take(sample.at, *ok, detail));
+            }
+            Reading::Value { rule, value } => {
+                let rules = self.values.iter_mut().filter(|r| r.name == *rule);
+                rules.for_each(|r| r.take(sample.at, arm, pod, *value));
+            }
         }
+    }
+
+    /// As long as nobody says that it ended, a rollout lasts while old pods report or new ones appear.
+    fn follow_rollout(&mut self, sample: &Sample, arm: Arm, pod: &str) {
+        let measured = matches!(sample.reading, Reading::Counts { .. } | Reading::Histogram { .. });
+        if arm == Arm::Old && measured && self.rollout.ended().is_none() {
+            self.rollout.goes_on(sample.at);
+        }
+        let appears = arm == Arm::New
+            && matches!(&sample.reading, Reading::Pod(reading) if !reading.gone)
+            && !self.pods.knows(pod);
+        if appears {
+            self.rollout.goes_on(sample.at);
+        }
+    }
+
+    fn seen_of<'a>(&'a mut self, rule: &'a RuleName) -> impl Iterator<Item = &'a mut Seen> {
+        let errors = self.errors.iter_mut().map(|r| (&r.name, &mut r.seen));
+        let latency = self.latency.iter_mut().map(|r| (&r.name, &mut r.seen));
+        let values = self.values.iter_mut().map(|r| (&r.name, &mut r.seen));
+        let checks = self.checks.iter_mut().map(|r| (&r.name, &mut r.seen));
+        let all = errors.chain(latency).chain(values).chain(checks);
+        all.filter(move |(name, _)| *name == rule).map(|(_, seen)| seen)
     }
 
     /// Whether the pod's counters began at zero inside this watch. Where nothing is known of the pod, those of a version
@@ -264,12 +307,21 @@ impl Watch {
         let seconds = now.duration_since(self.batch_began).as_secs_f64();
         // A scrape comes a little early or late; a batch that is short by a tenth is whole.
         if seconds >= self.spec.judging.batch_secs * 0.9 {
-            self.errors.iter_mut().for_each(|rule| rule.close(self.batch_began));
-            self.latency.iter_mut().for_each(LatencyRule::close);
-            self.pods.close(self.batch_began, seconds);
+            self.close(seconds);
             self.batch_began = now;
         }
+        self.rollout.now = now;
         self.assess(now)
+    }
+
+    fn close(&mut self, secs: f64) {
+        let since = self.batch_began;
+        let span = |in_rollout| Span { since, secs, in_rollout };
+        let during = span(self.rollout.covers(since));
+        let warmed_up = span(self.rollout.covers_with(since, WARM_UP));
+        self.errors.iter_mut().for_each(|rule| rule.close(during));
+        self.latency.iter_mut().for_each(|rule| rule.close(warmed_up));
+        self.pods.close(during);
     }
 
     fn count_time(&mut self, now: Timestamp) {
@@ -283,30 +335,44 @@ impl Watch {
     }
 
     fn assess(&self, now: Timestamp) -> Assessment {
-        // The cluster's clock may be ahead of ours.
-        let released_at = self.spec.release.at.min(self.spec.opened_at);
-        let rollout = Rollout { released_at, ended: self.rollout_ended, now };
-        let mut evidence: Vec<Evidence> = self.errors.iter().map(|rule| rule.assess(&rollout)).collect();
-        evidence.extend(self.pods.assess(&rollout));
+        let rollout = &self.rollout;
+        let mut evidence: Vec<Evidence> =
+            self.errors.iter().filter_map(|rule| rule.assess(rollout)).collect();
+        evidence.extend(self.latency.iter().filter_map(|rule| rule.assess(rollout)));
+        evidence.extend(self.values.iter().filter_map(|rule| rule.assess(rollout)));
+        evidence.extend(self.checks.iter().filter_map(|rule| rule.assess(rollout)));
+        evidence.extend(self.pods.assess(rollout));
         evidence.extend(self.alerts.assess(&evidence, self.spec.judging.corroborate_alerts));
         evidence.extend(self.blind(now));
-        evidence.retain(|e| e.strength > Strength::Quiet || e.numbers.is_some());
-        let ended = now >= self.spec.ends_at;
-        let verdict = judge(&evidence, &self.proof(), ended);
+        evidence.retain(|e| e.strength > Strength::Quiet);
+        let proof = self.proof();
+        let early = self.spec.judging.end_when_healthy && matches!(proof, Proof::Healthy { .. });
+        let ended = now >= self.spec.ends_at || (early && evidence.is_empty());
+        let verdict = judge(&evidence, &proof, ended);
         Assessment { at: now, verdict, evidence, ended }
+    }
+
+    /// The evidence of an assessment with the rules beside it that have nothing to say: for people.
+    pub fn shown(&self, assessment: &Assessment) -> Vec<Evidence> {
+        let speaks = |rule: &ErrorRule| assessment.evidence.iter().any(|e| e.rule == rule.name.as_str());
+        let silent = self.errors.iter().filter(|rule| !speaks(rule));
+        silent.map(|rule| rule.shown(&self.rollout)).chain(assessment.evidence.iter().cloned()).collect()
     }
 
     fn blind(&self, now: Timestamp) -> Option<Evidence> {
         let limit = self.spec.judging.blind_after_secs;
-        let blind = self.errors.iter().filter_map(|rule| {
-            let since = rule.seen_at.unwrap_or(self.spec.opened_at).max(self.resumed_at);
-            (now.duration_since(since).as_secs_f64() >= limit).then_some((since, rule))
+        // A service without traffic has no response times; everything else must always answer.
+        let errors = self.errors.iter().map(|r| (&r.name, &r.seen));
+        let values = self.values.iter().map(|r| (&r.name, &r.seen));
+        let checks = self.checks.iter().map(|r| (&r.name, &r.seen));
+        let blind = errors.chain(values).chain(checks).filter_map(|(rule, seen)| {
+            let since = seen.at.unwrap_or(self.spec.opened_at).max(self.resumed_at);
+            (now.duration_since(since).as_secs_f64() >= limit).then_some((since, rule, seen))
         });
-        let (since, rule) = blind.min_by_key(|(since, _)| *since)?;
-        let why = rule.missed_because.as_deref().map_or(String::new(), |why| format!(" ({why})"));
+        let (since, rule, seen) = blind.min_by_key(|(since, ..)| *since)?;
+        let why = seen.missed_because.as_deref().map_or(String::new(), |why| format!(" ({why})"));
         let sentence = format!(
-            "{} has had no data since {}{why}: the release is not being judged on it",
-            rule.name,
+            "{rule} has had no data since {}{why}: the release is not being judged on it",
             clock_time(since)
         );
         Some(Evidence::fact("blind", Strength::Urgent, Cause::Unknown, Some(since), sentence))
@@ -315,20 +381,22 @@ impl Watch {
     fn proof(&self) -> Proof {
         let requests = self.errors.iter().map(|rule| rule.healthy.counts().total).fold(0.0, f64::max);
         if self.errors.is_empty() {
-            return Proof::Open("no error rule is configured".into());
+            return Proof::Open(Unproven::NoErrorRule);
         }
         if let Some(rule) = self.errors.iter().find(|rule| !rule.healthy.proven()) {
-            let counts = rule.healthy.counts();
-            return Proof::Open(format!(
-                "{} of {:.0} requests so far is too little to call it healthy ({:.0} failed)",
-                rule.name, counts.total, counts.bad
-            ));
+            return Proof::Open(Unproven::TooLittle {
+                rule: rule.name.clone(),
+                counts: rule.healthy.counts(),
+            });
+        }
+        if let Some(rule) = self.latency.iter().find(|rule| rule.proven_healthy() == Some(false)) {
+            return Proof::Open(Unproven::MaybeSlower { rule: rule.name.clone() });
         }
         if self.pods.troubled() {
-            return Proof::Open("new pods have restarted or are not ready".into());
+            return Proof::Open(Unproven::Troubled);
         }
         if self.watched_secs < self.spec.judging.settle_secs {
-            return Proof::Open(format!("nothing is wrong so far on {requests:.0} requests"));
+            return Proof::Open(Unproven::Settling { requests });
         }
         Proof::Healthy { requests }
     }

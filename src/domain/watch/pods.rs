@@ -3,13 +3,15 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Arm, Rollout};
+use super::Arm;
+use super::rollout::Rollout;
 use crate::domain::detect::crash::Restarts;
+use crate::domain::detect::mixture::Span;
 use crate::domain::evidence::{Cause, Evidence, Strength, clock_time, count_of};
 use crate::domain::runbook::Judging;
 use crate::domain::signal::PodReading;
 
-/// The share of a watch's false-alarm budget that restarts have.
+/// The share of a watch's false-alarm budget that restarts and kills for memory have, half each.
 const ALPHA_RESTARTS: f64 = 3e-4;
 /// A crash loop alternates with running: it counts for so long after it was last seen.
 const CRASH_LOOP_SECS: f64 = 120.0;
@@ -37,6 +39,7 @@ struct Pod {
     cannot_start_since: Option<Timestamp>,
     crash_loop_began: Option<Timestamp>,
     crash_looped_at: Option<Timestamp>,
+    oom_kills: u32,
     was_ready: bool,
 }
 
@@ -64,7 +67,11 @@ pub(super) struct Pods {
     fresh: bool,
     pods: BTreeMap<String, Pod>,
     restarts: Restarts,
+    /// Kills for memory have a stream of their own: leaks are slow, and few among many other restarts.
+    oom_kills: Restarts,
+    /// Of the batch under way.
     came: u32,
+    killed: u32,
     restarted_ever: bool,
     stuck: Option<(Timestamp, String)>,
 }
@@ -72,8 +79,18 @@ pub(super) struct Pods {
 impl Pods {
     /// `fresh`: pods of the released version did not exist before this watch.
     pub(super) fn new(judging: Judging, fresh: bool, batches: u32) -> Self {
-        let restarts = Restarts::new(ALPHA_RESTARTS, batches);
-        Self { judging, fresh, pods: BTreeMap::new(), restarts, came: 0, restarted_ever: false, stuck: None }
+        let restarts = Restarts::new(ALPHA_RESTARTS / 2.0, batches);
+        Self {
+            judging,
+            fresh,
+            pods: BTreeMap::new(),
+            oom_kills: restarts.clone(),
+            restarts,
+            came: 0,
+            killed: 0,
+            restarted_ever: false,
+            stuck: None,
+        }
     }
 
     pub(super) fn take(&mut self, at: Timestamp, arm: Arm, name: &str, reading: &PodReading) {
@@ -94,6 +111,7 @@ impl Pods {
             cannot_start_since: None,
             crash_loop_began: None,
             crash_looped_at: None,
+            oom_kills: 0,
             was_ready: false,
         });
         let before = pod.restarts();
@@ -107,10 +125,21 @@ impl Pods {
             pod.crash_loop_began = pod.crash_loop_began.filter(|_| pod.crash_loops(at)).or(Some(at));
             pod.crash_looped_at = Some(at);
         }
+        let killed = if pod.has_reason("OOMKilled") { came } else { 0 };
+        pod.oom_kills += killed;
         if pod.arm == Arm::New && came > 0 {
             self.came += came;
+            self.killed += killed;
             self.restarted_ever = true;
         }
+    }
+
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.pods.contains_key(name)
+    }
+
+    pub(super) fn ready_since(&self, name: &str) -> Option<Timestamp> {
+        self.pods.get(name)?.reading.ready_since
     }
 
     pub(super) fn came_after(&self, name: &str, moment: Timestamp) -> bool {
@@ -126,11 +155,12 @@ impl Pods {
         self.stuck = (!ok).then(|| self.stuck.take().unwrap_or((at, detail.to_string())));
     }
 
-    pub(super) fn close(&mut self, since: Timestamp, seconds: f64) {
+    pub(super) fn close(&mut self, span: Span) {
         let pods = self.of(Arm::New).count();
-        let came = std::mem::take(&mut self.came);
+        let (came, killed) = (std::mem::take(&mut self.came), std::mem::take(&mut self.killed));
         if pods > 0 {
-            self.restarts.update(since, f64::from(came), pods, seconds);
+            self.restarts.update(span, f64::from(came), pods);
+            self.oom_kills.update(span, f64::from(killed), pods);
         }
     }
 
@@ -163,7 +193,8 @@ impl Pods {
             self.fact(rollout, "unready", "lost readiness", |p| {
                 p.was_ready && Pod::for_secs(p.unready_since, now) >= limit.unready_after_secs
             }),
-            self.restarted(rollout),
+            self.restarted(rollout, "restarts", &self.restarts, Pod::restarts),
+            self.restarted(rollout, "oom-kills", &self.oom_kills, |p| p.oom_kills),
             self.gave_up(),
         ];
         facts.into_iter().flatten().collect()
@@ -182,11 +213,7 @@ impl Pods {
         let all = self.of(Arm::New).count();
         let old = self.of(Arm::Old).filter(|p| holds(p)).count();
         let many = hit.len() >= 2 || hit.len() * 2 >= all;
-        let (strength, cause) = match (many, old) {
-            (_, 1..) => (Strength::Urgent, Cause::Shared),
-            (true, 0) => (Strength::Rollback, Cause::Release),
-            (false, 0) => (Strength::Urgent, Cause::SinglePod),
-        };
+        let (strength, cause) = level(many, old);
         let reason = hit.iter().find_map(|p| p.reading.reason.as_deref());
         let reason = reason.filter(|r| !what.contains(r)).map_or(String::new(), |r| format!(" ({r})"));
         let restarts: u32 = hit.iter().map(|p| p.restarts()).sum();
@@ -203,7 +230,12 @@ impl Pods {
             count_of(all, "new pod"),
             clock_time(since.min(rollout.now))
         );
-        Some(self.blame(rollout, Evidence::fact(rule, strength, cause, Some(since), sentence)))
+        let evidence = Evidence::fact(rule, strength, cause, Some(since), sentence);
+        Some(if rule == "crash-loop" {
+            blame_crash(rollout, evidence)
+        } else {
+            self.blame(rollout, evidence)
+        })
     }
 
     /// Trouble that began after the rollout may be anybody's: without old pods that stay well beside it, a person looks.
@@ -217,29 +249,33 @@ impl Pods {
         evidence
     }
 
-    fn restarted(&self, rollout: &Rollout) -> Option<Evidence> {
-        let hit: Vec<&Pod> = self.of(Arm::New).filter(|p| p.restarts() > 0).collect();
-        if hit.is_empty() || !self.restarts.alarmed() {
+    fn restarted(
+        &self,
+        rollout: &Rollout,
+        rule: &str,
+        test: &Restarts,
+        times: impl Fn(&Pod) -> u32,
+    ) -> Option<Evidence> {
+        let hit: Vec<&Pod> = self.of(Arm::New).filter(|p| times(p) > 0).collect();
+        if hit.is_empty() || !test.alarmed() {
             return None;
         }
         let all = self.of(Arm::New).count();
-        let old = self.of(Arm::Old).filter(|p| p.restarts() > 0).count();
-        let (strength, cause) = match (hit.len() >= 2 || all < 3, old) {
-            (_, 1..) => (Strength::Urgent, Cause::Shared),
-            (true, 0) => (Strength::Rollback, Cause::Release),
-            (false, 0) => (Strength::Urgent, Cause::SinglePod),
-        };
-        let total: u32 = hit.iter().map(|p| p.restarts()).sum();
-        let oom = hit.iter().filter(|p| p.has_reason("OOMKilled")).count();
-        let oom = if oom > 0 { format!(", {oom} of them out of memory") } else { String::new() };
+        let old = self.of(Arm::Old).filter(|p| times(p) > 0).count();
+        let (strength, cause) = level(hit.len() >= 2 || all < 3, old);
+        let total: u32 = hit.iter().map(|p| times(p)).sum();
+        let what = if rule == "oom-kills" { "were killed for memory" } else { "restarted" };
+        let oom: u32 = hit.iter().map(|p| p.oom_kills).sum();
+        let oom =
+            if rule == "restarts" && oom > 0 { format!(", {oom} of them for memory") } else { String::new() };
         let sentence = format!(
-            "{} of {} restarted {total} times since the release{oom}, {} restarted",
+            "{} of {} {what}, {total} times since the release{oom}, {} did",
             hit.len(),
             count_of(all, "new pod"),
             if old == 0 { "no old pod".to_string() } else { count_of(old, "old pod") }
         );
-        let since = self.restarts.onset().map(|o| o.since);
-        Some(self.blame(rollout, Evidence::fact("restarts", strength, cause, since, sentence)))
+        let since = test.onset().map(|o| o.since);
+        Some(blame_crash(rollout, Evidence::fact(rule, strength, cause, since, sentence)))
     }
 
     /// The rollout controller gave up. Pods that only wait for room are no fault of the version.
@@ -252,4 +288,23 @@ impl Pods {
             if no_room { (Strength::Urgent, Cause::Unknown) } else { (Strength::Rollback, Cause::Release) };
         Some(Evidence::fact("rollout", strength, cause, Some(*since), sentence))
     }
+}
+
+/// Many new pods and no old one: the release. Old ones too: shared. One pod of several: that pod.
+fn level(many: bool, old: usize) -> (Strength, Cause) {
+    match (many, old) {
+        (_, 1..) => (Strength::Urgent, Cause::Shared),
+        (true, 0) => (Strength::Rollback, Cause::Release),
+        (false, 0) => (Strength::Urgent, Cause::SinglePod),
+    }
+}
+
+/// Crashes are the version's own at any time, since leaks are slow; unless pods of services that nobody released crash too.
+fn blame_crash(rollout: &Rollout, mut evidence: Evidence) -> Evidence {
+    let other = evidence.since.and_then(|since| rollout.other_crashes_at(since));
+    if let Some(other) = other.filter(|_| evidence.strength == Strength::Rollback) {
+        (evidence.strength, evidence.cause) = (Strength::Urgent, Cause::Shared);
+        evidence.sentence += &format!("; pods of {other}, which was not released, crash too");
+    }
+    evidence
 }

@@ -1,4 +1,5 @@
 //! The judge over small made-up incidents: each says what happened, and what must be thought of it.
+mod latency;
 mod simulation;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -31,6 +32,10 @@ struct Incident {
 }
 
 impl Incident {
+    fn now(&self) -> Timestamp {
+        at(self.second)
+    }
+
     fn new(baseline: Option<Baseline>) -> Self {
         Self::of(ReleaseKind::New, baseline)
     }
@@ -128,7 +133,11 @@ fn a_bad_release_beside_healthy_old_pods_is_rolled_back_within_half_a_minute() {
     });
     assert_eq!((verdict.strength, verdict.cause), (Strength::Rollback, Cause::Release), "{}", verdict.reason);
     assert!(incident.decided_at.unwrap() <= 30, "{:?}", incident.decided_at);
-    assert!(verdict.reason.contains("> 5.0 %") && verdict.reason.contains("old pods"), "{}", verdict.reason);
+    assert!(
+        verdict.reason.contains("threshold 5.0 %") && verdict.reason.contains("old pods"),
+        "{}",
+        verdict.reason
+    );
 }
 
 #[test]
@@ -403,7 +412,7 @@ fn an_alert_makes_surer_but_blames_nobody() {
     let mut chronic = Incident::new(Some(usual));
     chronic.rollout_ended();
     alert(&mut chronic);
-    let verdict = chronic.run(600, serve(0.03));
+    let verdict = chronic.run(600, serve(0.07));
     assert_eq!((verdict.strength, verdict.cause), (Strength::Urgent, Cause::Unknown), "{}", verdict.reason);
     assert_eq!((late.decided_at, chronic.decided_at), (None, None));
 }
@@ -423,17 +432,32 @@ fn pods_that_fail_long_after_the_rollout_are_for_a_person() {
     ["new-4", "new-5"].iter().for_each(|pod| scaled.pod("v2", pod, false, 0, Some("ImagePullBackOff")));
     assert_eq!(scaled.run(400, quiet).strength, Strength::Urgent);
 
-    let mut crashing = rolled_out();
-    for restarts in 1..5 {
-        (0..4).for_each(|pod| crashing.pod("v2", &format!("new-{pod}"), true, restarts, None));
+    assert_eq!(scaled.decided_at, None);
+}
+
+#[test]
+fn crashes_long_after_the_rollout_are_the_versions_own_unless_others_crash_too() {
+    let quiet = |i: &mut Incident| (0..4).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.0));
+    let crash = |others_crash: bool| {
+        let mut incident = Incident::new(history());
+        (0..4).for_each(|pod| incident.pod("v2", &format!("new-{pod}"), true, 0, None));
+        incident.run(20, quiet);
+        incident.rollout_ended();
+        incident.run(600, quiet);
+        if others_crash {
+            let worse_since = Some(incident.now());
+            let other = "cart/api".to_string();
+            let control = Reading::Control { other, worse_since, crashes: true, detail: String::new() };
+            incident.send(None, None, control);
+        }
         (0..4).for_each(|pod| {
-            crashing.pod("v2", &format!("new-{pod}"), false, restarts, Some("CrashLoopBackOff"));
+            incident.pod("v2", &format!("new-{pod}"), false, 1, Some("CrashLoopBackOff"));
         });
-        crashing.run(20, quiet);
-    }
-    let verdict = crashing.last.clone().unwrap().verdict;
-    assert_eq!((verdict.strength, verdict.cause), (Strength::Urgent, Cause::Unknown), "{}", verdict.reason);
-    assert_eq!((scaled.decided_at, crashing.decided_at), (None, None));
+        incident.run(5, quiet)
+    };
+    let (own, shared) = (crash(false), crash(true));
+    assert_eq!((own.strength, own.cause), (Strength::Rollback, Cause::Release), "{}", own.reason);
+    assert_eq!((shared.strength, shared.cause), (Strength::Urgent, Cause::Shared), "{}", shared.reason);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::checked::LastChecks;
 use super::minutes::Minutes;
 use crate::domain::evidence::Strength;
 use crate::domain::memory::TargetMemory;
@@ -30,6 +31,7 @@ pub(super) struct Guarded {
     pub(super) survey: Option<Result<Survey, SurveyError>>,
     pub(super) surveyed_at: Option<Timestamp>,
     pub(super) minutes: Minutes,
+    pub(super) checks: LastChecks,
     /// What the next watch is compared with; it goes into its recording.
     pub(super) history: Vec<History>,
     /// Alerts that came while the watch was being opened.
@@ -179,6 +181,7 @@ impl Guarded {
             survey: None,
             surveyed_at: None,
             minutes: Minutes::default(),
+            checks: LastChecks::default(),
             history: Vec::new(),
             early: Vec::new(),
         }
@@ -228,7 +231,7 @@ impl Guarded {
             ends_at: spec.ends_at,
             decision: self.memory.watch.as_ref().map_or(Decision::Hold, |w| w.reached),
             verdict: active.last.as_ref().map(|a| a.verdict.clone()),
-            evidence: active.last.as_ref().map_or(Vec::new(), |a| a.evidence.clone()),
+            evidence: active.last.as_ref().map_or(Vec::new(), |last| active.watch.shown(last)),
             figures: active.watch.figures(),
             baseline: busiest.map(|b| Baseline { p95_ms: b.p95_ms.or(p95_ms), times: None, ..b.clone() }),
         }

@@ -32,12 +32,15 @@ pub(super) fn learned(histories: &[History]) -> BTreeMap<RuleName, Baseline> {
     baselines
 }
 
-/// The same as samples of before the watch, of the known good version, cumulative as in every recording.
+/// The same as samples of before the watch, of the known good version; counts are cumulative as in every recording.
 pub(super) fn as_samples(histories: &[History], spec: &WatchSpec) -> Vec<Sample> {
     let mut lines: BTreeMap<&RuleName, Vec<Sample>> = BTreeMap::new();
     for history in histories {
         for (rule, batches) in history.batches.iter().filter(|(_, b)| !b.is_empty()) {
             lines.insert(rule, of_rule(rule, batches, history.step.as_secs_f64(), spec));
+        }
+        for (rule, values) in &history.values {
+            lines.insert(rule, of_values(rule, values, history.step.as_secs_f64(), spec));
         }
     }
     let mut samples: Vec<Sample> = lines.into_values().flatten().collect();
@@ -46,25 +49,38 @@ pub(super) fn as_samples(histories: &[History], spec: &WatchSpec) -> Vec<Sample>
 }
 
 fn of_rule(rule: &RuleName, batches: &[Counts], step_secs: f64, spec: &WatchSpec) -> Vec<Sample> {
-    // The last line lies one step before the watch, so that no line can be taken for one of the watch.
-    let ago = |batches: usize| SignedDuration::from_secs_f64(step_secs * (batches + 1) as f64);
-    let at = |left: usize| spec.opened_at.saturating_sub(ago(left)).unwrap_or(Timestamp::MIN);
     let mut sum = Counts::default();
     let mut line = |left: usize, counts: Counts| {
         sum.add(counts);
-        Sample {
-            at: at(left),
-            service: spec.release.target.service.clone(),
-            target: Some(spec.release.target.target.clone()),
-            release: spec.known_good.as_ref().map(|version| version.label.clone()),
-            pod: None,
-            reading: Reading::Counts { rule: rule.clone(), bad: sum.bad, total: sum.total },
-        }
+        let reading = Reading::Counts { rule: rule.clone(), bad: sum.bad, total: sum.total };
+        line_before(spec, step_secs, left, reading)
     };
     // A line before the first batch, from which its difference is taken.
     let mut lines = vec![line(batches.len(), Counts::default())];
     lines.extend(batches.iter().enumerate().map(|(i, counts)| line(batches.len() - 1 - i, *counts)));
     lines
+}
+
+fn of_values(rule: &RuleName, values: &[f64], step_secs: f64, spec: &WatchSpec) -> Vec<Sample> {
+    let line = |(i, value): (usize, &f64)| {
+        let reading = Reading::Value { rule: rule.clone(), value: *value };
+        line_before(spec, step_secs, values.len() - 1 - i, reading)
+    };
+    values.iter().enumerate().map(line).collect()
+}
+
+/// A line with `left` more to come before the watch.
+fn line_before(spec: &WatchSpec, step_secs: f64, left: usize, reading: Reading) -> Sample {
+    // The last line lies one step before the watch, so that no line can be taken for one of the watch.
+    let ago = SignedDuration::from_secs_f64(step_secs * (left + 1) as f64);
+    Sample {
+        at: spec.opened_at.saturating_sub(ago).unwrap_or(Timestamp::MIN),
+        service: spec.release.target.service.clone(),
+        target: Some(spec.release.target.target.clone()),
+        release: spec.known_good.as_ref().map(|version| version.label.clone()),
+        pod: None,
+        reading,
+    }
 }
 
 #[cfg(test)]
@@ -117,5 +133,20 @@ mod tests {
             .collect();
         assert_eq!(cumulative, [(0.0, 0.0), (1.0, 10.0), (3.0, 30.0)]);
         assert_eq!(learned(&[history])[&rule].counts(), counts(3.0, 30.0));
+    }
+
+    #[test]
+    fn values_of_before_are_lines_of_their_own() {
+        let rule = standard_rules()[0].name.clone();
+        let values = BTreeMap::from([(rule.clone(), vec![4.0, 6.0])]);
+        let history = History { step: Duration::from_secs(60), values, ..History::default() };
+        let spec = spec();
+        let line = |sample: &Sample| match sample.reading {
+            Reading::Value { value, .. } => (spec.opened_at.as_second() - sample.at.as_second(), value),
+            _ => panic!("{sample:?}"),
+        };
+        let lines: Vec<_> = as_samples(std::slice::from_ref(&history), &spec).iter().map(line).collect();
+        assert_eq!(lines, [(120, 4.0), (60, 6.0)]);
+        assert_eq!(learned(&[history])[&rule].level, Some(5.0));
     }
 }

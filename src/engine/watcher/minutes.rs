@@ -29,6 +29,9 @@ struct Rule {
     last_times: BTreeMap<String, Histogram>,
     now_times: Histogram,
     past_times: VecDeque<Histogram>,
+    /// Sum and number of the minute's values.
+    now_values: (f64, f64),
+    past_values: VecDeque<f64>,
 }
 
 impl Minutes {
@@ -59,8 +62,15 @@ impl Minutes {
                 self.rules.entry(rule.clone()).or_default().take_times(pod, times);
                 completed
             }
+            Reading::Value { rule, value } => {
+                let completed = self.turn(sample.at);
+                if value.is_finite() {
+                    let now = &mut self.rules.entry(rule.clone()).or_default().now_values;
+                    *now = (now.0 + value, now.1 + 1.0);
+                }
+                completed
+            }
             Reading::Release { .. }
-            | Reading::Value { .. }
             | Reading::Pod(_)
             | Reading::Check { .. }
             | Reading::Alert { .. }
@@ -97,7 +107,11 @@ impl Minutes {
             |(name, rule): (&RuleName, &Rule)| (name.clone(), rule.past_times.iter().cloned().collect());
         let batches = self.rules.iter().filter(|(_, rule)| !rule.past.is_empty()).map(past).collect();
         let slow = self.rules.iter().filter(|(_, rule)| !rule.past_times.is_empty());
-        History { step: MINUTE, batches, times: slow.map(times).collect(), ..History::default() }
+        let values =
+            |(name, rule): (&RuleName, &Rule)| (name.clone(), rule.past_values.iter().copied().collect());
+        let plain = self.rules.iter().filter(|(_, rule)| !rule.past_values.is_empty());
+        let (times, values) = (slow.map(times).collect(), plain.map(values).collect());
+        History { step: MINUTE, batches, times, values, ..History::default() }
     }
 
     /// A watch begins: what comes now belongs to it.
@@ -121,6 +135,13 @@ impl Rule {
         if times.count() > 0.0 {
             self.past_times.push_back(times);
         }
+        let (sum, number) = std::mem::take(&mut self.now_values);
+        if number > 0.0 {
+            self.past_values.push_back(sum / number);
+        }
+        if self.past_values.len() > KEPT {
+            self.past_values.pop_front();
+        }
         if self.past.len() > KEPT {
             self.past.pop_front();
         }
@@ -141,4 +162,34 @@ impl Rule {
 /// How far back history is asked for.
 pub(super) fn history_begins(at: Timestamp) -> Timestamp {
     at.saturating_sub(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_values_are_kept_as_the_mean_of_each_minute() {
+        let mut minutes = Minutes::default();
+        let rule = RuleName::parse("memory").unwrap();
+        let mut take = |second: i64, pod: &str, value: f64| {
+            minutes.take(&Sample {
+                at: Timestamp::from_second(second).unwrap(),
+                service: "shop".to_string().try_into().unwrap(),
+                target: None,
+                release: None,
+                pod: Some(pod.to_string()),
+                reading: Reading::Value { rule: rule.clone(), value },
+            });
+        };
+        for (second, pod, value) in [(0, "a", 1.0), (10, "b", 3.0), (59, "a", 8.0), (61, "a", f64::NAN)] {
+            take(second, pod, value);
+        }
+        // A minute without values leaves none behind.
+        take(120, "a", 5.0);
+        take(180, "a", 7.0);
+        assert_eq!(minutes.history().values[&rule], [4.0, 5.0]);
+        minutes.pause();
+        assert_eq!(minutes.history().values[&rule], [4.0, 5.0, 7.0], "what is under way counts too");
+    }
 }

@@ -1,5 +1,7 @@
 //! The watcher: one task that notices releases, lets the domain judge them, and opens runs. It alone changes targets.
 mod acting;
+mod checked;
+mod controls;
 mod guarded;
 mod history;
 mod inbox;
@@ -21,6 +23,7 @@ use super::ledger::Entry;
 use super::settings::Fleet;
 use super::snapshot::Health;
 use super::sources::{Answer, AskBook};
+use crate::domain::controls::Controls;
 use crate::domain::event::TargetEvent;
 use crate::domain::message::{Message, MessageKind, of_target, paging};
 use crate::domain::names::{ServiceName, TargetId};
@@ -79,6 +82,7 @@ struct OpenRun {
 pub struct Watcher {
     parts: Parts,
     targets: BTreeMap<TargetId, Guarded>,
+    controls: Controls,
     runs: BTreeMap<String, OpenRun>,
     drivers: TaskTracker,
     found: mpsc::Sender<Found>,
@@ -105,8 +109,17 @@ impl Watcher {
             parts.fleet.targets().map(|(id, settings)| (id.clone(), Guarded::new(id, settings))).collect();
         let drivers = TaskTracker::new();
         let began_at = parts.tools.clock.now();
-        let mut watcher =
-            Self { parts, targets, runs: BTreeMap::new(), drivers, found, inbox_seen: 0, began_at, failed };
+        let mut watcher = Self {
+            parts,
+            targets,
+            controls: Controls::default(),
+            runs: BTreeMap::new(),
+            drivers,
+            found,
+            inbox_seen: 0,
+            began_at,
+            failed,
+        };
         watcher.restore().await?;
         watcher.fold_inbox().await?;
         let mut next_look = watcher.now();
@@ -145,6 +158,7 @@ impl Watcher {
             self.targets.values().filter(|g| g.watch.is_some()).map(|g| g.id.clone()).collect();
         Metric::WatchesOpen.set(watched.len() as f64, vec![]);
         Metric::RunsOpen.set(self.runs.len() as f64, vec![]);
+        self.judge_controls();
         for target in watched {
             self.consider(&target).await?;
         }
@@ -201,6 +215,7 @@ impl Watcher {
         let Some(target) = sample.target.clone() else { return };
         let id = TargetId { service: sample.service.clone(), target };
         let Some(guarded) = self.targets.get_mut(&id) else { return };
+        guarded.checks.take(&sample);
         if let Some(active) = &mut guarded.watch {
             active.take(sample);
             return;
@@ -211,6 +226,7 @@ impl Watcher {
         {
             return;
         }
+        self.controls.take(&id, &guarded.settings.rules, &sample);
         let rows = guarded.minutes.take(&sample);
         if !rows.is_empty()
             && let Err(error) = self.parts.journal.save_minutes(&id, rows).await
@@ -292,6 +308,7 @@ impl Watcher {
             let list = if guarded.watch.is_some() { &mut book.fresh } else { &mut book.idle };
             list.extend(guarded.ask());
         }
+        book.controls = self.asked_controls();
         self.parts.book.send_if_modified(|current| {
             let changed = **current != book;
             if changed {

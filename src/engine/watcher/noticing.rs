@@ -31,6 +31,9 @@ impl Watcher {
         let Some(guarded) = self.targets.get_mut(&target) else { return Ok(()) };
         guarded.view = Some(view.clone());
         guarded.minutes.keep_only(|name| view.pods.iter().any(|pod| pod.name == name));
+        if guarded.watch.is_none() {
+            self.controls.take_view(&view, now);
+        }
         let notice = notice(&guarded.memory, &view, our_run.as_deref(), now, guarded.settings.watch);
         match notice {
             Notice::Nothing => self.follow(&target, &view, now).await?,
@@ -226,9 +229,11 @@ impl Watcher {
         active.take(sample);
         let mut early = Vec::new();
         if let Some(guarded) = self.targets.get_mut(target) {
+            guarded.checks.samples().into_iter().for_each(|sample| active.take(sample));
             guarded.watch = Some(active);
             early = std::mem::take(&mut guarded.early);
         }
+        self.leave_controls(target);
         early.into_iter().for_each(|(alert, at)| self.take_alert(alert, at));
         Ok(())
     }
@@ -250,6 +255,7 @@ impl Watcher {
 
     pub(super) async fn on_gone(&mut self, target: &TargetId) -> Result<(), JournalError> {
         tracing::warn!(%target, "the workload is gone");
+        self.controls.forget(target);
         if let Some(guarded) = self.targets.get_mut(target) {
             guarded.view = None;
         }

@@ -7,6 +7,7 @@ use crate::domain::event::{RUN_STREAMS, Record, RunEvent, StreamId, TargetEvent,
 use crate::domain::memory::TargetMemory;
 use crate::domain::names::TargetId;
 use crate::domain::run::{Phase, Run, evolve};
+use crate::domain::signal::{Reading, Sample};
 use crate::engine::driver::show;
 use crate::ports::JournalError;
 
@@ -57,8 +58,9 @@ impl Watcher {
         let samples = self.parts.recorder.replay(&open.spec.id).await;
         tracing::info!(watch = open.spec.id, samples = samples.len(), "an open watch goes on");
         let mut at = open.spec.opened_at;
-        // What is older than the watch is its history, which the specification holds as numbers.
-        for sample in samples.into_iter().filter(|s| s.at >= open.spec.opened_at) {
+        // What is older than the watch is its history, which the specification holds as numbers; but for how checks stood.
+        let is_check = |sample: &Sample| matches!(sample.reading, Reading::Check { .. });
+        for sample in samples.into_iter().filter(|s| s.at >= open.spec.opened_at || is_check(s)) {
             if sample.at > at {
                 active.look(at);
                 at = sample.at;

@@ -19,22 +19,33 @@ async fn check(daemon: &Daemon, mut config: Value) -> (bool, Value) {
     (output.status.success(), answer)
 }
 
+/// With an HTTP check of something that a test can stop.
+fn with_health(stage: &Stage) -> Value {
+    let mut config = stage.config();
+    let url = format!("{}/-/healthy", stage.prometheus.url());
+    let rules = config["services"][0]["rules"].as_array_mut().unwrap();
+    rules.push(json!({ "name": "health", "http": { "url": url, "failing_for": "20s" } }));
+    config
+}
+
 #[tokio::test]
 #[ignore = "tests/run daemon"]
-async fn the_live_check_asks_the_cluster_and_prometheus() {
+async fn the_live_check_asks_the_cluster_prometheus_and_the_urls_of_checks() {
     let mut stage = Stage::set("checked", Duration::from_millis(300)).await;
     let daemon = stage.serve(stage.config()).await;
     // A past of two steps of 15 seconds is the least that there is anything to learn from.
     let answer = until("Prometheus has a past", EVIDENCE, async || {
-        let (good, answer) = check(&daemon, stage.config()).await;
+        let (good, answer) = check(&daemon, with_health(&stage)).await;
         good.then_some(answer)
     })
     .await;
     let what: Vec<&str> =
         answer["live"].as_array().unwrap().iter().filter_map(|f| f["what"].as_str()).collect();
-    assert_eq!(what, ["target shop/backend", "prometheus about shop/backend"], "{answer}");
+    let expected = ["target shop/backend", "prometheus about shop/backend", "check health of shop"];
+    assert_eq!(what, expected, "{answer}");
+    assert_eq!(answer["live"][2]["detail"], "HTTP 200");
 
-    let mut elsewhere = stage.config();
+    let mut elsewhere = with_health(&stage);
     elsewhere["services"][0]["targets"][0]["kubernetes"]["deployment"] = json!("nobody");
     stage.prometheus.stop().await;
     let (good, answer) = check(&daemon, elsewhere).await;

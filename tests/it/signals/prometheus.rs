@@ -1,4 +1,6 @@
 //! What the Prometheus source makes of good, partial, strange and missing answers.
+mod values;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -1,13 +1,17 @@
 //! What the scrape source makes of pods that answer, are slow, dead or send nonsense.
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::routing::get;
-use rollguard::adapters::signals::SourceRule;
 use rollguard::adapters::signals::exposition::BODY_BYTES_MAX;
 use rollguard::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
+use rollguard::adapters::signals::values::ValueQuery;
+use rollguard::adapters::signals::{Query, SourceRule};
+use rollguard::config::Combine;
+use rollguard::domain::signal::Reading;
 use rollguard::ports::{AskPod, AskTarget, SignalSource};
 
 use super::{ask, errors, latency, lines, pod, serve, soon, target};
@@ -99,6 +103,38 @@ async fn a_target_without_any_reading_says_so_once() {
         "shop/web good latency [(0.5, 80.0), (inf, 100.0)]".into(),
     ];
     assert_eq!(lines, expected);
+}
+
+fn value(name: &str, combine: Combine, rate: Option<u64>) -> SourceRule {
+    let (series, rate) = (r#"jobs{kind!="idle"}"#.parse().unwrap(), rate.map(Duration::from_secs));
+    SourceRule {
+        service: "shop".to_string().try_into().unwrap(),
+        rule: name.to_string().try_into().unwrap(),
+        query: Query::Value(ValueQuery { series, combine, rate, pods: true }),
+    }
+}
+
+#[tokio::test]
+async fn values_are_read_and_counters_by_their_growth_between_two_readings() {
+    let page = Arc::new(Mutex::new("jobs{kind=\"a\"} 70\njobs{kind=\"b\"} 5\njobs{kind=\"idle\"} 9\n"));
+    let shown = page.clone();
+    let address =
+        serve(Router::new().route("/", get(|| async move { shown.lock().unwrap().to_string() }))).await;
+    let rules = vec![value("largest", Combine::Max, None), value("growth", Combine::Sum, Some(60))];
+    let source = source(rules);
+    let asking = || ask(vec![("shop/web", vec![pod("web-0", Some(format!("http://{address}/")))])]);
+    let first = lines(&soon(source.read(&asking())).await);
+    let waits = "shop/web - growth: no pod could be read, web-0: a rate needs another reading";
+    assert_eq!(first, [waits, "shop/web web-0 largest 70"]);
+    // Started again: what it shows came since.
+    *page.lock().unwrap() = "jobs{kind=\"a\"} 30\njobs{kind=\"b\"} 15\n";
+    let mut later = asking();
+    later.at += jiff::SignedDuration::from_secs(10);
+    let growth = soon(source.read(&later)).await.into_iter().find_map(|sample| match sample.reading {
+        Reading::Value { rule, value } if rule.as_str() == "growth" => Some(value),
+        _ => None,
+    });
+    assert_eq!(growth, Some(4.0), "30 and 10 in 10 seconds");
 }
 
 #[tokio::test]

@@ -8,12 +8,12 @@ use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::event::{StreamId, TargetEvent, to_parts};
 use rollguard::domain::message::Message;
-use rollguard::domain::names::{ServiceName, TargetId, TargetName};
+use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
 use rollguard::domain::plan::Step;
 use rollguard::domain::policy::Mode;
 use rollguard::domain::release::{Fingerprint, Generation, Release, ReleaseKind, Version};
-use rollguard::domain::runbook::{Judging, standard_rules};
+use rollguard::domain::runbook::{Judging, Rule, RuleKind, standard_rules};
 use rollguard::domain::signal::{PodReading, Reading, Sample};
 use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::verification::{CheckResult, CheckSpec};
@@ -25,7 +25,7 @@ use rollguard::engine::driver::Tools;
 use rollguard::engine::ledger::Ledger;
 use rollguard::engine::settings::{Fleet, ServiceSettings};
 use rollguard::engine::snapshot::Picture;
-use rollguard::engine::sources::AskBook;
+use rollguard::engine::sources::{Answer, AskBook};
 use rollguard::engine::watcher::{Parts, Watcher};
 use rollguard::ports::*;
 use serde_json::{Value, json};
@@ -87,6 +87,7 @@ struct Cluster {
 /// One life of the watcher.
 pub(super) struct Life {
     feed: mpsc::Sender<FeedEvent>,
+    answers: mpsc::Sender<Answer>,
     history: Vec<String>,
     stop: CancellationToken,
     watcher: JoinHandle<Result<(), JournalError>>,
@@ -135,6 +136,7 @@ impl World {
         let notifiers: Arc<[Arc<dyn Notifier>]> = Arc::new([self.cluster.clone() as Arc<dyn Notifier>]);
         let (notes, told) = mpsc::channel(16);
         let (feed, events) = mpsc::channel(16);
+        let (answers, answered) = mpsc::channel(16);
         let tools = Tools {
             ledger: Ledger::new(journal.clone(), notifiers, clock.clone(), picture.clone(), epoch),
             clock: clock.clone(),
@@ -153,12 +155,12 @@ impl World {
             sources: vec![],
             fleet: Fleet::new(vec![settings(self.mode)]),
             notes: told,
-            answers: mpsc::channel(1).1,
+            answers: answered,
             book: watch::channel(Arc::new(AskBook::default())).0,
             stop: stop.clone(),
         };
         let watcher = tokio::spawn(Watcher::run(parts, Box::new(Feed(events))));
-        Life { feed, history: self.cluster.history.clone(), stop, watcher }
+        Life { feed, answers, history: self.cluster.history.clone(), stop, watcher }
     }
 
     /// The body of the first record that is looked for, waiting for it.
@@ -212,19 +214,37 @@ impl Life {
         self.feed.send(FeedEvent::Changed(Box::new(view))).await.unwrap();
     }
 
+    /// The HTTP check `health`, which must fail for a second, was answered.
+    pub(super) async fn checks(&self, ok: bool, detail: &str) {
+        let rule = RuleName::parse(HEALTH).unwrap();
+        let sample = Sample {
+            at: now(),
+            service: target().service,
+            target: Some(target().target),
+            release: None,
+            pod: None,
+            reading: Reading::Check { rule, ok, detail: detail.into() },
+        };
+        self.answers.send(Answer { source: "http".into(), samples: vec![sample] }).await.unwrap();
+    }
+
     pub(super) async fn end(self) {
         self.stop.cancel();
         self.watcher.await.unwrap().unwrap();
     }
 }
 
+const HEALTH: &str = "health";
+
 fn settings(mode: Mode) -> ServiceSettings {
+    let kind = RuleKind::Check { failing_for_secs: 1.0 };
+    let health = Rule { name: RuleName::parse(HEALTH).unwrap(), kind };
     let minutes = |n: u64| Duration::from_secs(60 * n);
     ServiceSettings {
         name: target().service,
         mode,
         targets: vec![target().target],
-        rules: standard_rules(),
+        rules: [standard_rules(), vec![health]].concat(),
         judging: Judging::standard(minutes(30)),
         watch: minutes(30),
         page_after: minutes(2),

@@ -126,6 +126,7 @@ impl Measurements {
         match query {
             Query::Errors { .. } => Self::errors(labels, series),
             Query::Latency { .. } => Self::latency(labels, series),
+            Query::Value(_) => Ok(Self::values(labels, series)),
         }
     }
 
@@ -156,6 +157,11 @@ impl Measurements {
         Ok(Self::collect(pods, Measured::buckets))
     }
 
+    fn values(labels: &Labels, series: Vec<Numbered>) -> Self {
+        let pod = |(mut metric, value): Numbered| Some((pod_of(labels, &mut metric)?, value));
+        Self::collect(series.into_iter().filter_map(pod).collect(), number)
+    }
+
     fn collect<T>(pods: HashMap<(String, String), T>, measure: impl Fn(T) -> Option<Measured>) -> Self {
         let mut by_namespace: HashMap<String, HashMap<String, Measured>> = HashMap::new();
         for ((namespace, pod), values) in pods {
@@ -173,6 +179,15 @@ pub(super) fn bucket_sums(body: &[u8]) -> Result<Option<Measured>, Unanswered> {
     let pairs: Result<Vec<_>, _> =
         series.iter().map(|(metric, count)| Ok((bound(metric)?, *count))).collect();
     Ok(Measured::buckets(pairs?))
+}
+
+fn number(value: f64) -> Option<Measured> {
+    value.is_finite().then_some(Measured::Value(value))
+}
+
+/// The only number of an answer.
+pub(super) fn single(body: &[u8]) -> Result<Option<Measured>, Unanswered> {
+    Ok(instants(body)?.first().and_then(|(_, value)| number(*value)))
 }
 
 fn instants(body: &[u8]) -> Result<Vec<Numbered>, Unanswered> {

@@ -21,10 +21,10 @@ const STEPS_MAX: i64 = 10_000;
 
 /// The moments of a range query, in seconds since the epoch.
 #[derive(Clone, Copy)]
-struct Grid {
-    from: i64,
-    to: i64,
-    step: i64,
+pub(super) struct Grid {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) step: i64,
 }
 
 impl Grid {
@@ -72,6 +72,10 @@ impl PrometheusSource {
                     let step = vec![times];
                     history.times.extend(rules.into_iter().map(|rule| (rule.clone(), step.clone())));
                 }
+                Ok(Past::Values(values)) if values.is_empty() => history.missing = Some("no series".into()),
+                Ok(Past::Values(values)) => {
+                    history.values.extend(rules.into_iter().map(|rule| (rule.clone(), values.clone())));
+                }
                 Err(why) => history.missing = Some(why.to_string()),
             }
         }
@@ -92,6 +96,7 @@ impl PrometheusSource {
                 let body = answer::body(request.post_raw().await).await?;
                 answer::bucket_sums(&body).map(times)
             }
+            Query::Value(value) => self.past_values(value, place, grid).await.map(Past::Values),
         }
     }
 }
@@ -99,12 +104,13 @@ impl PrometheusSource {
 enum Past {
     Batches(Vec<Counts>),
     Times(Histogram),
+    Values(Vec<f64>),
 }
 
 fn times(sums: Option<Measured>) -> Past {
     match sums {
         Some(Measured::Buckets(buckets)) => Past::Times(Histogram::Classic(buckets)),
-        Some(Measured::Counts(_)) | None => Past::Times(Histogram::default()),
+        Some(Measured::Counts(_) | Measured::Value(_)) | None => Past::Times(Histogram::default()),
     }
 }
 

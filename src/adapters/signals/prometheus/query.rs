@@ -1,5 +1,5 @@
 //! Writes the PromQL: sums of raw counters per pod, for many workloads in one query.
-use super::Place;
+use super::{Place, values};
 use crate::adapters::signals::Query;
 use crate::config::selector::{Selector, literal};
 use crate::domain::names::RuleName;
@@ -45,6 +45,7 @@ pub(super) fn split<'a>(query: &Query, wanted: Vec<Wanted<'a>>) -> Vec<Vec<Wante
     let repeats = match query {
         Query::Errors { .. } => 2,
         Query::Latency { .. } => 1,
+        Query::Value(value) => usize::from(value.pods),
     };
     let mut parts: Vec<Vec<Wanted<'a>>> = Vec::new();
     let mut used = usize::MAX;
@@ -95,6 +96,7 @@ fn sums(query: &Query, labels: &Labels, namespaces: &str, pods: &str) -> String 
         Query::Latency { histogram } => {
             format!("sum by ({namespace},{pod},le) ({})", narrowed(&histogram.buckets()))
         }
+        Query::Value(value) => values::per_pod(value, labels, &narrowed(&value.series)),
     }
 }
 

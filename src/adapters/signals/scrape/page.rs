@@ -1,5 +1,8 @@
 //! Adds up the series of one metrics page that a target's rules are about.
+use std::time::Duration;
+
 use crate::adapters::signals::exposition::{Broken, Series};
+use crate::adapters::signals::values::{self, Counters, Rates, Reading, SERIES_MAX, ValueQuery};
 use crate::adapters::signals::{Measured, Query, SourceRule};
 use crate::config::Selector;
 use crate::domain::names::RuleName;
@@ -25,6 +28,7 @@ struct Sums {
 enum Kind {
     Errors { total: Sum, bad: Sum },
     Latency { buckets: Selector, pairs: Vec<(f64, f64)> },
+    Value { query: ValueQuery, series: Counters },
 }
 
 struct Sum {
@@ -38,6 +42,7 @@ impl<'a> Page<'a> {
         let kind = |query: &Query| match query {
             Query::Errors { total, bad } => Kind::Errors { total: sum(total), bad: sum(bad) },
             Query::Latency { histogram } => Kind::Latency { buckets: histogram.buckets(), pairs: Vec::new() },
+            Query::Value(query) => Kind::Value { query: query.clone(), series: Counters::new() },
         };
         let sums = |rule: &&'a SourceRule| (&rule.rule, Sums { kind: kind(&rule.query), broken: false });
         Self { rules: rules.iter().map(sums).collect() }
@@ -52,8 +57,10 @@ impl<'a> Page<'a> {
         }
     }
 
-    pub(super) fn found(self) -> Vec<(&'a RuleName, Found)> {
-        self.rules.into_iter().map(|(rule, sums)| (rule, sums.found())).collect()
+    /// `of` and `rates` are for counters, which say nothing by themselves.
+    pub(super) fn found(self, of: Reading<'_>, rates: &Rates) -> Vec<(&'a RuleName, Found)> {
+        let growth = |rule, window, counters| rates.advance(of, rule, window, counters);
+        self.rules.into_iter().map(|(rule, sums)| (rule, sums.found(|w, c| growth(rule, w, c)))).collect()
     }
 }
 
@@ -72,17 +79,21 @@ impl Sums {
                 Ok(le) => pairs.push((le, line.value)),
                 Err(_) => self.broken = true,
             },
-            Kind::Latency { .. } => {}
+            Kind::Value { query, series } if meant(&query.series) => {
+                series.insert(line.identity(), line.value);
+            }
+            Kind::Latency { .. } | Kind::Value { .. } => {}
         }
     }
 
-    fn found(self) -> Found {
+    fn found(self, growth: impl Fn(Duration, Counters) -> Option<Vec<f64>>) -> Found {
         if self.broken {
             return Found::Unreadable("a line of its metrics that matters here cannot be read".into());
         }
         let (there, measured) = match self.kind {
             Kind::Errors { total, bad } => (total.value.is_some(), Measured::counts(total.value, bad.value)),
             Kind::Latency { pairs, .. } => (!pairs.is_empty(), Measured::buckets(pairs)),
+            Kind::Value { query, series } => return value(&query, series, growth),
         };
         match measured {
             Some(measured) => Found::Measured(measured),
@@ -94,11 +105,36 @@ impl Sums {
     }
 }
 
+fn value(
+    query: &ValueQuery,
+    series: Counters,
+    growth: impl Fn(Duration, Counters) -> Option<Vec<f64>>,
+) -> Found {
+    if series.is_empty() {
+        return Found::Absent;
+    }
+    if series.len() > SERIES_MAX {
+        return Found::Unreadable(format!("more than {SERIES_MAX} series make up this value"));
+    }
+    let values = match query.rate {
+        None => series.into_values().collect(),
+        Some(window) => match growth(window, series) {
+            Some(rates) => rates,
+            None => return Found::Unreadable("a rate needs another reading".into()),
+        },
+    };
+    match values::combined(query.combine, values.into_iter()) {
+        Some(value) => Found::Measured(Measured::Value(value)),
+        None => Found::Unreadable("its value is not a number".into()),
+    }
+}
+
 impl Kind {
     fn names(&self, metric: &str) -> bool {
         match self {
             Kind::Errors { total, bad } => [total, bad].iter().any(|sum| sum.series.name() == metric),
             Kind::Latency { buckets, .. } => buckets.name() == metric,
+            Kind::Value { query, .. } => query.series.name() == metric,
         }
     }
 }
@@ -107,7 +143,10 @@ impl Kind {
 mod tests {
     use super::*;
     use crate::adapters::signals::exposition::Reader;
+    use crate::config::Combine;
     use crate::domain::detect::errors::Counts;
+    use crate::domain::names::TargetId;
+    use jiff::Timestamp;
 
     fn found(query: Query, body: &str) -> Found {
         let name = |text: &str| text.to_string();
@@ -120,7 +159,10 @@ mod tests {
         let mut reader = Reader::default();
         reader.feed(body.as_bytes(), &mut |line| page.take(line)).unwrap();
         reader.finish(&mut |line| page.take(line)).unwrap();
-        page.found().remove(0).1
+        let target = TargetId { service: rule.service.clone(), target: name("web").try_into().unwrap() };
+        page.found(Reading { at: Timestamp::UNIX_EPOCH, target: &target, pod: "a" }, &Rates::default())
+            .remove(0)
+            .1
     }
 
     fn errors(body: &str) -> Found {
@@ -154,5 +196,21 @@ mod tests {
         assert_eq!(buckets.bounds(), [(0.1, 3.0), (f64::INFINITY, 4.0)]);
         assert!(matches!(found(query(), "h_bucket{le=\"x\"} 1\n"), Found::Unreadable(_)));
         assert!(matches!(found(query(), "h_bucket{le=\"1\"} 1\n"), Found::Unreadable(_)));
+    }
+
+    #[test]
+    fn values_are_combined_and_counters_wait_for_a_second_reading() {
+        let query = |combine, rate| {
+            let series = r#"m{kind!="cache"}"#.parse().unwrap();
+            Query::Value(ValueQuery { series, combine, rate, pods: true })
+        };
+        let body = "m{kind=\"heap\"} 7\nm{kind=\"cache\"} 100\nm{kind=\"stack\"} 2\n";
+        assert_eq!(found(query(Combine::Sum, None), body), Found::Measured(Measured::Value(9.0)));
+        assert_eq!(found(query(Combine::Max, None), body), Found::Measured(Measured::Value(7.0)));
+        assert_eq!(found(query(Combine::Max, None), "other 1\n"), Found::Absent);
+        let unreadable = |query, body| matches!(found(query, body), Found::Unreadable(_));
+        assert!(unreadable(query(Combine::Max, None), "m NaN\n"));
+        assert!(unreadable(query(Combine::Max, None), "m 1\nm{kind=\"heap\"} oops\n"));
+        assert!(unreadable(query(Combine::Max, Some(Duration::from_secs(60))), body));
     }
 }

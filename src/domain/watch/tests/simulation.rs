@@ -94,7 +94,7 @@ fn rolled_back(seed: u64, requests: u32, new: Traffic, old: Traffic) -> Option<i
             }
         }
         if batch == 25 {
-            watch.rollout_ended = Some(at(24));
+            watch.rollout.end(at(24));
         }
         watch.tick(at(batch)).verdict.strength == Strength::Rollback
     })

@@ -1,0 +1,68 @@
+//! What no method can beat, and how sure a count of rare events is.
+use super::times::{MEDIAN_SECS, SIGMA, TAIL};
+
+const ALPHA: f64 = 1e-3;
+/// Half of the runbook's 5 %: the greatest error ratio at which a rollback counts as false.
+const NULL_RATIO: f64 = 0.025;
+/// The greatest slowdown at which a rollback counts as false.
+const NULL_SLOWDOWN: f64 = 1.35;
+
+/// Requests that are needed on average to tell this error ratio from healthy (Wald).
+pub(crate) fn requests_for_errors(ratio: f64) -> f64 {
+    let (p, q) = (ratio, NULL_RATIO);
+    (1.0 / ALPHA).ln() / (p * (p / q).ln() + (1.0 - p) * ((1.0 - p) / (1.0 - q)).ln())
+}
+
+/// The same for response times that all grew by `factor`.
+pub(crate) fn requests_for_slowdown(factor: f64) -> f64 {
+    (1.0 / ALPHA).ln() / ((factor / NULL_SLOWDOWN).ln().powi(2) / (2.0 * SIGMA * SIGMA))
+}
+
+/// The same for a tail that is slower: the nearest of all slowdowns that are not held against a release.
+pub(crate) fn requests_for_tail() -> f64 {
+    let steps = 36;
+    let nulls = (0..=steps).map(|i| (NULL_SLOWDOWN.ln() * f64::from(i) / f64::from(steps)).exp());
+    let nearest = nulls.map(tail_divergence).fold(f64::INFINITY, f64::min);
+    (1.0 / ALPHA).ln() / nearest
+}
+
+fn tail_divergence(null: f64) -> f64 {
+    let density = |log: f64, factor: f64| {
+        let z = (log - (MEDIAN_SECS * factor).ln()) / SIGMA;
+        (-z * z / 2.0).exp() / (SIGMA * (2.0 * std::f64::consts::PI).sqrt())
+    };
+    let (from, width, steps) = (MEDIAN_SECS.ln() - 6.0, 0.01, 1400);
+    let each = (0..steps).map(|i| {
+        let log = from + f64::from(i) * width;
+        let p = (1.0 - TAIL.0) * density(log, 1.0) + TAIL.0 * density(log, TAIL.1);
+        let q = density(log, null);
+        if p > 0.0 && q > 0.0 { p * (p / q).ln() * width } else { 0.0 }
+    });
+    each.sum()
+}
+
+/// The exact (Clopper-Pearson) one-sided 95 % upper limit of a probability after `hits` in `runs`.
+pub(crate) fn upper_limit(hits: u64, runs: u64) -> f64 {
+    if hits >= runs {
+        return 1.0;
+    }
+    let (mut low, mut high) = (hits as f64 / runs as f64, 1.0);
+    for _ in 0..60 {
+        let middle = (low + high) / 2.0;
+        if at_most(hits, runs, middle) > 0.05 { low = middle } else { high = middle }
+    }
+    high
+}
+
+/// P(at most `hits` of `runs`), summed in logarithms.
+fn at_most(hits: u64, runs: u64, p: f64) -> f64 {
+    let n = runs as f64;
+    let mut log_term = n * (1.0 - p).ln();
+    let mut sum = log_term.exp();
+    for k in 1..=hits {
+        let k = k as f64;
+        log_term += ((n - k + 1.0) / k).ln() + p.ln() - (1.0 - p).ln();
+        sum += log_term.exp();
+    }
+    sum
+}

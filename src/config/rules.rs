@@ -1,0 +1,62 @@
+//! Rules on plain values and HTTP checks.
+use std::time::Duration;
+
+use super::raw::Fields;
+use super::value::{Number, Share};
+use super::{Combine, HttpCheckConfig, RuleQuery, Selector, SourceName, cloudwatch, durations, verify};
+use crate::domain::runbook::{Bound, RuleKind};
+
+const FOR: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) fn value(fields: &Fields<'_>, source: Option<SourceName>) -> Option<(RuleKind, RuleQuery)> {
+    let bound = bound(fields);
+    let for_secs = fields.read("for").unwrap_or(FOR).as_secs_f64();
+    let query = if source == Some(SourceName::CloudWatch) {
+        cloudwatch::value(fields)
+    } else {
+        cloudwatch::only_here(fields);
+        series(fields, bound)
+    };
+    Some((RuleKind::Value { bound: bound?, for_secs }, query?))
+}
+
+fn series(fields: &Fields<'_>, bound: Option<Bound>) -> Option<RuleQuery> {
+    let rate = fields.read("rate").unwrap_or(false);
+    let series = fields.read::<Selector>("series")?;
+    if !rate && series.name().ends_with("_total") {
+        let message = "series: a counter only ever grows: with rate: true its growth per second is judged";
+        fields.notes.warning(fields.at("series"), message);
+    }
+    // Of several series of one pod the worst counts.
+    let usual = if matches!(bound, Some(Bound::Below(_))) { Combine::Min } else { Combine::Max };
+    let combine = if fields.has("combine") { fields.read("combine")? } else { usual };
+    let pods = fields.read("pods").unwrap_or(true);
+    Some(RuleQuery::Value { series, combine, rate, pods })
+}
+
+fn bound(fields: &Fields<'_>) -> Option<Bound> {
+    match fields.one_of(&["above", "below", "increase"])? {
+        "above" => fields.read::<Number>("above").map(|number| Bound::Above(number.0)),
+        "below" => fields.read::<Number>("below").map(|number| Bound::Below(number.0)),
+        _ => fields.read::<Share>("increase").map(|share| Bound::Increase(share.0)),
+    }
+}
+
+pub(super) fn http(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
+    let every = fields.read("every").unwrap_or(EVERY);
+    let failing_for = fields.read("failing_for").unwrap_or(FOR);
+    if failing_for < every * 2 {
+        let message = format!(
+            "failing_for: too short for three checks, of which there is one every {}: write {} or more",
+            durations::text(every),
+            durations::text(every * 2)
+        );
+        fields.notes.error(fields.at("failing_for"), message);
+    }
+    let timeout = fields.read("timeout").unwrap_or(TIMEOUT);
+    let (url, status, expect) = verify::answer(fields)?;
+    let query = RuleQuery::Http(HttpCheckConfig { url, status, expect, every, timeout });
+    Some((RuleKind::Check { failing_for_secs: failing_for.as_secs_f64() }, query))
+}

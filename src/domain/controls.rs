@@ -1,0 +1,180 @@
+//! Services that were not released: whether one of them got worse at the same time, which clears the release of blame.
+mod errors;
+mod latency;
+mod pods;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::detect::mixture::Span;
+use super::names::{RuleName, TargetId};
+use super::runbook::{Rule, RuleKind};
+use super::signal::{Reading, Sample};
+use super::workload::WorkloadView;
+use errors::ErrorControl;
+use latency::LatencyControl;
+use pods::PodControl;
+
+/// What was found out about a target that nobody released.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ControlNews {
+    pub target: TargetId,
+    /// `None`: it is well again.
+    pub worse_since: Option<Timestamp>,
+    pub crashes: bool,
+    pub detail: String,
+}
+
+impl ControlNews {
+    /// As a watch and its recording take it.
+    pub fn reading(&self) -> Reading {
+        Reading::Control {
+            other: self.target.to_string(),
+            worse_since: self.worse_since,
+            crashes: self.crashes,
+            detail: self.detail.clone(),
+        }
+    }
+}
+
+/// Length of a batch; controls are asked no more often.
+pub const BATCH_SECS: f64 = 5.0;
+/// Looks further apart than this saw nothing of the time between them.
+const GAP_SECS: f64 = 120.0;
+/// Evidence that something is worse: not so much that a page would follow, since it only keeps automation back.
+const ALPHA: f64 = 0.05;
+/// Batches after which a quiet test begins anew, with what is usual by then.
+const RENEW_AFTER: u32 = 60;
+/// Batches without trouble after which it is over.
+const OVER_AFTER: u32 = 24;
+
+/// The state of all unreleased targets. Per target and rule a few hundred bytes and its pods' last counters.
+#[derive(Clone, Debug, Default)]
+pub struct Controls {
+    targets: BTreeMap<TargetId, Control>,
+    batch_began: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Control {
+    errors: BTreeMap<RuleName, ErrorControl>,
+    latency: BTreeMap<RuleName, LatencyControl>,
+    pods: PodControl,
+    told: Option<Timestamp>,
+}
+
+/// Trouble of one kind.
+#[derive(Clone, Debug, PartialEq)]
+struct Trouble {
+    since: Timestamp,
+    crashes: bool,
+    detail: String,
+}
+
+impl Controls {
+    /// Takes a sample of a target that is not under watch; `rules` are those of its service.
+    pub fn take(&mut self, target: &TargetId, rules: &[Rule], sample: &Sample) {
+        let pod = sample.pod.as_deref().unwrap_or("");
+        match &sample.reading {
+            Reading::Counts { rule, bad, total } => {
+                let above = rules.iter().find(|r| r.name == *rule).and_then(|rule| match rule.kind {
+                    RuleKind::Errors { above } => Some(above),
+                    RuleKind::Latency { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => None,
+                });
+                let Some(above) = above else { return };
+                let errors = &mut self.control(target).errors;
+                errors
+                    .entry(rule.clone())
+                    .or_insert_with(|| ErrorControl::new(above))
+                    .take(pod, *bad, *total);
+            }
+            Reading::Histogram { rule, times } => {
+                let increase = rules.iter().find(|r| r.name == *rule).and_then(|rule| match rule.kind {
+                    RuleKind::Latency { increase } => Some(increase),
+                    RuleKind::Errors { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => None,
+                });
+                let Some(increase) = increase else { return };
+                let latency = &mut self.control(target).latency;
+                latency.entry(rule.clone()).or_insert_with(|| LatencyControl::new(increase)).take(pod, times);
+            }
+            Reading::Pod(reading) => self.control(target).pods.take(sample.at, pod, reading),
+            Reading::Release { .. }
+            | Reading::Value { .. }
+            | Reading::Check { .. }
+            | Reading::Alert { .. }
+            | Reading::Control { .. }
+            | Reading::NoData { .. } => {}
+        }
+    }
+
+    /// Takes what is seen of an unreleased workload's pods.
+    pub fn take_view(&mut self, view: &WorkloadView, at: Timestamp) {
+        let pods = &mut self.control(&view.target).pods;
+        view.pods.iter().for_each(|pod| pods.take(at, &pod.name, &pod.reading));
+        pods.keep_only(|name| view.pods.iter().any(|pod| pod.name == name));
+    }
+
+    fn control(&mut self, target: &TargetId) -> &mut Control {
+        self.targets.entry(target.clone()).or_default()
+    }
+
+    /// It was released, or is gone: it is no control any more.
+    pub fn forget(&mut self, target: &TargetId) {
+        self.targets.remove(target);
+    }
+
+    /// Closes the batch if it is long enough, and says what changed.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<ControlNews> {
+        let began = *self.batch_began.get_or_insert(now);
+        let secs = now.duration_since(began).as_secs_f64();
+        if (0.0..BATCH_SECS * 0.9).contains(&secs) {
+            return Vec::new();
+        }
+        self.batch_began = Some(now);
+        let span = Span { since: began, secs: secs.clamp(0.0, GAP_SECS), in_rollout: false };
+        let news = |(target, control): (&TargetId, &mut Control)| control.close(target, span, now);
+        self.targets.iter_mut().filter_map(news).collect()
+    }
+
+    /// Everything that is worse now, for a watch that begins.
+    pub fn worse(&self) -> impl Iterator<Item = ControlNews> {
+        self.targets.iter().filter_map(|(target, control)| {
+            control.told?;
+            control.trouble().map(|trouble| news_of(target, Some(trouble)))
+        })
+    }
+}
+
+impl Control {
+    fn close(&mut self, target: &TargetId, span: Span, now: Timestamp) -> Option<ControlNews> {
+        self.errors.values_mut().for_each(|rule| rule.close(span));
+        self.latency.values_mut().for_each(|rule| rule.close(span));
+        self.pods.close(now);
+        let trouble = self.trouble();
+        let since = trouble.as_ref().map(|t| t.since);
+        let changed = since.is_some() != self.told.is_some();
+        self.told = since;
+        changed.then(|| news_of(target, trouble))
+    }
+
+    /// What began first; crashes before all, since they clear more.
+    fn trouble(&self) -> Option<Trouble> {
+        let errors = self.errors.values().filter_map(ErrorControl::trouble);
+        let latency = self.latency.values().filter_map(LatencyControl::trouble);
+        let all = errors.chain(latency).chain(self.pods.trouble());
+        all.min_by_key(|trouble| (!trouble.crashes, trouble.since))
+    }
+}
+
+fn news_of(target: &TargetId, trouble: Option<Trouble>) -> ControlNews {
+    ControlNews {
+        target: target.clone(),
+        worse_since: trouble.as_ref().map(|t| t.since),
+        crashes: trouble.as_ref().is_some_and(|t| t.crashes),
+        detail: trouble.map(|t| t.detail).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! Are requests slower? The e-process on "slower than a bucket bound", against old pods beside or against the time before.
+use super::mixture::{Bounds, Mixture, Onset, Span, bernoulli_ratio};
+use crate::domain::histogram::Buckets;
+
+/// Slow requests are looked for where this share of the usual ones is: middle, tail, and far tail.
+const SHARES: [f64; 5] = [0.5, 0.25, 0.1, 0.05, 0.01];
+/// Alternatives: the odds of being slow are so many times the usual ones.
+const ODDS: [f64; 4] = [1.6, 2.5, 5.0, 20.0];
+/// The usual share is known to be no nearer to 0 or 1 than this.
+const SHARE_MIN: f64 = 1e-4;
+const SHARE_MAX: f64 = 0.75;
+/// Requests that the share of the time before weighs as, beside what the old pods show.
+const PRIOR_REQUESTS: f64 = 200.0;
+/// What the old pods showed fades by this much per batch, so that a drifting level is followed.
+const DECAY: f64 = 0.98;
+
+/// Where to look for slow requests: new ones above `above` seconds, usual ones above `usual_above`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threshold {
+    /// A real bucket bound: what the new pods do is never interpolated.
+    pub above: f64,
+    /// `above` divided by the ratio that is tested against.
+    pub usual_above: f64,
+    /// Share of the usual requests above `usual_above`, with a margin for how little was seen.
+    pub usual_share: f64,
+    /// The same with the margin on the other side: at least so many are that slow.
+    pub share_at_least: f64,
+}
+
+/// Up to five thresholds for a null ratio (1.35 for "35 % slower"), from usual times. None if they lie in one bucket.
+pub fn thresholds(usual: &Buckets, ratio: f64) -> Vec<Threshold> {
+    let count = usual.count();
+    let of_bound = |above: f64| {
+        let usual_above = above / ratio;
+        let share = above_interpolated(usual, usual_above) / count;
+        let margin = 2.0 * (share * (1.0 - share) / count).sqrt() + 2.0 / count;
+        let usual_share = (share + margin).max(SHARE_MIN);
+        let at_least = above_at_least(usual, usual_above) / count;
+        Threshold { above, usual_above, usual_share, share_at_least: (at_least - margin).max(SHARE_MIN) }
+    };
+    let finite = usual.bounds().iter().map(|(le, _)| *le).filter(|le| le.is_finite() && *le > 0.0);
+    let candidates: Vec<Threshold> =
+        finite.map(of_bound).filter(|t| count > 0.0 && t.usual_share <= SHARE_MAX).collect();
+    let mut chosen: Vec<Threshold> = Vec::new();
+    for wanted in SHARES {
+        let distance = |t: &&Threshold| (t.usual_share / wanted).ln().abs();
+        let nearest = candidates.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        chosen.extend(nearest.filter(|t| chosen.iter().all(|c| c.above != t.above)));
+    }
+    chosen
+}
+
+/// How many are slower than `bound` seconds; where that is no bucket's bound, than the next one, which is fewer.
+pub fn above(times: &Buckets, bound: f64) -> f64 {
+    let within = times.bounds().iter().find(|(le, _)| *le >= bound).map_or(0.0, |(_, count)| *count);
+    (times.count() - within).max(0.0)
+}
+
+/// The same where `bound` may lie inside a bucket: spread evenly over its logarithm, which takes usual requests for rather
+/// slower than they are.
+pub fn above_interpolated(times: &Buckets, bound: f64) -> f64 {
+    let (mut lower, mut before) = (0.0_f64, 0.0);
+    for (le, within) in times.bounds() {
+        if bound < *le {
+            let inside = within - before;
+            // The first and the last bucket have no width in logarithms: all of it counts as slower.
+            let share =
+                if lower > 0.0 && le.is_finite() { (le / bound).ln() / (le / lower).ln() } else { 1.0 };
+            return (times.count() - within) + inside * share.clamp(0.0, 1.0);
+        }
+        (lower, before) = (*le, *within);
+    }
+    0.0
+}
+
+/// The same, rather too few: the logarithm of the share is taken to fall evenly over the logarithm of the time, as in the
+/// heaviest tails. Response times have lighter ones, which lie above that line.
+fn above_at_least(times: &Buckets, bound: f64) -> f64 {
+    let (mut lower, mut slower) = (0.0_f64, times.count());
+    for (le, within) in times.bounds() {
+        let above = times.count() - within;
+        if bound < *le {
+            let inside = lower > 0.0 && le.is_finite() && above > 0.0;
+            let share = if inside { (bound / lower).ln() / (le / lower).ln() } else { return above };
+            return slower * (above / slower).powf(share);
+        }
+        (lower, slower) = (*le, above);
+    }
+    0.0
+}
+
+/// The e-process over all thresholds. Their average is one e-value, so its bound holds for all of them together.
+#[derive(Clone, Debug)]
+pub struct Slower {
+    alpha: f64,
+    tests: Vec<Test>,
+}
+
+#[derive(Clone, Debug)]
+struct Test {
+    threshold: Threshold,
+    /// Requests of the old pods and the slow ones among them, fading.
+    old: (f64, f64),
+    mixture: Mixture<4>,
+}
+
+impl Slower {
+    pub fn new(thresholds: &[Threshold], bounds: Bounds) -> Self {
+        let together = u32::try_from(thresholds.len()).unwrap_or(1);
+        let test = |threshold: &Threshold| Test {
+            threshold: *threshold,
+            old: (PRIOR_REQUESTS, PRIOR_REQUESTS * threshold.usual_share),
+            mixture: Mixture::new(Bounds { together, ..bounds }),
+        };
+        Self { alpha: bounds.alpha, tests: thresholds.iter().map(test).collect() }
+    }
+
+    /// A batch of new pods against the time before, whose shares the thresholds hold.
+    pub fn update_since_before(&mut self, span: Span, new: &Buckets) {
+        let total = new.count();
+        for test in &mut self.tests {
+            let (usual, slow) = (test.threshold.usual_share, above(new, test.threshold.above));
+            let ratios = ODDS.map(|odds| bernoulli_ratio(slow, total, times_odds(usual, odds), usual));
+            test.mixture.update(span, &ratios, slow, total);
+        }
+    }
+
+    /// A batch of new pods against the old ones that served in the same time: a level that they share cancels.
+    pub fn update_beside(&mut self, span: Span, new: &Buckets, old: &Buckets) {
+        let (total, old_total) = (new.count(), old.count());
+        if total <= 0.0 || old_total <= 0.0 {
+            return;
+        }
+        for test in &mut self.tests {
+            let slow = above(new, test.threshold.above);
+            let old_slow = above_interpolated(old, test.threshold.usual_above);
+            // Known before this batch, as an e-process needs it.
+            let usual = (test.old.1 / test.old.0).clamp(SHARE_MIN, SHARE_MAX);
+            let ratios = ODDS.map(|odds| {
+                let theirs = times_odds(usual, odds);
+                let pooled = (total * theirs + old_total * usual) / (total + old_total);
+                bernoulli_ratio(slow, total, theirs, pooled)
+                    + bernoulli_ratio(old_slow, old_total, usual, pooled)
+            });
+            test.mixture.update(span, &ratios, slow, total);
+            test.old = (test.old.0 * DECAY + old_total, test.old.1 * DECAY + old_slow);
+        }
+    }
+
+    pub fn e_value(&self) -> f64 {
+        let sum: f64 = self.tests.iter().map(|test| test.mixture.e_value()).sum();
+        sum / self.tests.len().max(1) as f64
+    }
+    pub fn threshold(&self) -> f64 {
+        1.0 / self.alpha
+    }
+    pub fn alarmed(&self) -> bool {
+        !self.tests.is_empty() && self.e_value() >= self.threshold()
+    }
+    /// Of the threshold that speaks loudest.
+    pub fn onset(&self) -> Option<Onset> {
+        self.loudest()?.mixture.onset()
+    }
+    pub fn may_have_begun_in_rollout(&self) -> bool {
+        self.loudest().is_some_and(|test| test.mixture.may_have_begun_in_rollout())
+    }
+
+    fn loudest(&self) -> Option<&Test> {
+        self.tests.iter().max_by(|a, b| a.mixture.e_value().total_cmp(&b.mixture.e_value()))
+    }
+}
+
+/// Evidence needed: a release slower by the ratio tested passes for healthy in fewer than 1 of 100 watches.
+const HEALTHY_NEEDED: f64 = 100.0;
+/// Alternatives for health: the odds of being slow are so much smaller than they would be for a slower release.
+const HEALTHY_ODDS: [f64; 3] = [1.0 / 1.3, 1.0 / 1.6, 1.0 / 2.5];
+
+/// E-process against "new requests are slower by the ratio of the thresholds": its alarm is good news.
+#[derive(Clone, Debug)]
+pub struct NotSlower {
+    tests: Vec<(Threshold, [f64; 3])>,
+}
+
+impl NotSlower {
+    pub fn new(thresholds: &[Threshold]) -> Self {
+        Self { tests: thresholds.iter().map(|t| (*t, [0.0; 3])).collect() }
+    }
+
+    pub fn update(&mut self, new: &Buckets) {
+        let total = new.count();
+        for (threshold, logs) in &mut self.tests {
+            let (slower, slow) = (threshold.share_at_least, above(new, threshold.above));
+            for (log, odds) in logs.iter_mut().zip(HEALTHY_ODDS) {
+                *log += bernoulli_ratio(slow, total, times_odds(slower, odds), slower);
+            }
+        }
+    }
+
+    pub fn proven(&self) -> bool {
+        let e_value = |logs: &[f64; 3]| logs.iter().map(|l| l.min(500.0).exp()).sum::<f64>() / 3.0;
+        let sum: f64 = self.tests.iter().map(|(_, logs)| e_value(logs)).sum();
+        !self.tests.is_empty() && sum / self.tests.len() as f64 >= HEALTHY_NEEDED
+    }
+}
+
+fn times_odds(share: f64, times: f64) -> f64 {
+    let odds = share / (1.0 - share) * times;
+    odds / (1.0 + odds)
+}
+
+#[cfg(test)]
+mod tests;

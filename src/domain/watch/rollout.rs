@@ -1,0 +1,143 @@
+//! What the tests need to know about the rollout: when it was, what serves beside it, and what became of other services.
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::runbook::LateOnset;
+
+/// Trouble that begins so long after the rollout still counts as the release's.
+const GRACE: SignedDuration = SignedDuration::from_mins(2);
+/// Other services that got worse so close to the onset share its cause.
+const SAME_TIME: SignedDuration = SignedDuration::from_secs(60);
+/// Other services beyond this say nothing more.
+const OTHERS_MAX: usize = 1_000;
+
+#[derive(Clone, Debug)]
+pub(super) struct Rollout {
+    released_at: Timestamp,
+    ended: Option<Timestamp>,
+    /// When the newest new pod appeared, or an old one last reported: without word of its end, it lasted at least so long.
+    still: Timestamp,
+    others: BTreeMap<String, Other>,
+    pub(super) late_onset: LateOnset,
+    pub(super) now: Timestamp,
+}
+
+/// A service that was not released.
+#[derive(Clone, Debug)]
+struct Other {
+    since: Timestamp,
+    crashes: bool,
+    detail: String,
+}
+
+impl Rollout {
+    pub(super) fn new(released_at: Timestamp, late_onset: LateOnset) -> Self {
+        let others = BTreeMap::new();
+        Self { released_at, ended: None, still: released_at, others, late_onset, now: released_at }
+    }
+
+    pub(super) fn ended(&self) -> Option<Timestamp> {
+        self.ended
+    }
+    pub(super) fn end(&mut self, at: Timestamp) {
+        self.ended = Some(at);
+    }
+    /// A new pod appeared, or an old one reported.
+    pub(super) fn goes_on(&mut self, at: Timestamp) {
+        self.still = self.still.max(at);
+    }
+
+    /// Whether that was before the release.
+    pub(super) fn is_before(&self, moment: Timestamp) -> bool {
+        moment < self.released_at
+    }
+
+    /// From when on trouble counts that began then and belongs to no pod. Where a version is `restored` it began with the
+    /// one before, and is this one's only once that is gone.
+    pub(super) fn counts_from(&self, onset: Timestamp, restored: bool) -> Option<Timestamp> {
+        if restored { Some(onset.max(self.ended?)) } else { Some(onset) }
+    }
+
+    /// Whether what begins then counts as the release's.
+    pub(super) fn covers(&self, onset: Timestamp) -> bool {
+        self.covers_with(onset, SignedDuration::ZERO)
+    }
+
+    /// The same for what shows only `later`, such as slowness after a warm-up.
+    pub(super) fn covers_with(&self, onset: Timestamp, later: SignedDuration) -> bool {
+        let ended = self.ended.unwrap_or(self.still);
+        onset >= self.released_at && onset.duration_since(ended) <= GRACE + later
+    }
+
+    pub(super) fn take_other(
+        &mut self,
+        other: &str,
+        worse_since: Option<Timestamp>,
+        crashes: bool,
+        detail: &str,
+    ) {
+        // That it got better again does not undo that it was worse at the time.
+        let Some(since) = worse_since else { return };
+        if self.others.len() < OTHERS_MAX || self.others.contains_key(other) {
+            let detail = detail.chars().take(200).collect();
+            self.others.insert(other.to_string(), Other { since, crashes, detail });
+        }
+    }
+
+    /// An unreleased service that got worse at the same time, with what is wrong with it.
+    pub(super) fn other_worse_at(&self, onset: Timestamp) -> Option<(&str, &str)> {
+        let mut at_onset = self.others.iter().filter(|(_, other)| other.began_at(onset));
+        at_onset.next().map(|(who, other)| (who.as_str(), other.detail.as_str()))
+    }
+
+    /// An unreleased service whose pods began to crash at the same time.
+    pub(super) fn other_crashes_at(&self, onset: Timestamp) -> Option<&str> {
+        let mut crashing = self.others.iter().filter(|(_, other)| other.crashes && other.began_at(onset));
+        crashing.next().map(|(who, _)| who.as_str())
+    }
+}
+
+impl Other {
+    fn began_at(&self, onset: Timestamp) -> bool {
+        self.since.duration_since(onset).abs() <= SAME_TIME
+    }
+}
+
+#[cfg(test)]
+impl Rollout {
+    pub(super) fn seen(released_at: Timestamp, ended: Option<Timestamp>, now: Timestamp) -> Self {
+        Self { ended, now, still: now, ..Self::new(released_at, LateOnset::Page) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn the_end_of_a_rollout_is_told_or_seen() {
+        let mut rollout = Rollout::new(at(1000), LateOnset::Page);
+        assert!(!rollout.covers(at(999)) && rollout.covers(at(1120)) && !rollout.covers(at(1121)));
+        rollout.goes_on(at(1300));
+        assert!(rollout.covers(at(1420)), "old pods still report: it goes on");
+        rollout.end(at(1060));
+        assert!(rollout.covers(at(1180)) && !rollout.covers(at(1181)));
+        assert!(rollout.covers_with(at(1240), SignedDuration::from_secs(60)));
+    }
+
+    #[test]
+    fn others_count_only_if_they_got_worse_at_the_same_time() {
+        let mut rollout = Rollout::new(at(1000), LateOnset::Page);
+        rollout.take_other("cart/api", Some(at(400)), false, "since long before");
+        rollout.take_other("pay/api", Some(at(1030)), false, "8 % errors");
+        rollout.take_other("pay/api", None, false, "");
+        assert_eq!(rollout.other_worse_at(at(1010)), Some(("pay/api", "8 % errors")));
+        assert_eq!(rollout.other_worse_at(at(1200)), None);
+        assert_eq!(rollout.other_worse_at(at(430)), Some(("cart/api", "since long before")));
+    }
+}
