@@ -19,11 +19,11 @@ use crate::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
 use crate::adapters::signals::values::ValueQuery;
 use crate::adapters::signals::{Query, SourceRule};
 use crate::config::{
-    Config, KubernetesConfig, PrometheusConfig, RuleConfig, RuleQuery, ScrapeConfig, ServiceConfig,
-    SourceName, TargetKindConfig,
+    CloudWatchConfig, Config, KubernetesConfig, PrometheusConfig, RuleConfig, RuleQuery, ScrapeConfig,
+    ServiceConfig, SourceName, TargetKindConfig,
 };
 use crate::domain::names::TargetId;
-use crate::domain::runbook::Judging;
+use crate::domain::runbook::{Judging, Rule};
 use crate::engine::settings::{Fleet, ServiceSettings};
 use crate::http::webhook::AlertRoute;
 use crate::ports::{Checks, Clock, Notifier, SignalSource};
@@ -72,7 +72,7 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
         name: service.name.clone(),
         mode: service.mode,
         targets: service.targets.iter().map(|t| t.name.clone()).collect(),
-        rules: service.rules.iter().map(|r| r.rule.clone()).collect(),
+        rules: service.rules.iter().map(|r| judged(config, r)).collect(),
         judging: judging(config, service),
         watch: service.watch,
         page_after: service.page_after,
@@ -83,6 +83,15 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
         checks: service.checks.clone(),
         status_page: config.status_page.as_ref().map(ToString::to_string),
     }
+}
+
+/// A rule with how late its source is.
+fn judged(config: &Config, rule: &RuleConfig) -> Rule {
+    let lag = match rule.source {
+        SourceName::CloudWatch => config.sources.cloudwatch.as_ref().map(CloudWatchConfig::lag),
+        SourceName::Prometheus | SourceName::Scrape | SourceName::Http => None,
+    };
+    Rule { lag_secs: lag.unwrap_or_default().as_secs_f64(), ..rule.rule.clone() }
 }
 
 /// A batch is never shorter than the interval at which its source is asked: empty batches are no evidence.

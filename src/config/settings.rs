@@ -74,7 +74,7 @@ fn rule(fields: &Fields<'_>, around: &Around) -> Option<RuleConfig> {
         let message = "pods: the source scrape reads nothing but pods: measure this by another";
         kind.notes.error(kind.at("pods"), message);
     }
-    Some(RuleConfig { rule: Rule { name: name?, kind: threshold }, source: source?, query })
+    Some(RuleConfig { rule: Rule::new(name?, threshold), source: source?, query })
 }
 
 fn errors(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {

@@ -88,11 +88,17 @@ fn the_examples_service_is_typed() {
     assert_eq!(shop.rules[0].source, SourceName::Prometheus);
     assert!(matches!(&shop.rules[0].query, RuleQuery::Errors { bad, .. } if bad.to_string().contains("5..")));
     assert_eq!(shop.rules[1].rule.kind, RuleKind::Latency { increase: 0.5 });
-    let RuleQuery::CloudWatch(CloudWatchQuery::Errors { total, bad }) = &shop.rules[2].query else {
-        panic!("{:?}", shop.rules[2])
+    let RuleQuery::CloudWatch(CloudWatchQuery::Errors { total, bad }) = &shop.rules[6].query else {
+        panic!("{:?}", shop.rules[6])
     };
     assert_eq!((total.name.as_str(), bad.name.as_str()), ("RequestCount", "HTTPCode_Target_5XX_Count"));
     assert_eq!((&total.namespace, &total.dimensions), (&bad.namespace, &bad.dimensions));
+    assert_eq!(shop.rules[7].rule.kind, RuleKind::Value { bound: Bound::Above(500.0), for_secs: 180.0 });
+    let RuleQuery::CloudWatch(CloudWatchQuery::Value { metric, statistic, scale }) = &shop.rules[7].query
+    else {
+        panic!("{:?}", shop.rules[7])
+    };
+    assert_eq!((metric.name.as_str(), statistic.as_str(), *scale), ("TargetResponseTime", "p95", 1000.0));
     assert!(shop.alarms[1].matches("shop-rds-deadlocks"));
     assert_eq!(shop.judging, rollguard::domain::runbook::Judging::standard(shop.watch));
     assert_eq!(shop.checks.len(), 7);
@@ -226,6 +232,12 @@ fn metrics_of_cloudwatch_are_named_not_selected() {
     );
     let alarms = problems(&minimal("    alarms: [\"*\"]\n", ""));
     assert!(alarms.contains("alarms: write names") && alarms.contains("add sources.cloudwatch"), "{alarms}");
+}
+
+#[test]
+#[cfg(feature = "aws")]
+fn mistakes_in_values_of_cloudwatch_are_told() {
+    insta::assert_snapshot!(problems(include_str!("config/cloudwatch.yaml")));
 }
 
 #[test]

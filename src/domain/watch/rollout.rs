@@ -54,9 +54,14 @@ impl Rollout {
     }
 
     /// From when on trouble counts that began then and belongs to no pod. Where a version is `restored` it began with the
-    /// one before, and is this one's only once that is gone.
-    pub(super) fn counts_from(&self, onset: Timestamp, restored: bool) -> Option<Timestamp> {
-        if restored { Some(onset.max(self.ended?)) } else { Some(onset) }
+    /// one before, and is this one's only once that is gone, which shows after `lag`.
+    pub(super) fn counts_from(
+        &self,
+        onset: Timestamp,
+        restored: bool,
+        lag: SignedDuration,
+    ) -> Option<Timestamp> {
+        if restored { Some(onset.max(self.ended? + lag)) } else { Some(onset) }
     }
 
     /// Whether what begins then counts as the release's.
@@ -64,7 +69,7 @@ impl Rollout {
         self.covers_with(onset, SignedDuration::ZERO)
     }
 
-    /// The same for what shows only `later`, such as slowness after a warm-up.
+    /// The same for what shows only `later`, such as slowness after a warm-up or what a source publishes late.
     pub(super) fn covers_with(&self, onset: Timestamp, later: SignedDuration) -> bool {
         let ended = self.ended.unwrap_or(self.still);
         onset >= self.released_at && onset.duration_since(ended) <= GRACE + later
@@ -85,22 +90,27 @@ impl Rollout {
         }
     }
 
-    /// An unreleased service that got worse at the same time, with what is wrong with it.
-    pub(super) fn other_worse_at(&self, onset: Timestamp) -> Option<(&str, &str)> {
-        let mut at_onset = self.others.iter().filter(|(_, other)| other.began_at(onset));
+    /// An unreleased service that got worse at the same time, with what is wrong with it. The onset may have been earlier
+    /// than it showed, by up to `lag`.
+    pub(super) fn other_worse_at(&self, onset: Timestamp, lag: SignedDuration) -> Option<(&str, &str)> {
+        let mut at_onset = self.others.iter().filter(|(_, other)| other.began_at(onset, lag));
         at_onset.next().map(|(who, other)| (who.as_str(), other.detail.as_str()))
     }
 
     /// An unreleased service whose pods began to crash at the same time.
     pub(super) fn other_crashes_at(&self, onset: Timestamp) -> Option<&str> {
-        let mut crashing = self.others.iter().filter(|(_, other)| other.crashes && other.began_at(onset));
+        let mut crashing = self
+            .others
+            .iter()
+            .filter(|(_, other)| other.crashes && other.began_at(onset, SignedDuration::ZERO));
         crashing.next().map(|(who, _)| who.as_str())
     }
 }
 
 impl Other {
-    fn began_at(&self, onset: Timestamp) -> bool {
-        self.since.duration_since(onset).abs() <= SAME_TIME
+    fn began_at(&self, onset: Timestamp, lag: SignedDuration) -> bool {
+        let later = self.since.duration_since(onset);
+        later >= -(SAME_TIME + lag) && later <= SAME_TIME
     }
 }
 
@@ -136,8 +146,11 @@ mod tests {
         rollout.take_other("cart/api", Some(at(400)), false, "since long before");
         rollout.take_other("pay/api", Some(at(1030)), false, "8 % errors");
         rollout.take_other("pay/api", None, false, "");
-        assert_eq!(rollout.other_worse_at(at(1010)), Some(("pay/api", "8 % errors")));
-        assert_eq!(rollout.other_worse_at(at(1200)), None);
-        assert_eq!(rollout.other_worse_at(at(430)), Some(("cart/api", "since long before")));
+        let worse = |onset, lag| rollout.other_worse_at(at(onset), SignedDuration::from_secs(lag));
+        assert_eq!(worse(1010, 0), Some(("pay/api", "8 % errors")));
+        assert_eq!(worse(1200, 0), None);
+        assert_eq!(worse(1200, 180), Some(("pay/api", "8 % errors")), "it showed late");
+        assert_eq!(worse(960, 180), None, "nothing shows before it happens");
+        assert_eq!(worse(430, 0), Some(("cart/api", "since long before")));
     }
 }
