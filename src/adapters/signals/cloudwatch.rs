@@ -190,6 +190,10 @@ impl SignalSource for CloudWatchSource {
         (self.options.interval, None)
     }
 
+    fn serves_controls(&self) -> bool {
+        false
+    }
+
     async fn read(&self, ask: &Ask) -> Vec<Sample> {
         let (mut samples, alarms) = tokio::join!(self.measure(ask), self.alarms(ask));
         samples.extend(alarms);
