@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rollguard::domain::baseline::{learn, learn_times};
+use rollguard::domain::controls::Controls;
 use rollguard::domain::detect::errors::Counts;
 use rollguard::domain::evidence::Strength;
 use rollguard::domain::histogram::{Buckets, Histogram, Native};
@@ -13,7 +14,7 @@ use rollguard::domain::runbook::{Judging, Rule, RuleKind, standard_rules};
 use rollguard::domain::signal::{PodReading, Reading, Sample};
 use rollguard::domain::watch::{Baseline, Watch, WatchSpec};
 
-use super::cells::{Cell, Signal, Trouble, WATCH_SECS};
+use super::cells::{Cell, Signal, WATCH_SECS};
 use super::times::{Grid, Kind, SCHEMA};
 use super::world::{Arm, Pod, Totals, World};
 
@@ -48,7 +49,9 @@ pub(crate) struct Ours {
     known: Vec<bool>,
     gone: Vec<bool>,
     there: Vec<bool>,
-    control: Option<(u32, u32)>,
+    /// The unreleased service's judge, and its target and rules.
+    controls: Controls,
+    control: (TargetId, Vec<Rule>),
     rollout_told: bool,
     pub decided: Decided,
 }
@@ -56,6 +59,8 @@ pub(crate) struct Ours {
 impl Ours {
     pub(crate) fn new(cell: &Cell, world: &World, seed: u64) -> Result<Self, OursError> {
         let spec = spec(cell, world, seed)?;
+        let other = TargetId { service: ServiceName::parse("search")?, target: TargetName::parse("web")? };
+        let control = (other, spec.rules.clone());
         let rule = spec.rules.first().map(|rule| rule.name.clone());
         let rule = rule.map_or_else(|| RuleName::parse("error-rate"), Ok)?;
         let service = spec.release.target.service.clone();
@@ -67,7 +72,8 @@ impl Ours {
             known: vec![false; world.pods.len()],
             gone: vec![false; world.pods.len()],
             there: vec![false; world.pods.len()],
-            control: control(cell, world.onset_secs),
+            controls: Controls::default(),
+            control,
             rollout_told: false,
             decided: Decided::default(),
         })
@@ -80,9 +86,9 @@ impl Ours {
             return;
         }
         self.tell_rollout(world, now);
-        self.tell_control(now);
         self.tell_pods(world, now);
         self.scrape(world);
+        self.tell_controls(world);
         self.judge(now);
     }
 
@@ -90,7 +96,8 @@ impl Ours {
     fn tell_pods(&mut self, world: &World, now: u32) {
         for (nth, pod) in world.pods.iter().enumerate() {
             let gone = now > pod.until_secs;
-            let due = if gone { !self.gone[nth] } else { !self.known[nth] && now >= pod.from_secs };
+            let news = if gone { !self.gone[nth] } else { !self.known[nth] && now >= pod.from_secs };
+            let due = news && pod.arm != Arm::Control;
             if due {
                 let reading = Reading::Pod(pod_reading(pod, gone));
                 self.watch.take(&Sample { at: at(now), reading, ..self.samples[nth].clone() });
@@ -105,7 +112,9 @@ impl Ours {
             sample.at = at(world.now_secs);
             count(&world.grid, &pod.totals, &mut sample.reading);
         }
-        let there = |pod: &Pod| pod.from_secs <= world.now_secs && world.now_secs <= pod.until_secs;
+        let ours = |pod: &Pod| pod.arm != Arm::Control;
+        let there =
+            |pod: &Pod| ours(pod) && pod.from_secs <= world.now_secs && world.now_secs <= pod.until_secs;
         self.there = world.pods.iter().map(there).collect();
     }
 
@@ -136,15 +145,16 @@ impl Ours {
         self.tell(now, reading);
     }
 
-    fn tell_control(&mut self, now: u32) {
-        let Some((since, _)) = self.control.take_if(|(_, told)| *told <= now) else { return };
-        let reading = Reading::Control {
-            other: "search/web".into(),
-            worse_since: Some(at(since)),
-            crashes: false,
-            detail: "worse than before".into(),
-        };
-        self.tell(now, reading);
+    /// What the unreleased service's own judge finds, as serving tells it.
+    fn tell_controls(&mut self, world: &World) {
+        for (pod, sample) in world.pods.iter().zip(&self.samples) {
+            if pod.arm == Arm::Control {
+                self.controls.take(&self.control.0, &self.control.1, sample);
+            }
+        }
+        for news in self.controls.tick(at(world.now_secs)) {
+            self.tell(world.now_secs, news.reading());
+        }
     }
 
     fn tell(&mut self, now: u32, reading: Reading) {
@@ -155,21 +165,10 @@ impl Ours {
     }
 }
 
-/// When the incident began that an unreleased service shares, and when that is noticed.
-fn control(cell: &Cell, onset_secs: u32) -> Option<(u32, u32)> {
-    match cell.trouble {
-        Trouble::SharedErrors { control_after_secs, .. }
-        | Trouble::SharedSlower { control_after_secs, .. } => {
-            Some((onset_secs, onset_secs + control_after_secs))
-        }
-        Trouble::None | Trouble::Errors(_) | Trouble::Slower(_) | Trouble::Tail => None,
-    }
-}
-
 fn pod_reading(pod: &Pod, gone: bool) -> PodReading {
     let began = match pod.arm {
         Arm::New => at(pod.from_secs),
-        Arm::Old => at(0) - Duration::from_secs(24 * 3600),
+        Arm::Old | Arm::Control => at(0) - Duration::from_secs(24 * 3600),
     };
     PodReading {
         ready: !gone,
@@ -182,7 +181,10 @@ fn pod_reading(pod: &Pod, gone: bool) -> PodReading {
 }
 
 fn first_sample(cell: &Cell, service: &ServiceName, rule: &RuleName, nth: usize, pod: &Pod) -> Sample {
-    let release = if pod.arm == Arm::New { "v2" } else { "v1" };
+    let release = match pod.arm {
+        Arm::New => "v2",
+        Arm::Old | Arm::Control => "v1",
+    };
     let reading = match cell.signal {
         Signal::Errors(_) => Reading::Counts { rule: rule.clone(), bad: 0.0, total: 0.0 },
         Signal::Latency { kind: Kind::Native, .. } => {

@@ -71,7 +71,7 @@ pub(crate) fn total(rows: &[Row], peers: bool) -> String {
         ours.add(row.ours_rollbacks);
         theirs.iter_mut().zip(&row.peers_rollbacks).for_each(|(sum, share)| sum.add(*share));
     }
-    let mut text = format!("| **all together** | {} | {} | | ", ours.runs, limited(ours));
+    let mut text = format!("| **all with a goal** | {} | {} | | ", ours.runs, limited(ours));
     text += if ours.of() <= 0.001 { "✓ |" } else { "**✗** |" };
     for share in theirs.iter().filter(|_| peers) {
         // Writing to a string cannot fail.

@@ -53,7 +53,9 @@ pub(crate) struct Row {
     /// Empty (0 runs) where a peer cannot judge.
     pub peers: [Speed; PEERS.len()],
     pub peers_rollbacks: [Share; PEERS.len()],
-    /// `None` where nothing is asked.
+    /// Whether the issue asks for anything here.
+    pub goal_asked: bool,
+    /// `None` where nothing is asked, or so few watches cannot show it.
     pub met: Option<bool>,
 }
 
@@ -72,6 +74,7 @@ pub(crate) fn row(cell: &Cell, outcomes: &[Outcome]) -> Row {
         ours_pages: share(outcomes, page),
         peers: peers.map(|peer| speed(judged(peer), |o| o.peers[peer])),
         peers_rollbacks: peers.map(|peer| share(judged(peer), |o| o.peers[peer])),
+        goal_asked: cell.goal != Goal::Info,
         met: None,
     };
     row.met = met(cell, &row);
@@ -107,8 +110,8 @@ fn bound_secs(cell: &Cell) -> Option<f64> {
         Trouble::None
         | Trouble::Errors(_)
         | Trouble::Slower(_)
-        | Trouble::SharedErrors { .. }
-        | Trouble::SharedSlower { .. } => return None,
+        | Trouble::SharedErrors(_)
+        | Trouble::SharedSlower(_) => return None,
     };
     let full = requests / cell.rps;
     let ramp = cell.old == Old::Leave && cell.onset_secs == 0;

@@ -24,6 +24,8 @@ impl Track {
         let of = match arm {
             Arm::New => &self.new,
             Arm::Old => &self.old,
+            // The peers do not ask about services that were not released.
+            Arm::Control => return None,
         };
         let at = |secs: u32| of.get((secs / self.unit_secs) as usize);
         Some((at(now_secs)?, at(now_secs.saturating_sub(window_secs))?))

@@ -2,9 +2,9 @@
 use rand::Rng;
 use rand_distr::{Beta, Binomial, Distribution, Exp1, Geometric};
 
-/// Failures of a cluster come one after the other, five on average.
+/// Failures of a cluster or a run, on average.
 const CLUSTER_MEAN: f64 = 5.0;
-/// Over- dispersion of the beta-binomial model, and the length of the batches that share a rate.
+/// Overdispersion of the beta-binomial model, and the length of the batches that share a rate.
 const DISPERSION: f64 = 8.0;
 pub(crate) const BATCH_SECS: u32 = 5;
 const BURST_EVERY_SECS: f64 = 300.0;
@@ -14,10 +14,23 @@ const BURST_RATIO: f64 = 0.5;
 /// The failures of healthy traffic; `ratio` is that of failed requests, without the bursts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Healthy {
-    Independent { ratio: f64 },
-    Clusters { ratio: f64 },
-    BetaBinomial { ratio: f64 },
-    Bursts { ratio: f64 },
+    Independent {
+        ratio: f64,
+    },
+    /// A client that fails tries again at once: its failures come together, within a second.
+    Clusters {
+        ratio: f64,
+    },
+    /// One failed request after the other, however long that takes: at little traffic an outage.
+    Runs {
+        ratio: f64,
+    },
+    BetaBinomial {
+        ratio: f64,
+    },
+    Bursts {
+        ratio: f64,
+    },
 }
 
 impl Healthy {
@@ -25,6 +38,7 @@ impl Healthy {
         match self {
             Healthy::Independent { ratio }
             | Healthy::Clusters { ratio }
+            | Healthy::Runs { ratio }
             | Healthy::BetaBinomial { ratio }
             | Healthy::Bursts { ratio } => ratio,
         }
@@ -75,7 +89,7 @@ impl Bursts {
 #[derive(Clone, Debug)]
 pub(crate) struct Failures {
     model: Healthy,
-    /// Failures of a begun cluster that are still to come.
+    /// Failures of a begun run that are still to come.
     pending: u64,
     /// The beta-binomial rate of the present batch, and which batch that is.
     rate: (u32, f64),
@@ -93,11 +107,16 @@ impl Failures {
         Self { model, pending: 0, rate: (u32::MAX, 0.0), beta, bursts: Bursts::new(rng) }
     }
 
-    /// How many of `requests` fail in the `secs` from `from_secs` on, which lie in one batch.
+    /// How many of `requests` fail in the `secs` from `from_secs` on, which lie in one batch. Clusters can be more than
+    /// that: they bring requests of their own, and take the place of [`Failures::replaced`].
     pub(crate) fn draw(&mut self, rng: &mut impl Rng, from_secs: u32, secs: u32, requests: u64) -> u64 {
         match self.model {
             Healthy::Independent { ratio } => binomial(rng, requests, ratio),
-            Healthy::Clusters { ratio } => self.clustered(rng, ratio, requests),
+            Healthy::Clusters { ratio } => {
+                let begun = binomial(rng, requests, ratio / CLUSTER_MEAN);
+                lengths(rng, begun)
+            }
+            Healthy::Runs { ratio } => self.run(rng, ratio, requests),
             Healthy::BetaBinomial { .. } => {
                 let batch = from_secs / BATCH_SECS;
                 if self.rate.0 != batch {
@@ -115,15 +134,31 @@ impl Failures {
         }
     }
 
-    fn clustered(&mut self, rng: &mut impl Rng, ratio: f64, requests: u64) -> u64 {
+    /// How many of `requests` are not made because those of clusters are.
+    pub(crate) fn replaced(&self, rng: &mut impl Rng, requests: u64) -> Option<u64> {
+        match self.model {
+            Healthy::Clusters { ratio } => Some(binomial(rng, requests, ratio)),
+            Healthy::Independent { .. }
+            | Healthy::Runs { .. }
+            | Healthy::BetaBinomial { .. }
+            | Healthy::Bursts { .. } => None,
+        }
+    }
+
+    fn run(&mut self, rng: &mut impl Rng, ratio: f64, requests: u64) -> u64 {
         let carried = self.pending.min(requests);
         let begun = binomial(rng, requests - carried, ratio / (CLUSTER_MEAN * (1.0 - ratio)));
-        let lengths = Geometric::new(1.0 / CLUSTER_MEAN).ok();
-        self.pending += (0..begun).map(|_| 1 + lengths.map_or(0, |d| d.sample(rng))).sum::<u64>();
+        self.pending += lengths(rng, begun);
         let failed = self.pending.min(requests);
         self.pending -= failed;
         failed
     }
+}
+
+/// The failures of so many clusters together.
+fn lengths(rng: &mut impl Rng, begun: u64) -> u64 {
+    let more = Geometric::new(1.0 / CLUSTER_MEAN).ok();
+    (0..begun).map(|_| 1 + more.map_or(0, |d| d.sample(rng))).sum()
 }
 
 /// Spreads `failed` over pods that served `served` requests, as if each failure had hit any request.

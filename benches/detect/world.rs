@@ -18,6 +18,8 @@ const SLOW_BURST: f64 = 5.0;
 pub(crate) enum Arm {
     New,
     Old,
+    /// Pods of another service, which was not released.
+    Control,
 }
 
 /// What a pod or an arm counted since it began.
@@ -73,8 +75,9 @@ pub(crate) struct World {
     pub pods: Vec<Pod>,
     pub new: Totals,
     pub old: Totals,
-    failures: [Failures; 2],
-    slow: [Bursts; 2],
+    pub control: Totals,
+    failures: [Failures; 3],
+    slow: [Bursts; 3],
 }
 
 impl World {
@@ -89,12 +92,13 @@ impl World {
         let totals = Totals { times: vec![0; buckets], ..Totals::default() };
         let rollout_secs = rng.random_range(12..=24) * 5;
         let onset_secs = match cell.trouble {
-            Trouble::SharedErrors { .. } | Trouble::SharedSlower { .. } => rng.random_range(0..=120) * 5,
+            Trouble::SharedErrors(_) | Trouble::SharedSlower(_) => rng.random_range(0..=120) * 5,
             Trouble::None | Trouble::Errors(_) | Trouble::Slower(_) | Trouble::Tail => cell.onset_secs,
         };
         let pods = pods(&mut rng, cell.old, rollout_secs, quirk, &totals);
-        let failures = [cell.rps, cell.rps * OLD_SHARE].map(|rps| failures(&mut rng, cell.signal, rps));
-        let slow = [Bursts::new(&mut rng), Bursts::new(&mut rng)];
+        let shares = [Arm::New, Arm::Old, Arm::Control].map(share);
+        let failures = shares.map(|share| failures(&mut rng, cell.signal, cell.rps * share));
+        let slow = std::array::from_fn(|_| Bursts::new(&mut rng));
         Self {
             cell: cell.clone(),
             grid,
@@ -104,7 +108,8 @@ impl World {
             rollout_ended_secs: (cell.old == Old::Leave).then_some(rollout_secs),
             pods,
             new: totals.clone(),
-            old: totals,
+            old: totals.clone(),
+            control: totals,
             failures,
             slow,
             rng,
@@ -115,44 +120,58 @@ impl World {
     pub(crate) fn step(&mut self) {
         self.serve(Arm::New);
         self.serve(Arm::Old);
+        self.serve(Arm::Control);
         self.now_secs += self.unit_secs;
     }
 
     fn serve(&mut self, arm: Arm) {
-        let share = if arm == Arm::New { 1.0 } else { OLD_SHARE };
-        let mean = self.cell.rps * share / f64::from(PODS) * f64::from(self.unit_secs);
+        let mean = self.cell.rps * share(arm) / f64::from(PODS) * f64::from(self.unit_secs);
         let Ok(arrivals) = Poisson::new(mean) else { return };
         let now = self.now_secs;
         let serving = |pod: &Pod| pod.arm == arm && pod.from_secs <= now && now < pod.until_secs;
         let here: Vec<usize> = (0..self.pods.len()).filter(|i| serving(&self.pods[*i])).collect();
-        let served: Vec<u64> = here.iter().map(|_| arrivals.sample(&mut self.rng) as u64).collect();
-        let requests: u64 = served.iter().sum();
+        let mut served: Vec<u64> = here.iter().map(|_| arrivals.sample(&mut self.rng) as u64).collect();
         match self.cell.signal {
-            Signal::Errors(_) => self.fail(arm, &here, &served, requests),
+            Signal::Errors(_) => self.fail(arm, &here, &mut served),
             Signal::Latency { quirk, .. } => self.time(arm, quirk, &here, &served),
         }
         for (pod, n) in here.iter().zip(&served) {
             self.pods[*pod].totals.requests += n;
         }
-        self.arm(arm).requests += requests;
+        self.arm(arm).requests += served.iter().sum::<u64>();
     }
 
     fn arm(&mut self, arm: Arm) -> &mut Totals {
         match arm {
             Arm::New => &mut self.new,
             Arm::Old => &mut self.old,
+            Arm::Control => &mut self.control,
         }
     }
 
-    fn fail(&mut self, arm: Arm, here: &[usize], served: &[u64], requests: u64) {
+    fn fail(&mut self, arm: Arm, here: &[usize], served: &mut [u64]) {
         let (now, unit) = (self.now_secs, self.unit_secs);
         let extra = self.extra(arm);
-        let usual = self.failures[arm as usize].draw(&mut self.rng, now, unit, requests);
-        let failed = usual + binomial(&mut self.rng, requests - usual, extra);
-        for (pod, n) in here.iter().zip(spread(&mut self.rng, failed, served)) {
-            self.pods[*pod].totals.failed += n;
+        let failures = &mut self.failures[arm as usize];
+        let requests: u64 = served.iter().sum();
+        let usual = failures.draw(&mut self.rng, now, unit, requests);
+        let replaced: Option<Vec<u64>> =
+            served.iter().map(|n| failures.replaced(&mut self.rng, *n)).collect();
+        let places: Vec<u64> = match &replaced {
+            // Clusters hit any pod, whatever it served.
+            Some(_) => served.iter().map(|n| n + usual).collect(),
+            None => served.to_vec(),
+        };
+        let spread_usual = spread(&mut self.rng, usual, &places);
+        for (nth, pod) in here.iter().enumerate() {
+            if let Some(replaced) = &replaced {
+                served[nth] = served[nth] - replaced[nth] + spread_usual[nth];
+            }
+            let more = binomial(&mut self.rng, served[nth] - spread_usual[nth], extra);
+            let failed = spread_usual[nth] + more;
+            self.pods[*pod].totals.failed += failed;
+            self.arm(arm).failed += failed;
         }
-        self.arm(arm).failed += failed;
     }
 
     /// The share of otherwise successful requests that fails because of the trouble.
@@ -163,9 +182,9 @@ impl World {
         }
         let beyond = |ratio: f64| ((ratio - healthy.ratio()) / (1.0 - healthy.ratio())).max(0.0);
         match (self.cell.trouble, arm) {
-            (Trouble::Errors(ratio), Arm::New) | (Trouble::SharedErrors { ratio, .. }, _) => beyond(ratio),
-            (Trouble::Errors(_), Arm::Old)
-            | (Trouble::None | Trouble::Slower(_) | Trouble::Tail | Trouble::SharedSlower { .. }, _) => 0.0,
+            (Trouble::Errors(ratio), Arm::New) | (Trouble::SharedErrors(ratio), _) => beyond(ratio),
+            (Trouble::Errors(_), Arm::Old | Arm::Control)
+            | (Trouble::None | Trouble::Slower(_) | Trouble::Tail | Trouble::SharedSlower(_), _) => 0.0,
         }
     }
 
@@ -195,6 +214,7 @@ impl World {
             let arm = match arm {
                 Arm::New => &mut self.new,
                 Arm::Old => &mut self.old,
+                Arm::Control => &mut self.control,
             };
             let sums = pod.totals.times.iter_mut().zip(&mut arm.times);
             for ((of_pod, of_arm), count) in sums.zip(&mut drawn) {
@@ -208,12 +228,10 @@ impl World {
         let of = |factor, tail| Speed { factor, tail };
         match (self.cell.trouble, arm) {
             _ if self.now_secs < self.onset_secs => Speed::USUAL,
-            (Trouble::Slower(factor), Arm::New) | (Trouble::SharedSlower { factor, .. }, _) => {
-                of(factor, false)
-            }
+            (Trouble::Slower(factor), Arm::New) | (Trouble::SharedSlower(factor), _) => of(factor, false),
             (Trouble::Tail, Arm::New) => of(1.0, true),
-            (Trouble::Slower(_) | Trouble::Tail, Arm::Old)
-            | (Trouble::None | Trouble::Errors(_) | Trouble::SharedErrors { .. }, _) => Speed::USUAL,
+            (Trouble::Slower(_) | Trouble::Tail, Arm::Old | Arm::Control)
+            | (Trouble::None | Trouble::Errors(_) | Trouble::SharedErrors(_), _) => Speed::USUAL,
         }
     }
 
@@ -237,6 +255,14 @@ impl World {
     }
 }
 
+/// How much of the new pods' traffic an arm serves.
+fn share(arm: Arm) -> f64 {
+    match arm {
+        Arm::New => 1.0,
+        Arm::Old | Arm::Control => OLD_SHARE,
+    }
+}
+
 fn failures(rng: &mut StdRng, signal: Signal, rps: f64) -> Failures {
     let model = match signal {
         Signal::Errors(healthy) => healthy,
@@ -250,13 +276,16 @@ fn pods(rng: &mut StdRng, old: Old, rollout_secs: u32, quirk: Quirk, totals: &To
         let z: f64 = StandardNormal.sample(rng);
         (z * SPEED_SD).exp()
     };
-    let arms = [uneven(), uneven()];
+    let arms = [uneven(), uneven(), uneven()];
     // Moments that all scrape intervals have in common.
     let moment = |nth: u32| (rollout_secs * nth / PODS) / 5 * 5;
     let mut pods = Vec::new();
-    for (arm, nth) in [Arm::New, Arm::Old].into_iter().flat_map(|arm| (0..PODS).map(move |nth| (arm, nth))) {
+    // Where old pods stay, nobody needs another service to compare with.
+    let present = [Arm::New, Arm::Old, Arm::Control].into_iter();
+    let present = present.filter(|arm| *arm != Arm::Control || old == Old::Leave);
+    for (arm, nth) in present.flat_map(|arm| (0..PODS).map(move |nth| (arm, nth))) {
         let (from_secs, until_secs) = match (old, arm) {
-            (Old::Stay, Arm::New | Arm::Old) => (0, u32::MAX),
+            (Old::Stay, _) | (Old::Leave, Arm::Control) => (0, u32::MAX),
             (Old::Leave, Arm::New) => (moment(nth), u32::MAX),
             (Old::Leave, Arm::Old) => (0, moment(nth + 1)),
         };

@@ -1,14 +1,23 @@
 //! Are requests slower? The e-process on "slower than a bucket bound", against old pods beside or against the time before.
+//!
+//! The null is every distribution that is stochastically no slower than the usual one slowed by a ratio: at each threshold no
+//! more requests lie above it. Alternatives raise the odds of being slow by a factor at every threshold (the whole service
+//! is slower) or at one threshold only (a tail is). Their likelihood ratio never falls as a request gets slower, and so its
+//! mean is greatest, namely 1, for the slowest member of the null: it is an e-value for all of them.
 use super::mixture::{Bounds, Mixture, Onset, Span, bernoulli_ratio};
 use crate::domain::histogram::Buckets;
 
-/// Slow requests are looked for where this share of the usual ones is: middle, tail, and far tail.
-const SHARES: [f64; 5] = [0.5, 0.25, 0.1, 0.05, 0.01];
+/// Slow requests are looked for where this share of the usual ones is: from the middle to the far tail.
+const SHARES: [f64; 7] = [0.6, 0.4, 0.25, 0.1, 0.05, 0.02, 0.005];
+/// So many thresholds, the slowest ones, are looked at alone too.
+const TAILS: usize = 3;
+/// Neighbouring thresholds have shares that differ at least by this factor.
+const APART: f64 = 0.9;
 /// Alternatives: the odds of being slow are so many times the usual ones.
 const ODDS: [f64; 4] = [1.6, 2.5, 5.0, 20.0];
 /// The usual share is known to be no nearer to 0 or 1 than this.
 const SHARE_MIN: f64 = 1e-4;
-const SHARE_MAX: f64 = 0.75;
+const SHARE_MAX: f64 = 0.8;
 /// Requests that the share of the time before weighs as, beside what the old pods show.
 const PRIOR_REQUESTS: f64 = 200.0;
 /// What the old pods showed fades by this much per batch, so that a drifting level is followed.
@@ -27,7 +36,8 @@ pub struct Threshold {
     pub share_at_least: f64,
 }
 
-/// Up to five thresholds for a null ratio (1.35 for "35 % slower"), from usual times. None if they lie in one bucket.
+/// Up to seven thresholds for a null ratio (1.35 for "35 % slower"), from usual times, fastest first. None if they lie in one
+/// bucket.
 pub fn thresholds(usual: &Buckets, ratio: f64) -> Vec<Threshold> {
     let count = usual.count();
     let of_bound = |above: f64| {
@@ -45,7 +55,9 @@ pub fn thresholds(usual: &Buckets, ratio: f64) -> Vec<Threshold> {
     for wanted in SHARES {
         let distance = |t: &&Threshold| (t.usual_share / wanted).ln().abs();
         let nearest = candidates.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
-        chosen.extend(nearest.filter(|t| chosen.iter().all(|c| c.above != t.above)));
+        let apart =
+            |t: &&Threshold| chosen.last().is_none_or(|last| t.usual_share < last.usual_share * APART);
+        chosen.extend(nearest.filter(apart));
     }
     chosen
 }
@@ -89,39 +101,65 @@ fn above_at_least(times: &Buckets, bound: f64) -> f64 {
     0.0
 }
 
-/// The e-process over all thresholds. Their average is one e-value, so its bound holds for all of them together.
+/// The e-process: the average over its alternatives is one e-value, so its bound holds for all of them together.
 #[derive(Clone, Debug)]
 pub struct Slower {
     alpha: f64,
+    thresholds: Vec<Threshold>,
+    /// Requests of the old pods, and how many of them were above each threshold; both fade.
+    old: (f64, Vec<f64>),
     tests: Vec<Test>,
+    /// Of the batch under way: above each threshold.
+    above: Vec<f64>,
+    old_above: Vec<f64>,
 }
 
+/// All thresholds together, or one alone.
 #[derive(Clone, Debug)]
 struct Test {
-    threshold: Threshold,
-    /// Requests of the old pods and the slow ones among them, fading.
-    old: (f64, f64),
+    from: usize,
+    to: usize,
     mixture: Mixture<4>,
 }
 
 impl Slower {
     pub fn new(thresholds: &[Threshold], bounds: Bounds) -> Self {
-        let together = u32::try_from(thresholds.len()).unwrap_or(1);
-        let test = |threshold: &Threshold| Test {
-            threshold: *threshold,
-            old: (PRIOR_REQUESTS, PRIOR_REQUESTS * threshold.usual_share),
+        let count = thresholds.len();
+        let alone = (count.saturating_sub(TAILS)..count).filter(|_| count > 1).map(|k| (k, k + 1));
+        let spans: Vec<(usize, usize)> =
+            std::iter::once((0, count)).chain(alone).filter(|(f, t)| f < t).collect();
+        let together = u32::try_from(spans.len()).unwrap_or(1);
+        let test = |&(from, to): &(usize, usize)| Test {
+            from,
+            to,
             mixture: Mixture::new(Bounds { together, ..bounds }),
         };
-        Self { alpha: bounds.alpha, tests: thresholds.iter().map(test).collect() }
+        Self {
+            alpha: bounds.alpha,
+            thresholds: thresholds.to_vec(),
+            old: (PRIOR_REQUESTS, thresholds.iter().map(|t| PRIOR_REQUESTS * t.usual_share).collect()),
+            tests: spans.iter().map(test).collect(),
+            above: vec![0.0; count],
+            old_above: vec![0.0; count],
+        }
     }
 
     /// A batch of new pods against the time before, whose shares the thresholds hold.
     pub fn update_since_before(&mut self, span: Span, new: &Buckets) {
         let total = new.count();
+        self.count_new(new);
         for test in &mut self.tests {
-            let (usual, slow) = (test.threshold.usual_share, above(new, test.threshold.above));
-            let ratios = ODDS.map(|odds| bernoulli_ratio(slow, total, times_odds(usual, odds), usual));
-            test.mixture.update(span, &ratios, slow, total);
+            let (usual, above) = (&self.thresholds[test.from..test.to], &self.above[test.from..test.to]);
+            let ratios = ODDS.map(|odds| {
+                bins(total, above)
+                    .map(|(k, n)| {
+                        let theirs = bin(k, usual.len(), |k| times_odds(usual[k].usual_share, odds));
+                        let ours = bin(k, usual.len(), |k| usual[k].usual_share);
+                        n * (theirs / ours).ln()
+                    })
+                    .sum()
+            });
+            test.mixture.update(span, &ratios, above.first().copied().unwrap_or(0.0), total);
         }
     }
 
@@ -131,19 +169,37 @@ impl Slower {
         if total <= 0.0 || old_total <= 0.0 {
             return;
         }
+        self.count_new(new);
+        for (above, threshold) in self.old_above.iter_mut().zip(&self.thresholds) {
+            *above = above_interpolated(old, threshold.usual_above);
+        }
+        let usual = usual_shares(&self.old);
         for test in &mut self.tests {
-            let slow = above(new, test.threshold.above);
-            let old_slow = above_interpolated(old, test.threshold.usual_above);
-            // Known before this batch, as an e-process needs it.
-            let usual = (test.old.1 / test.old.0).clamp(SHARE_MIN, SHARE_MAX);
+            let range = test.from..test.to;
+            let (usual, above, old_above) =
+                (&usual[range.clone()], &self.above[range.clone()], &self.old_above[range]);
             let ratios = ODDS.map(|odds| {
-                let theirs = times_odds(usual, odds);
-                let pooled = (total * theirs + old_total * usual) / (total + old_total);
-                bernoulli_ratio(slow, total, theirs, pooled)
-                    + bernoulli_ratio(old_slow, old_total, usual, pooled)
+                bins(total, above)
+                    .zip(bins(old_total, old_above))
+                    .map(|((k, n), (_, old_n))| {
+                        let theirs = bin(k, usual.len(), |k| times_odds(usual[k], odds));
+                        let ours = bin(k, usual.len(), |k| usual[k]);
+                        let pooled = (total * theirs + old_total * ours) / (total + old_total);
+                        n * (theirs / pooled).ln() + old_n * (ours / pooled).ln()
+                    })
+                    .sum()
             });
-            test.mixture.update(span, &ratios, slow, total);
-            test.old = (test.old.0 * DECAY + old_total, test.old.1 * DECAY + old_slow);
+            test.mixture.update(span, &ratios, above.first().copied().unwrap_or(0.0), total);
+        }
+        self.old.0 = self.old.0 * DECAY + old_total;
+        for (sum, above) in self.old.1.iter_mut().zip(&self.old_above) {
+            *sum = *sum * DECAY + above;
+        }
+    }
+
+    fn count_new(&mut self, new: &Buckets) {
+        for (count, threshold) in self.above.iter_mut().zip(&self.thresholds) {
+            *count = above(new, threshold.above);
         }
     }
 
@@ -155,9 +211,13 @@ impl Slower {
         1.0 / self.alpha
     }
     pub fn alarmed(&self) -> bool {
-        !self.tests.is_empty() && self.e_value() >= self.threshold()
+        self.is_at(self.alpha)
     }
-    /// Of the threshold that speaks loudest.
+    /// Whether the evidence would do for another chance of a false alarm.
+    pub fn is_at(&self, alpha: f64) -> bool {
+        !self.tests.is_empty() && self.e_value() * alpha >= 1.0
+    }
+    /// Of the alternatives that speak loudest; `bad` are the requests above their first threshold.
     pub fn onset(&self) -> Option<Onset> {
         self.loudest()?.mixture.onset()
     }
@@ -168,6 +228,31 @@ impl Slower {
     fn loudest(&self) -> Option<&Test> {
         self.tests.iter().max_by(|a, b| a.mixture.e_value().total_cmp(&b.mixture.e_value()))
     }
+}
+
+/// What the old pods showed so far: known before the batch at hand, as an e-process needs it. Falls along the thresholds.
+fn usual_shares((total, above): &(f64, Vec<f64>)) -> Vec<f64> {
+    let mut least = SHARE_MAX / APART;
+    let mut falling = |share: f64| {
+        least = share.clamp(SHARE_MIN, SHARE_MAX).min(least * APART);
+        least
+    };
+    above.iter().map(|above| falling(above / total)).collect()
+}
+
+/// Requests per bin: up to the first threshold, between neighbours, and above the last.
+fn bins(total: f64, above: &[f64]) -> impl Iterator<Item = (usize, f64)> {
+    (0..=above.len()).map(move |k| {
+        let more_than = if k == 0 { total } else { above[k - 1] };
+        (k, (more_than - above.get(k).copied().unwrap_or(0.0)).max(0.0))
+    })
+}
+
+/// The probability of a bin, from the shares above each of `count` thresholds.
+fn bin(k: usize, count: usize, share: impl Fn(usize) -> f64) -> f64 {
+    let more_than = if k == 0 { 1.0 } else { share(k - 1) };
+    let less = if k < count { share(k) } else { 0.0 };
+    (more_than - less).max(1e-9)
 }
 
 /// Evidence needed: a release slower by the ratio tested passes for healthy in fewer than 1 of 100 watches.

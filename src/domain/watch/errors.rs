@@ -306,10 +306,11 @@ impl ErrorRule {
         self.old_seen_at.is_some_and(|seen| now.duration_since(seen) <= self.old_patience)
     }
 
-    /// The old pods have an alarm of their own, or failed past half of the threshold while they were there.
+    /// The old pods have an alarm of their own, or are about to while the new ones are not shown to be worse. A single failure
+    /// in their last seconds is neither.
     fn old_too(&self) -> bool {
-        let past_half = |c: Counts| c.total >= 20.0 && c.bad >= c.total * self.threshold / 2.0;
-        self.old_page.alarmed() || (past_half(self.old_since_onset) && !self.relative.alarmed())
+        let suspect = self.old_page.e_value() >= E_SUSPECT;
+        self.old_page.alarmed() || (suspect && !self.relative.alarmed())
     }
 
     fn serving(&self) -> impl Iterator<Item = (&String, &Pod)> {

@@ -15,10 +15,11 @@ use crate::domain::histogram::{Buckets, Histogram};
 use crate::domain::names::RuleName;
 use crate::domain::runbook::{Rule, RuleKind};
 
-/// The share of a watch's false-alarm budget (1 in 1,000) that all latency rules have together.
+/// The share of a watch's false-alarm budget (1 in 1,000) that all latency rules have together: half of it for the comparison
+/// with the time before, half for the one with old pods alone.
 const ALPHA_ROLLBACK: f64 = 3e-4;
-/// The old pods are slower too.
-const ALPHA_OLD: f64 = 1e-2;
+/// For what only ever counts together with something else.
+const ALPHA_TOO: f64 = 1e-2;
 const E_PAGE: f64 = 100.0;
 const E_SUSPECT: f64 = 10.0;
 /// The null, as a share of the increase that rolls back: 1.35 for +50 %. The estimate must pass the whole of it.
@@ -107,7 +108,7 @@ impl LatencyRule {
             RuleKind::Errors { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => f64::INFINITY,
         };
         let bounds = Bounds {
-            alpha: ALPHA_ROLLBACK / rules.max(1) as f64,
+            alpha: ALPHA_ROLLBACK / 2.0 / rules.max(1) as f64,
             enough: Enough { batches: 3, secs: 20.0 },
             batches: spec.batches(),
             dispersion: baseline.map_or(1.0, |b| b.dispersion).clamp(1.0, DISPERSION_MAX),
@@ -145,7 +146,7 @@ impl LatencyRule {
         let chosen = thresholds(&usual, 1.0 + self.increase * NULL_SHARE);
         let healthy = thresholds(&usual, 1.0 + self.increase * HEALTHY_SHARE);
         let two = Enough { batches: 2, secs: 10.0 };
-        let old = Bounds { alpha: ALPHA_OLD, enough: two, ..self.bounds };
+        let old = Bounds { alpha: ALPHA_TOO, enough: two, ..self.bounds };
         (!chosen.is_empty()).then(|| Tests {
             beside: Slower::new(&chosen, self.bounds),
             before: before.then(|| Slower::new(&chosen, self.bounds)),
@@ -241,15 +242,11 @@ impl LatencyRule {
         }
     }
 
-    /// The comparison that speaks loudest; with equal voices the one beside.
+    /// The comparison that is shown: with the time before, as it knows more, unless old pods beside say more.
     fn leading(&self) -> Option<&Slower> {
         let tests = self.tests.as_ref()?;
-        match &tests.before {
-            Some(before) if before.e_value() > tests.beside.e_value() && !tests.beside.alarmed() => {
-                Some(before)
-            }
-            Some(_) | None => Some(&tests.beside),
-        }
+        let beside = &tests.beside;
+        Some(tests.before.as_ref().filter(|before| before.e_value() >= beside.e_value()).unwrap_or(beside))
     }
 
     /// By the median or the 95th percentile, whichever got slower: slowness may be in the middle or in the tail only.
@@ -301,7 +298,7 @@ impl LatencyRule {
             with_rollout: rollout.covers_with(onset, WARM_UP) || leading.may_have_begun_in_rollout(),
             old_too: tests.and_then(|t| t.old_before.as_ref()).is_some_and(Slower::alarmed),
             one_pod: self.one_pod_has_most(),
-            worse_than_old: seen_since && tests.is_some_and(|t| t.beside.alarmed()),
+            worse_than_old: seen_since && tests.is_some_and(|t| t.beside.is_at(ALPHA_TOO)),
             old_serve: self.old_seen_at.is_some_and(|s| rollout.now.duration_since(s) <= self.old_patience),
             before: match before {
                 None => Before::Unknown,
@@ -380,7 +377,7 @@ impl LatencyRule {
             text += &format!("; {}", found.because);
         }
         if found.strength == Strength::Rollback {
-            let (null, watches) = (self.increase * NULL_SHARE * 100.0, grouped(1.0 / self.bounds.alpha));
+            let (null, watches) = (self.increase * NULL_SHARE * 100.0, grouped(0.5 / self.bounds.alpha));
             text += &format!(
                 "; a release that is slower by up to {null:.0} % would cause this in fewer than 1 of {watches} watches"
             );

@@ -11,6 +11,8 @@ const GRACE: SignedDuration = SignedDuration::from_mins(2);
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(60);
 /// Other services beyond this say nothing more.
 const OTHERS_MAX: usize = 1_000;
+/// Times at which one of them got worse.
+const TIMES_MAX: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(super) struct Rollout {
@@ -18,12 +20,12 @@ pub(super) struct Rollout {
     ended: Option<Timestamp>,
     /// When the newest new pod appeared, or an old one last reported: without word of its end, it lasted at least so long.
     still: Timestamp,
-    others: BTreeMap<String, Other>,
+    others: BTreeMap<String, Vec<Other>>,
     pub(super) late_onset: LateOnset,
     pub(super) now: Timestamp,
 }
 
-/// A service that was not released.
+/// A service that was not released got worse.
 #[derive(Clone, Debug)]
 struct Other {
     since: Timestamp,
@@ -82,28 +84,30 @@ impl Rollout {
         crashes: bool,
         detail: &str,
     ) {
-        // That it got better again does not undo that it was worse at the time.
+        // That it got better again, or worse once more, does not undo that it was worse at the time.
         let Some(since) = worse_since else { return };
         if self.others.len() < OTHERS_MAX || self.others.contains_key(other) {
-            let detail = detail.chars().take(200).collect();
-            self.others.insert(other.to_string(), Other { since, crashes, detail });
+            let times = self.others.entry(other.to_string()).or_default();
+            if times.len() < TIMES_MAX {
+                times.push(Other { since, crashes, detail: detail.chars().take(200).collect() });
+            }
         }
     }
 
     /// An unreleased service that got worse at the same time, with what is wrong with it. The onset may have been earlier
     /// than it showed, by up to `lag`.
     pub(super) fn other_worse_at(&self, onset: Timestamp, lag: SignedDuration) -> Option<(&str, &str)> {
-        let mut at_onset = self.others.iter().filter(|(_, other)| other.began_at(onset, lag));
-        at_onset.next().map(|(who, other)| (who.as_str(), other.detail.as_str()))
+        self.others_at(onset, lag).next().map(|(who, other)| (who, other.detail.as_str()))
     }
 
     /// An unreleased service whose pods began to crash at the same time.
     pub(super) fn other_crashes_at(&self, onset: Timestamp) -> Option<&str> {
-        let mut crashing = self
-            .others
-            .iter()
-            .filter(|(_, other)| other.crashes && other.began_at(onset, SignedDuration::ZERO));
-        crashing.next().map(|(who, _)| who.as_str())
+        self.others_at(onset, SignedDuration::ZERO).find(|(_, other)| other.crashes).map(|(who, _)| who)
+    }
+
+    fn others_at(&self, onset: Timestamp, lag: SignedDuration) -> impl Iterator<Item = (&str, &Other)> {
+        let times = self.others.iter().flat_map(|(who, times)| times.iter().map(move |t| (who.as_str(), t)));
+        times.filter(move |(_, other)| other.began_at(onset, lag))
     }
 }
 
@@ -146,6 +150,7 @@ mod tests {
         rollout.take_other("cart/api", Some(at(400)), false, "since long before");
         rollout.take_other("pay/api", Some(at(1030)), false, "8 % errors");
         rollout.take_other("pay/api", None, false, "");
+        rollout.take_other("pay/api", Some(at(1400)), false, "again");
         let worse = |onset, lag| rollout.other_worse_at(at(onset), SignedDuration::from_secs(lag));
         assert_eq!(worse(1010, 0), Some(("pay/api", "8 % errors")));
         assert_eq!(worse(1200, 0), None);
