@@ -1,6 +1,7 @@
 //! The composition root: how a configuration becomes a running daemon.
 #[cfg(feature = "aws")]
 mod aws;
+pub mod backtest;
 mod build;
 mod inquiries;
 pub mod live;

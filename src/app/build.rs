@@ -72,7 +72,7 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
         name: service.name.clone(),
         mode: service.mode,
         targets: service.targets.iter().map(|t| t.name.clone()).collect(),
-        rules: service.rules.iter().map(|r| judged(config, r)).collect(),
+        rules: runbook(config, service),
         judging: judging(config, service),
         watch: service.watch,
         page_after: service.page_after,
@@ -85,17 +85,18 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
     }
 }
 
-/// A rule with how late its source is.
-fn judged(config: &Config, rule: &RuleConfig) -> Rule {
-    let lag = match rule.source {
+/// The rules with how late their sources are.
+pub(super) fn runbook(config: &Config, service: &ServiceConfig) -> Vec<Rule> {
+    let lag = |rule: &RuleConfig| match rule.source {
         SourceName::CloudWatch => config.sources.cloudwatch.as_ref().map(CloudWatchConfig::lag),
         SourceName::Prometheus | SourceName::Scrape | SourceName::Http => None,
     };
-    Rule { lag_secs: lag.unwrap_or_default().as_secs_f64(), ..rule.rule.clone() }
+    let secs = |rule: &RuleConfig| lag(rule).unwrap_or_default().as_secs_f64();
+    service.rules.iter().map(|rule| Rule { lag_secs: secs(rule), ..rule.rule.clone() }).collect()
 }
 
 /// A batch is never shorter than the interval at which its source is asked: empty batches are no evidence.
-fn judging(config: &Config, service: &ServiceConfig) -> Judging {
+pub(super) fn judging(config: &Config, service: &ServiceConfig) -> Judging {
     let interval = |rule: &RuleConfig| match rule.source {
         SourceName::Prometheus => config.sources.prometheus.as_ref().map(|p| p.interval),
         SourceName::Scrape => config.sources.scrape.as_ref().map(|s| s.fresh_interval),

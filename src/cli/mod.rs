@@ -1,4 +1,5 @@
 //! The command line: what can be said, and who carries it out.
+mod backtest;
 mod check;
 mod demo;
 mod failure;
@@ -18,6 +19,7 @@ use secrecy::SecretString;
 use crate::client::Client;
 use crate::client::dto::{TargetError, parse_target};
 use crate::domain::names::TargetId;
+pub use backtest::{BacktestArgs, chart};
 pub use check::CheckArgs;
 pub use demo::{DemoArgs, Scenario};
 pub use failure::{Exit, Failure};
@@ -81,6 +83,9 @@ pub enum Verb {
     Check(CheckArgs),
     /// Show it all in an embedded world, in a minute
     Demo(DemoArgs),
+    /// Judge recorded releases: which would have been rolled back or paged, when and why
+    #[command(after_help = backtest::AFTER_HELP)]
+    Backtest(BacktestArgs),
     /// Targets, their versions and watches, and the rollbacks
     Status,
     /// One rollback: why, the plan, the checks and the timeline
@@ -200,6 +205,7 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Serve(args) => serve::run(args, out).await,
         Verb::Check(args) => check::run(args, out).await,
         Verb::Demo(args) => demo::run(args, out).await,
+        Verb::Backtest(args) => backtest::run(args, out),
         Verb::Status => show::status(&client()?, out).await,
         Verb::Show(args) => show::run(&args.run, &client()?, out).await,
         Verb::Plan(args) => show::plan(args, &client()?, out).await,

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::evidence::clock_time;
+use super::names::ServiceName;
 use super::plan::Refusal;
 
 /// A reason not to act by ourselves.
@@ -26,6 +27,11 @@ pub enum Bar {
     NotSurveyed {
         why: String,
     },
+    /// Other services tripped at nearly the same time: what they share is the likelier cause.
+    Together {
+        services: usize,
+        watched: usize,
+    },
 }
 
 impl fmt::Display for Bar {
@@ -44,8 +50,31 @@ impl fmt::Display for Bar {
             }
             Bar::RunOpen { run } => write!(f, "run {run} is already rolling this service back"),
             Bar::NotSurveyed { why } => write!(f, "the target could not be surveyed: {why}"),
+            Bar::Together { services, watched } => write!(
+                f,
+                "{services} of {watched} services under watch tripped within {} minutes, so what they share is the \
+                 likelier cause",
+                TOGETHER.as_secs() / 60
+            ),
         }
     }
+}
+
+/// Services that trip within this time trip together.
+pub const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
+/// Fewer than this many may be chance, or one team's bad day.
+const TOGETHER_MIN: usize = 3;
+
+/// Whether so many of the `watched` services have tripped (each with the time of its last) that it is nobody's release.
+pub fn together<'a>(
+    tripped: impl IntoIterator<Item = (&'a ServiceName, Timestamp)>,
+    watched: usize,
+    now: Timestamp,
+) -> Option<Bar> {
+    let lately = |at: Timestamp| now.duration_since(at).abs() <= TOGETHER;
+    let names = tripped.into_iter().filter(|(_, at)| lately(*at)).map(|(name, _)| name);
+    let services = names.collect::<std::collections::BTreeSet<_>>().len();
+    (services >= TOGETHER_MIN && services * 2 > watched).then_some(Bar::Together { services, watched })
 }
 
 /// Whether a target that was rolled back at `last` may be rolled back again by itself.
@@ -53,4 +82,25 @@ pub fn cooling_down(last: Option<Timestamp>, now: Timestamp, cool_down_secs: u64
     let secs = i64::try_from(cool_down_secs).unwrap_or(i64::MAX);
     let until = last?.saturating_add(SignedDuration::from_secs(secs)).ok()?;
     (now < until).then_some(Bar::CoolingDown { until })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_services_and_most_of_those_watched_trip_together() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let names = ["a", "b", "c", "d"].map(|name| ServiceName::parse(name).unwrap());
+        let bar = |tripped: &[(usize, i64)], watched| {
+            let tripped = tripped.iter().map(|(i, second)| (&names[*i], at(*second)));
+            together(tripped, watched, at(1000))
+        };
+        let three = [(0, 990), (1, 900), (2, 1000)];
+        assert_eq!(bar(&three, 5), Some(Bar::Together { services: 3, watched: 5 }));
+        assert_eq!(bar(&three, 6), None, "half of them is no majority");
+        assert_eq!(bar(&three[..2], 2), None, "two may be chance");
+        assert_eq!(bar(&[(0, 990), (0, 995), (0, 1000)], 3), None, "one service three times");
+        assert_eq!(bar(&[(0, 699), (1, 900), (2, 1000)], 3), None, "one of them long ago");
+    }
 }

@@ -78,7 +78,7 @@ impl TargetMemory {
             }
             TargetEvent::Decided { watch, decided, cause, rule } => {
                 self.in_watch(watch, |w| {
-                    w.reached = w.reached.max(decided.would.unwrap_or(decided.decision));
+                    w.reached = w.reached.max(decided.reached());
                     if decided.decision == Decision::Page {
                         w.paged.push(topic(*cause, rule.as_deref()));
                     }

@@ -1,5 +1,6 @@
 //! The pure core: what rollguard knows, thinks and decides. No clock, no I/O, nothing from other rooms.
 pub mod baseline;
+pub mod checked;
 pub mod controls;
 pub mod detect;
 pub mod event;
@@ -11,13 +12,16 @@ pub mod message;
 pub mod names;
 pub mod opening;
 pub mod outcome;
+pub mod past;
 pub mod plan;
 pub mod policy;
 pub mod release;
+pub mod replay;
 pub mod run;
 pub mod runbook;
 pub mod signal;
 pub mod survey;
+pub mod trial;
 pub mod verdict;
 pub mod verification;
 pub mod watch;

@@ -1,5 +1,7 @@
 //! Names that people give to things: short, lower-case, safe in URLs, labels and file names.
+use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,13 +28,13 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             pub fn parse(value: impl Into<String>) -> Result<Self, NameError> {
                 let value = value.into();
                 check(&value)?;
-                Ok(Self(value))
+                Ok(Self(value.into()))
             }
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -46,7 +48,12 @@ macro_rules! name {
         }
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0
+                name.0.as_ref().to_string()
+            }
+        }
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
             }
         }
         impl fmt::Display for $type {

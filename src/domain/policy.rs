@@ -42,6 +42,13 @@ pub struct Decided {
     pub barred: Vec<String>,
 }
 
+impl Decided {
+    /// What was decided, or under `observe` would have been.
+    pub fn reached(&self) -> Decision {
+        self.would.unwrap_or(self.decision)
+    }
+}
+
 /// What else a decision depends on.
 #[derive(Clone, Debug)]
 pub struct Circumstances<'a> {

@@ -1,37 +1,39 @@
 //! What is read from outside: one sample per line of a recording, and the same for the judge while serving.
+pub mod line;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::histogram::Histogram;
 use super::names::{RuleName, ServiceName, TargetName};
 
-/// One reading of one stream at one moment. Its JSON form is one line of a recording (DESIGN §7).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// One reading of one stream at one moment. Its JSON form is one line of a recording, see [`line`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sample {
     pub at: Timestamp,
     pub service: ServiceName,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetName>,
     /// Label of the version that the pod runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
     #[serde(flatten)]
     pub reading: Reading,
 }
 
 /// What was read. Counters and bucket counts are cumulative in time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Reading {
     /// A release began, or (a second line of the same release) its rollout ended.
     Release {
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         previous: Option<String>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         rollout_ended: Option<Timestamp>,
     },
     Counts {
@@ -53,13 +55,11 @@ pub enum Reading {
     Check {
         rule: RuleName,
         ok: bool,
-        #[serde(default)]
         detail: String,
     },
     Alert {
         alert: String,
         status: AlertStatus,
-        #[serde(default)]
         labels: BTreeMap<String, String>,
     },
     /// What became of a service that was not released: told whenever it changes.
@@ -67,12 +67,11 @@ pub enum Reading {
         /// `service/target`.
         other: String,
         /// Since when it is worse than it was; not set while nothing is wrong with it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         worse_since: Option<Timestamp>,
         /// Its pods crash.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
         crashes: bool,
-        #[serde(default)]
         detail: String,
     },
     /// The source could not answer, or answered only in part: never evidence (invariant 7).
@@ -107,6 +106,13 @@ pub struct PodReading {
 pub enum AlertStatus {
     Firing,
     Resolved,
+}
+
+impl<'de> Deserialize<'de> for Sample {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let line = line::Line::deserialize(deserializer)?;
+        line.sample(&mut line::Names::default()).map_err(serde::de::Error::custom)
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ fn every_verb_of_the_daemon_is_understood() {
         "serve --config c.yaml",
         "check --config c.yaml --live",
         "demo --scenario shared -o json",
+        "backtest --recording a.jsonl b.jsonl.gz --config c.yaml --compare d.yaml --chart charts --fleet -o json",
         "status",
         "show r1",
         "plan shop/backend --to-revision 3",

@@ -4,6 +4,7 @@
 mod api;
 #[cfg(feature = "aws")]
 mod aws;
+mod backtest;
 mod checks;
 mod cli;
 mod components;

@@ -4,18 +4,15 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
-use serde::Deserialize;
 
 use crate::domain::signal::Sample;
+use crate::domain::signal::line::{LineReader, Refusal};
 
 /// Longest line that is read; a longer one is an error of that line only.
 const LINE_BYTES_MAX: usize = 1 << 20;
 const BUFFER_BYTES: usize = 64 << 10;
 const WHY_CHARS_MAX: usize = 300;
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// The kinds of line that this version knows: every [`crate::domain::signal::Reading`].
-pub(super) const KINDS: [&str; 9] =
-    ["release", "counts", "histogram", "value", "pod", "check", "alert", "control", "nodata"];
 
 /// A line that is no sample. Lines are counted from 1, after decompression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +26,7 @@ pub struct LineError {
 pub struct RecordingReader<'a> {
     input: Box<dyn BufRead + Send + 'a>,
     text: Vec<u8>,
+    lines: LineReader,
     line: u64,
     skipped: u64,
     ended: bool,
@@ -57,7 +55,12 @@ impl<'a> RecordingReader<'a> {
         } else {
             Box::new(whole)
         };
-        Ok(Self { input, text: Vec::new(), line: 0, skipped: 0, ended: false })
+        Ok(Self { input, text: Vec::new(), lines: LineReader::default(), line: 0, skipped: 0, ended: false })
+    }
+
+    /// Lines that were read, of whatever kind.
+    pub fn lines(&self) -> u64 {
+        self.line
     }
 
     /// Lines of kinds that this version does not know; they were passed over.
@@ -71,6 +74,7 @@ impl<'a> RecordingReader<'a> {
         let limit = LINE_BYTES_MAX as u64 + 1;
         let read = (&mut self.input).take(limit).read_until(b'\n', &mut self.text)?;
         if read == 0 {
+            self.line -= 1;
             return Ok(Line::End);
         }
         if self.text.last() != Some(&b'\n') && self.text.len() > LINE_BYTES_MAX {
@@ -81,16 +85,11 @@ impl<'a> RecordingReader<'a> {
     }
 
     /// The sample on the current line; `None` for an unknown kind.
-    fn parse(&self) -> Result<Option<Sample>, LineError> {
-        let error = match serde_json::from_slice::<Sample>(&self.text) {
-            Ok(sample) => return Ok(Some(sample)),
-            Err(error) => error,
-        };
-        match serde_json::from_slice::<Kind>(&self.text) {
-            Ok(Kind { kind }) if !KINDS.contains(&kind.as_str()) => Ok(None),
-            Ok(_) | Err(_) => {
-                Err(self.error(&error.to_string().replace(" at line 1 column ", " at column ")))
-            }
+    fn parse(&mut self) -> Result<Option<Sample>, LineError> {
+        match self.lines.read(&self.text) {
+            Ok(sample) => Ok(Some(sample)),
+            Err(Refusal::UnknownKind) => Ok(None),
+            Err(Refusal::Broken(why)) => Err(self.error(&why)),
         }
     }
 
@@ -104,11 +103,6 @@ enum Line {
     Blank,
     TooLong,
     End,
-}
-
-#[derive(Deserialize)]
-struct Kind {
-    kind: String,
 }
 
 impl Iterator for RecordingReader<'_> {

@@ -6,15 +6,16 @@ use super::guarded::Guarded;
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::evidence::Strength;
 use crate::domain::guardrails::{Bar, cooling_down};
-use crate::domain::memory::{makes_known_good, topic};
+use crate::domain::memory::topic;
 use crate::domain::message::of_run;
 use crate::domain::names::TargetId;
 use crate::domain::opening::{Request, blocking, open, run_id};
 use crate::domain::plan::{Goal, Plan, draft};
-use crate::domain::policy::{Circumstances, Decided, Decision, decide};
+use crate::domain::policy::{Decided, Decision};
 use crate::domain::release::ReleaseKind;
 use crate::domain::run::{End, Run, evolve};
 use crate::domain::survey::Survey;
+use crate::domain::trial::{Terms, Trial, end_of};
 use crate::domain::verdict::{Health, Verdict};
 use crate::domain::watch::Assessment;
 use crate::engine::driver::{Input, marks_bad, marks_paging};
@@ -79,7 +80,7 @@ impl Watcher {
         let (decided, plan) = self.decide(guarded, assessment);
         let known = watch.paged.contains(&topic(verdict.cause, verdict.rule.as_deref()));
         let news = decided.decision == Decision::Page && watch.reached == Decision::Page && !known;
-        if !news && decided.would.unwrap_or(decided.decision) <= watch.reached {
+        if !news && decided.reached() <= watch.reached {
             return Ok(());
         }
         match (decided.decision, plan) {
@@ -106,16 +107,9 @@ impl Watcher {
             }
         }
         let kind = guarded.memory.watch.as_ref().map_or(&ReleaseKind::New, |w| &w.spec.release.kind);
-        let around = Circumstances {
-            mode: settings.mode,
-            now,
-            kind,
-            page_level_since: guarded.watch.as_ref().and_then(|w| w.page_level_since),
-            // Nobody looks again after the end: what is at page level then pages without waiting any longer.
-            page_after_secs: if assessment.ended { 0.0 } else { settings.page_after.as_secs_f64() },
-            bars: &bars,
-        };
-        (decide(verdict, &around), plan)
+        let terms = Terms { mode: settings.mode, page_after: settings.page_after, kind };
+        let trial = guarded.watch.as_ref().map_or(Trial::default(), |active| active.trial);
+        (trial.decide(assessment, terms, &bars), plan)
     }
 
     async fn note_decision(
@@ -245,14 +239,7 @@ impl Watcher {
 
     async fn end_watch(&mut self, target: &TargetId, assessment: &Assessment) -> Result<(), JournalError> {
         let verdict = &assessment.verdict;
-        let end = match (verdict.health, verdict.strength) {
-            (_, Strength::Page | Strength::Urgent | Strength::Rollback) => WatchEnd::Degraded,
-            (Health::Healthy, _) => WatchEnd::Healthy,
-            (Health::Pending | Health::Minor | Health::Degraded | Health::Inconclusive, _) => {
-                WatchEnd::Inconclusive
-            }
-        };
-        self.close_watch(target, end, verdict.reason.clone()).await?;
+        self.close_watch(target, end_of(verdict), verdict.reason.clone()).await?;
         self.publish_book();
         Ok(())
     }
@@ -270,12 +257,9 @@ impl Watcher {
         let Some(active) = guarded.watch.take() else { return Ok(()) };
         let spec = active.watch.spec().clone();
         let reached = guarded.memory.watch.as_ref().map_or(Decision::Hold, |w| w.reached);
-        let quiet = active.worst < Strength::Page && reached == Decision::Hold;
-        let clean = quiet && !active.watch.troubled();
-        let watched_secs = active.watch.watched_secs();
         tracing::info!(%target, version = spec.release.to.label, ?end, reason, "the watch is over");
         let mut events = vec![TargetEvent::WatchClosed { watch: spec.id.clone(), end, reason }];
-        if let Some(why) = makes_known_good(end, clean, watched_secs, &spec) {
+        if let Some(why) = active.trial.leaves_known_good(&active.watch, end, reached) {
             events.push(TargetEvent::KnownGood { version: spec.release.to.clone(), why });
         }
         self.commit(target, events).await?;

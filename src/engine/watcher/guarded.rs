@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::checked::LastChecks;
 use super::minutes::Minutes;
-use crate::domain::evidence::Strength;
+use crate::domain::checked::LastChecks;
 use crate::domain::memory::TargetMemory;
 use crate::domain::names::{RuleName, TargetId};
 use crate::domain::plan::{Goal, draft};
@@ -14,6 +13,7 @@ use crate::domain::policy::Decision;
 use crate::domain::release::{Fingerprint, Release, ReleaseKind};
 use crate::domain::signal::{PodReading, Reading, Sample};
 use crate::domain::survey::Survey;
+use crate::domain::trial::Trial;
 use crate::domain::watch::{Assessment, Baseline, Watch, WatchSpec};
 use crate::domain::workload::{PodView, RolloutState, WorkloadView};
 use crate::engine::commands::AlertIn;
@@ -50,8 +50,7 @@ pub(super) struct Opening {
 pub(super) struct ActiveWatch {
     pub(super) watch: Watch,
     pub(super) last: Option<Assessment>,
-    pub(super) page_level_since: Option<Timestamp>,
-    pub(super) worst: Strength,
+    pub(super) trial: Trial,
     pub(super) relapse_told: bool,
     /// Samples since the batch began, for the recording: one per stream.
     pub(super) batch: BTreeMap<String, Sample>,
@@ -66,8 +65,7 @@ impl ActiveWatch {
             recorded_at: spec.opened_at,
             watch: Watch::new(spec),
             last: None,
-            page_level_since: None,
-            worst: Strength::Quiet,
+            trial: Trial::default(),
             relapse_told: false,
             batch: BTreeMap::new(),
             pods: BTreeMap::new(),
@@ -97,10 +95,7 @@ impl ActiveWatch {
     /// Judges now, and keeps what has to be kept between two looks.
     pub(super) fn look(&mut self, now: Timestamp) -> Assessment {
         let assessment = self.watch.tick(now);
-        let strength = assessment.verdict.strength;
-        self.worst = self.worst.max(strength);
-        let since = self.page_level_since.unwrap_or(now);
-        self.page_level_since = (strength >= Strength::Page).then_some(since);
+        self.trial.note(&assessment);
         self.last = Some(assessment.clone());
         assessment
     }

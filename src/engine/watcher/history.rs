@@ -3,33 +3,25 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::domain::baseline::{learn, learn_level, learn_times};
 use crate::domain::detect::errors::Counts;
 use crate::domain::names::RuleName;
+use crate::domain::past::{self, Batches, Measured};
 use crate::domain::signal::{Reading, Sample};
 use crate::domain::watch::{Baseline, WatchSpec};
 use crate::ports::History;
 
 /// One baseline per rule; where several sources know a rule, the later one counts.
 pub(super) fn learned(histories: &[History]) -> BTreeMap<RuleName, Baseline> {
-    let mut baselines: BTreeMap<RuleName, Baseline> = BTreeMap::new();
-    for history in histories {
-        for (rule, batches) in history.batches.iter().filter(|(_, b)| b.iter().any(|c| c.total > 0.0)) {
-            baselines.insert(rule.clone(), learn(batches, history.step));
-        }
-        for (rule, batches) in &history.times {
-            baselines.insert(rule.clone(), learn_times(batches, history.step));
-        }
-        for (rule, values) in &history.values {
-            baselines.insert(rule.clone(), learn_level(values, history.step));
-        }
-        for (rule, days) in &history.earlier {
-            if let Some(baseline) = baselines.get_mut(rule) {
-                baseline.earlier.clone_from(days);
-            }
-        }
-    }
-    baselines
+    past::learned(histories.iter().flat_map(batches))
+}
+
+fn batches(history: &History) -> impl Iterator<Item = Batches<'_>> {
+    let of = |rule, measured| Batches { rule, step: history.step, measured };
+    let counts = history.batches.iter().map(move |(rule, b)| of(rule, Measured::Counts(b)));
+    let times = history.times.iter().map(move |(rule, b)| of(rule, Measured::Times(b)));
+    let values = history.values.iter().map(move |(rule, b)| of(rule, Measured::Values(b)));
+    let earlier = history.earlier.iter().map(move |(rule, b)| of(rule, Measured::Earlier(b)));
+    counts.chain(times).chain(values).chain(earlier)
 }
 
 /// The same as samples of before the watch, of the known good version; counts are cumulative as in every recording.

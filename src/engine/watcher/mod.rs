@@ -1,6 +1,5 @@
 //! The watcher: one task that notices releases, lets the domain judge them, and opens runs. It alone changes targets.
 mod acting;
-mod checked;
 mod controls;
 mod guarded;
 mod history;

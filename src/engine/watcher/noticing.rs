@@ -223,7 +223,7 @@ impl Watcher {
         let history =
             self.targets.get_mut(target).map(|g| std::mem::take(&mut g.history)).unwrap_or_default();
         self.parts.recorder.record(&spec.id, as_samples(&history, &spec)).await;
-        let sample = release_sample(&spec, now, None);
+        let sample = release_sample(&spec, spec.opened_at, None);
         let mut active = ActiveWatch::new(spec);
         active.watch.resume(now);
         active.take(sample);

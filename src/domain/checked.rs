@@ -1,12 +1,12 @@
 //! How the HTTP checks of a target stood lately: a watch opens knowing whether they passed before the release.
 use std::collections::BTreeMap;
 
-use crate::domain::names::RuleName;
-use crate::domain::signal::{Reading, Sample};
+use super::names::RuleName;
+use super::signal::{Reading, Sample};
 
 /// Per check the sample with which its present state began, the latest one, and the last of the state before.
 #[derive(Debug, Default)]
-pub(super) struct LastChecks(BTreeMap<RuleName, State>);
+pub struct LastChecks(BTreeMap<RuleName, State>);
 
 #[derive(Debug)]
 struct State {
@@ -17,7 +17,7 @@ struct State {
 
 impl LastChecks {
     /// Takes every sample of the target, under watch or not: a watch may follow another at once.
-    pub(super) fn take(&mut self, sample: &Sample) {
+    pub fn take(&mut self, sample: &Sample) {
         let Some((rule, ok)) = state_of(sample) else { return };
         let (sample, before) = (sample.clone(), self.0.remove(rule));
         let state = match before {
@@ -34,7 +34,7 @@ impl LastChecks {
     }
 
     /// What a new watch should know, oldest first for each check.
-    pub(super) fn samples(&self) -> Vec<Sample> {
+    pub fn samples(&self) -> Vec<Sample> {
         let of = |state: &State| {
             let began = (state.began.at < state.latest.at).then(|| state.began.clone());
             [state.before.clone(), began, Some(state.latest.clone())]
