@@ -1,5 +1,8 @@
 //! What no method can beat, and how sure a count of rare events is.
-use super::times::{MEDIAN_SECS, SIGMA, TAIL};
+use rollguard::domain::detect::latency::above_interpolated;
+use rollguard::domain::histogram::Buckets;
+
+use super::times::{Grid, Kind, MEDIAN_SECS, SIGMA, TAIL, normal_cdf};
 
 const ALPHA: f64 = 1e-3;
 /// Half of the runbook's 5 %: the greatest error ratio at which a rollback counts as false.
@@ -18,21 +21,23 @@ pub(crate) fn requests_for_slowdown(factor: f64) -> f64 {
     (1.0 / ALPHA).ln() / ((factor / NULL_SLOWDOWN).ln().powi(2) / (2.0 * SIGMA * SIGMA))
 }
 
-/// The same for a tail that is slower, against all response times that are stochastically no slower than the slowdown that is
-/// not held against a release. The nearest of them is found by pooling neighbours where the ratio of densities would rise
-/// (isotonic regression); for a slowdown of everything that gives the closed form above.
-pub(crate) fn requests_for_tail() -> f64 {
-    let density = |log: f64, factor: f64| {
-        let z = (log - (MEDIAN_SECS * factor).ln()) / SIGMA;
-        (-z * z / 2.0).exp()
-    };
-    let (from, width, steps) = (MEDIAN_SECS.ln() - 5.0, 0.0025, 4000);
-    let unit = width / (SIGMA * (2.0 * std::f64::consts::PI).sqrt());
+/// The same for a tail that is slower, from what the buckets show: against all response times that are stochastically no slower
+/// than the slowdown that is not held against a release, where the usual share above a bound is what the rule itself reads
+/// between two bounds. The nearest of them is found by pooling neighbours where the ratio of shares would rise (isotonic
+/// regression); with fine buckets and a slowdown of everything that gives the closed form above.
+pub(crate) fn requests_for_tail(kind: Kind) -> f64 {
+    let bounds = Grid::new(kind).bounds;
+    let slower_than = |secs: f64, factor: f64| 1.0 - normal_cdf((secs / (MEDIAN_SECS * factor)).ln() / SIGMA);
+    let usual_counts = bounds.iter().map(|le| (*le, 1.0 - slower_than(*le, 1.0)));
+    let usual = Buckets::new(usual_counts.chain([(f64::INFINITY, 1.0)]).collect());
+    let new = |le: f64| (1.0 - TAIL.0) * slower_than(le, 1.0) + TAIL.0 * slower_than(le, TAIL.1);
+    let null = |le: f64| above_interpolated(&usual, le / NULL_SLOWDOWN);
     let mut pools: Vec<(f64, f64)> = Vec::new();
-    for i in 0..steps {
-        let log = from + f64::from(i) * width;
-        let p = ((1.0 - TAIL.0) * density(log, 1.0) + TAIL.0 * density(log, TAIL.1)) * unit;
-        pools.push((p.max(1e-300), density(log, NULL_SLOWDOWN) * unit));
+    let (mut p_left, mut q_left) = (1.0, 1.0);
+    for le in bounds.into_iter().chain([f64::INFINITY]) {
+        let (p, q) = if le.is_finite() { (new(le), null(le)) } else { (0.0, 0.0) };
+        pools.push(((p_left - p).max(1e-12), (q_left - q).max(0.0)));
+        (p_left, q_left) = (p, q);
         while let [.., before, last] = pools.as_mut_slice()
             && before.1 * last.0 < last.1 * before.0
         {
@@ -40,7 +45,7 @@ pub(crate) fn requests_for_tail() -> f64 {
             pools.pop();
         }
     }
-    (1.0 / ALPHA).ln() / pools.iter().map(|(p, q)| p * (p / q.max(1e-300)).ln()).sum::<f64>()
+    (1.0 / ALPHA).ln() / pools.iter().map(|(p, q)| p * (p / q.max(1e-12)).ln()).sum::<f64>()
 }
 
 /// The exact (Clopper-Pearson) one-sided 95 % upper limit of a probability after `hits` in `runs`.

@@ -193,9 +193,9 @@ fn errors() -> Vec<Cell> {
                 cells.extend([1, 15].map(|secs| scraped(at_once.clone(), secs)));
                 cells.push(at_once);
                 let goal = Goal::Found { median: 2.5, p95: None, batches: 8.0, warm_up_secs: 0.0 };
-                // Without old pods a late onset pages, unless the service wants it otherwise.
-                let late = Cell { goal, ..of(Table::ErrorsLate) };
-                cells.push(if old == Old::Leave { willing(late) } else { late });
+                // Without old pods a late onset pages, unless the service wants it otherwise: no goal is set for that.
+                let late = of(Table::ErrorsLate);
+                cells.push(if old == Old::Leave { willing(late) } else { Cell { goal, ..late } });
             }
         }
     }

@@ -2,7 +2,7 @@
 use serde::Serialize;
 
 use super::bounds::{requests_for_errors, requests_for_slowdown, requests_for_tail, upper_limit};
-use super::cells::{Cell, Goal, Old, Trouble};
+use super::cells::{Cell, Goal, Old, Signal, Trouble};
 use super::contest::{PEERS, applies};
 use super::run::Outcome;
 
@@ -106,7 +106,10 @@ fn bound_secs(cell: &Cell) -> Option<f64> {
     let requests = match cell.trouble {
         Trouble::Errors(ratio) if ratio > 0.025 => requests_for_errors(ratio),
         Trouble::Slower(factor) if factor > 1.35 => requests_for_slowdown(factor),
-        Trouble::Tail => requests_for_tail(),
+        Trouble::Tail => match cell.signal {
+            Signal::Latency { kind, .. } => requests_for_tail(kind),
+            Signal::Errors(_) => return None,
+        },
         Trouble::None
         | Trouble::Errors(_)
         | Trouble::Slower(_)

@@ -214,7 +214,7 @@ fn the_bounds_are_those_of_the_study() {
         assert!((bound / requests - 1.0).abs() < 0.01, "{ratio}: {bound}");
     }
     assert!((bounds::requests_for_slowdown(1.6) - 172.0).abs() < 1.0);
-    assert!(bounds::requests_for_tail() > bounds::requests_for_slowdown(3.0));
+    assert!(bounds::requests_for_tail(Kind::Native) > bounds::requests_for_slowdown(3.0));
 }
 
 /// Zero of n: 1 − 0.05^(1/n). One of 10: the root of 0.05 = (1−p)^10 + 10 p (1−p)^9 is 0.39416.

@@ -7,7 +7,7 @@ use crate::domain::runbook::LateOnset;
 
 /// Trouble that begins so long after the rollout still counts as the release's.
 const GRACE: SignedDuration = SignedDuration::from_mins(2);
-/// Other services that got worse so close to the onset share its cause.
+/// Other services that got worse so close to the onset share its cause; and half of the time that it took to see it.
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(60);
 /// Other services beyond this say nothing more.
 const OTHERS_MAX: usize = 1_000;
@@ -107,14 +107,12 @@ impl Rollout {
 
     fn others_at(&self, onset: Timestamp, lag: SignedDuration) -> impl Iterator<Item = (&str, &Other)> {
         let times = self.others.iter().flat_map(|(who, times)| times.iter().map(move |t| (who.as_str(), t)));
-        times.filter(move |(_, other)| other.began_at(onset, lag))
-    }
-}
-
-impl Other {
-    fn began_at(&self, onset: Timestamp, lag: SignedDuration) -> bool {
-        let later = self.since.duration_since(onset);
-        later >= -(SAME_TIME + lag) && later <= SAME_TIME
+        // The longer it took to be sure, the less is known of when it began.
+        let slack = SAME_TIME + self.now.duration_since(onset).max(SignedDuration::ZERO) / 2;
+        times.filter(move |(_, other)| {
+            let later = other.since.duration_since(onset);
+            later >= -(slack + lag) && later <= slack
+        })
     }
 }
 
@@ -151,11 +149,18 @@ mod tests {
         rollout.take_other("pay/api", Some(at(1030)), false, "8 % errors");
         rollout.take_other("pay/api", None, false, "");
         rollout.take_other("pay/api", Some(at(1400)), false, "again");
-        let worse = |onset, lag| rollout.other_worse_at(at(onset), SignedDuration::from_secs(lag));
-        assert_eq!(worse(1010, 0), Some(("pay/api", "8 % errors")));
-        assert_eq!(worse(1200, 0), None);
-        assert_eq!(worse(1200, 180), Some(("pay/api", "8 % errors")), "it showed late");
-        assert_eq!(worse(960, 180), None, "nothing shows before it happens");
-        assert_eq!(worse(430, 0), Some(("cart/api", "since long before")));
+        let worse = |rollout: &Rollout, onset, lag| {
+            let (_, what) = rollout.other_worse_at(at(onset), SignedDuration::from_secs(lag))?;
+            Some(what.to_string())
+        };
+        let shown = |what: &str| Some(what.to_string());
+        assert_eq!(worse(&rollout, 1010, 0), shown("8 % errors"));
+        assert_eq!(worse(&rollout, 1200, 0), None);
+        assert_eq!(worse(&rollout, 1200, 180), shown("8 % errors"), "it showed late");
+        assert_eq!(worse(&rollout, 900, 180), None, "nothing shows before it happens");
+        rollout.now = at(1600);
+        assert_eq!(worse(&rollout, 1200, 0), shown("8 % errors"), "it took long to see");
+        rollout.now = at(1000);
+        assert_eq!(worse(&rollout, 430, 0), shown("since long before"));
     }
 }
