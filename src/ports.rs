@@ -85,10 +85,12 @@ pub struct AskPod {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     pub step: Duration,
+    /// The step of `times`, where it is another: histograms are larger than counts.
+    pub times_step: Option<Duration>,
     pub batches: BTreeMap<RuleName, Vec<Counts>>,
     pub times: BTreeMap<RuleName, Vec<Histogram>>,
     pub values: BTreeMap<RuleName, Vec<f64>>,
-    /// The same clock time on earlier days, for as long as the history, where the source holds it.
+    /// What came after the same clock time on earlier days, for as long as a watch usually takes; yesterday first, where the source holds it.
     pub earlier: BTreeMap<RuleName, Vec<Earlier>>,
     /// Why there is less than was asked for.
     pub missing: Option<String>,
@@ -231,12 +233,13 @@ pub enum Delivery {
     },
 }
 
-/// One rule's counts in one minute.
+/// What one rule measured in one minute.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MinuteRow {
     pub rule: RuleName,
     pub minute: Timestamp,
     pub counts: Counts,
+    pub times: Option<Histogram>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -56,7 +56,7 @@ fn line(cell: &Cell, kept: &mut Vec<Watch>) -> Result<(), OursError> {
     let mut spent = 0;
     for _ in 0..LOOKS {
         world.step();
-        ours.scrape(&world);
+        ours.scrape(&world)?;
         let began = Instant::now();
         ours.judge(world.now_secs);
         spent += began.elapsed().as_nanos();

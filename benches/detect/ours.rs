@@ -7,7 +7,7 @@ use rollguard::domain::baseline::{learn, learn_times};
 use rollguard::domain::controls::Controls;
 use rollguard::domain::detect::errors::Counts;
 use rollguard::domain::evidence::Strength;
-use rollguard::domain::histogram::{Buckets, Histogram, Native};
+use rollguard::domain::histogram::{Buckets, Histogram, HistogramError, Native, Zero};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::release::{Fingerprint, Release, ReleaseKind, Version};
 use rollguard::domain::runbook::{Judging, Rule, RuleKind, standard_rules};
@@ -26,6 +26,8 @@ const HISTORY_SECS: u32 = 3600;
 pub(crate) enum OursError {
     #[error("a name of the simulation is not valid")]
     Name(#[from] rollguard::domain::names::NameError),
+    #[error("the simulated response times are no histogram")]
+    Times(#[from] HistogramError),
 }
 
 pub(crate) fn at(secs: u32) -> Timestamp {
@@ -80,16 +82,17 @@ impl Ours {
     }
 
     /// The scrape of this moment, and what is thought of it.
-    pub(crate) fn look(&mut self, world: &World) {
+    pub(crate) fn look(&mut self, world: &World) -> Result<(), OursError> {
         let now = world.now_secs;
         if self.decided.rollback.is_some() {
-            return;
+            return Ok(());
         }
         self.tell_rollout(world, now);
         self.tell_pods(world, now);
-        self.scrape(world);
+        self.scrape(world)?;
         self.tell_controls(world);
         self.judge(now);
+        Ok(())
     }
 
     /// Kubernetes tells of a pod when it comes and when it goes.
@@ -107,15 +110,16 @@ impl Ours {
     }
 
     /// Reads the counters of all pods that are there, without telling the watch yet.
-    pub(crate) fn scrape(&mut self, world: &World) {
+    pub(crate) fn scrape(&mut self, world: &World) -> Result<(), OursError> {
         for (pod, sample) in world.pods.iter().zip(&mut self.samples) {
             sample.at = at(world.now_secs);
-            count(&world.grid, &pod.totals, &mut sample.reading);
+            count(&world.grid, &pod.totals, &mut sample.reading)?;
         }
         let ours = |pod: &Pod| pod.arm != Arm::Control;
         let there =
             |pod: &Pod| ours(pod) && pod.from_secs <= world.now_secs && world.now_secs <= pod.until_secs;
         self.there = world.pods.iter().map(there).collect();
+        Ok(())
     }
 
     pub(crate) fn judge(&mut self, now: u32) {
@@ -188,7 +192,7 @@ fn first_sample(cell: &Cell, service: &ServiceName, rule: &RuleName, nth: usize,
     let reading = match cell.signal {
         Signal::Errors(_) => Reading::Counts { rule: rule.clone(), bad: 0.0, total: 0.0 },
         Signal::Latency { kind: Kind::Native, .. } => {
-            let times = Histogram::Native(Native { schema: SCHEMA, ..Native::default() });
+            let times = Histogram::Native(Native::default());
             Reading::Histogram { rule: rule.clone(), times }
         }
         Signal::Latency { kind: Kind::Classic, .. } => {
@@ -205,12 +209,12 @@ fn first_sample(cell: &Cell, service: &ServiceName, rule: &RuleName, nth: usize,
     }
 }
 
-fn count(grid: &Grid, totals: &Totals, reading: &mut Reading) {
+fn count(grid: &Grid, totals: &Totals, reading: &mut Reading) -> Result<(), OursError> {
     match reading {
         Reading::Counts { bad, total, .. } => {
             (*bad, *total) = (totals.failed as f64, totals.requests as f64);
         }
-        Reading::Histogram { times, .. } => fill(grid, &totals.times, times),
+        Reading::Histogram { times, .. } => fill(grid, &totals.times, times)?,
         Reading::Release { .. }
         | Reading::Value { .. }
         | Reading::Pod(_)
@@ -219,14 +223,15 @@ fn count(grid: &Grid, totals: &Totals, reading: &mut Reading) {
         | Reading::Control { .. }
         | Reading::NoData { .. } => {}
     }
+    Ok(())
 }
 
-fn fill(grid: &Grid, counts: &[u64], times: &mut Histogram) {
+fn fill(grid: &Grid, counts: &[u64], times: &mut Histogram) -> Result<(), OursError> {
     match times {
         Histogram::Native(native) => {
-            for (position, n) in counts.iter().enumerate().filter(|(_, n)| **n > 0) {
-                native.counts.insert(Grid::native_index(position), *n as f64);
-            }
+            let filled = counts.iter().enumerate().filter(|(_, n)| **n > 0);
+            let bucket = |(position, n): (usize, &u64)| (Grid::native_index(position), *n as f64);
+            *native = Native::new(SCHEMA, Zero::default(), filled.map(bucket).collect())?;
         }
         Histogram::Classic(buckets) => {
             let mut sum = 0;
@@ -238,11 +243,13 @@ fn fill(grid: &Grid, counts: &[u64], times: &mut Histogram) {
             *buckets = Buckets::new(bounds.zip(counts.iter().map(&mut below)).collect());
         }
     }
+    Ok(())
 }
 
 fn spec(cell: &Cell, world: &World, seed: u64) -> Result<WatchSpec, OursError> {
     let rules: Vec<Rule> = standard_rules().into_iter().filter(|rule| is_about(cell.signal, rule)).collect();
-    let baseline = rules.iter().map(|rule| (rule.name.clone(), baseline(cell, world, seed))).collect();
+    let learned = |rule: &Rule| Ok((rule.name.clone(), baseline(cell, world, seed)?));
+    let baseline = rules.iter().map(learned).collect::<Result<_, OursError>>()?;
     let mut spec = watch_spec(rules, baseline, cell.batch_secs())?;
     spec.judging.late_onset = cell.late_onset;
     Ok(spec)
@@ -279,25 +286,26 @@ fn is_about(signal: Signal, rule: &Rule) -> bool {
 }
 
 /// What an hour of the old pods' traffic teaches, in batches as the product asks for them.
-fn baseline(cell: &Cell, world: &World, seed: u64) -> Baseline {
+fn baseline(cell: &Cell, world: &World, seed: u64) -> Result<Baseline, OursError> {
     let step_secs = cell.scrape_secs.max(5);
     let history = world.history(HISTORY_SECS / step_secs, step_secs, seed);
     let step = Duration::from_secs(u64::from(step_secs));
     match cell.signal {
         Signal::Errors(_) => {
             let counts = |t: &Totals| Counts { bad: t.failed as f64, total: t.requests as f64 };
-            learn(&history.iter().map(counts).collect::<Vec<_>>(), step)
+            Ok(learn(&history.iter().map(counts).collect::<Vec<_>>(), step))
         }
         Signal::Latency { kind, .. } => {
             let times = |t: &Totals| {
                 let mut histogram = match kind {
-                    Kind::Native => Histogram::Native(Native { schema: SCHEMA, ..Native::default() }),
+                    Kind::Native => Histogram::Native(Native::default()),
                     Kind::Classic => Histogram::default(),
                 };
-                fill(&world.grid, &t.times, &mut histogram);
-                histogram
+                fill(&world.grid, &t.times, &mut histogram)?;
+                Ok(histogram)
             };
-            learn_times(&history.iter().map(times).collect::<Vec<_>>(), step)
+            let times = history.iter().map(times).collect::<Result<Vec<_>, OursError>>()?;
+            Ok(learn_times(&times, step))
         }
     }
 }

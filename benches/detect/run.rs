@@ -53,7 +53,7 @@ fn watch(cell: &Cell, index: u64, with_peers: bool) -> Result<Outcome, OursError
     while world.now_secs < WATCH_SECS {
         world.step();
         if world.now_secs.is_multiple_of(cell.scrape_secs) {
-            ours.look(&world);
+            ours.look(&world)?;
         }
         if with_peers {
             track.push(&world.new, &world.old);

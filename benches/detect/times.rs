@@ -11,7 +11,7 @@ pub(crate) const TAIL: (f64, f64) = (0.1, 5.0);
 /// The client libraries' default bounds.
 const CLASSIC: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// Native buckets grow by 2^(1/8) = 1.09.
-pub(crate) const SCHEMA: i8 = 3;
+pub(crate) const SCHEMA: i32 = 3;
 const NATIVE_FIRST: i32 = -96;
 const NATIVE_LAST: i32 = 48;
 /// So few requests are cheaper to draw one by one than bucket by bucket.

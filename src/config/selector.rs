@@ -63,10 +63,16 @@ impl Selector {
         &self.name
     }
 
+    /// The selector of a histogram itself, as native ones are named, whether or not this one names its `_bucket` series.
+    pub fn histogram(&self) -> Self {
+        let name = self.name.strip_suffix("_bucket").unwrap_or(&self.name);
+        Self { name: name.to_string(), matchers: self.matchers.clone() }
+    }
+
     /// The selector of a histogram's `_bucket` series, whether or not this one already names them.
     pub fn buckets(&self) -> Self {
-        let name = self.name.strip_suffix("_bucket").unwrap_or(&self.name);
-        Self { name: format!("{name}_bucket"), matchers: self.matchers.clone() }
+        let whole = self.histogram();
+        Self { name: format!("{}_bucket", whole.name), ..whole }
     }
 
     /// The selector in PromQL, with a matcher `label=~"pattern"` added for each pair.

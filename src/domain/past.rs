@@ -251,10 +251,7 @@ impl Stream {
                 now.get_or_insert_default().add(came);
             }
             (Kind::Times { last, now, .. }, Reading::Histogram { times, .. }) => match last.get_mut(pod) {
-                Some(before) => {
-                    now.add(&times.since(before));
-                    before.clone_from(times);
-                }
+                Some(before) => now.add(&before.advance(times)),
                 // It covers all of the pod's life, so it only sets the mark.
                 None => drop(last.insert(pod.to_string(), times.clone())),
             },

@@ -2,6 +2,7 @@
 mod alerts;
 mod counted;
 mod missing;
+mod native;
 mod paged;
 mod past;
 mod values;

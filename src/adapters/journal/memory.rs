@@ -1,13 +1,13 @@
 //! The journal in memory, with the rules of the SQLite one: for tests, and for worlds that end with the process.
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::chain::Tail;
-use super::{INBOX_MAX, KEEP_DONE, KEEP_MINUTES, TOO_OLD, before, inbox_full, prune_is_due};
-use crate::domain::detect::errors::Counts;
+use super::{INBOX_MAX, KEEP_DONE, KEEP_MINUTES, TOO_OLD, add_minute, before, inbox_full, prune_is_due};
 use crate::domain::event::{Record, StreamId};
 use crate::domain::message::MessageKind;
 use crate::domain::names::{RuleName, TargetId};
@@ -31,7 +31,7 @@ struct State {
     /// Last ids given out; rows may be pruned, ids never come again.
     inbox_id: i64,
     outbox_id: i64,
-    minutes: BTreeMap<(TargetId, Timestamp, RuleName), Counts>,
+    minutes: BTreeMap<(TargetId, Timestamp, RuleName), MinuteRow>,
     pruned_at: Option<Timestamp>,
 }
 
@@ -238,8 +238,12 @@ impl Journal for MemoryJournal {
     async fn save_minutes(&self, target: &TargetId, rows: Vec<MinuteRow>) -> Result<(), JournalError> {
         let Some(newest) = rows.iter().map(|row| row.minute).max() else { return Ok(()) };
         let mut state = self.state();
-        for MinuteRow { rule, minute, counts } in rows {
-            state.minutes.entry((target.clone(), minute, rule)).or_default().add(counts);
+        for row in rows {
+            let key = (target.clone(), row.minute, row.rule.clone());
+            match state.minutes.entry(key) {
+                Entry::Vacant(free) => drop(free.insert(row)),
+                Entry::Occupied(mut known) => add_minute(known.get_mut(), &row),
+            }
         }
         let oldest = before(newest, KEEP_MINUTES);
         state.minutes.retain(|(of, minute, _), _| of != target || *minute >= oldest);
@@ -249,11 +253,6 @@ impl Journal for MemoryJournal {
     async fn minutes(&self, target: &TargetId, since: Timestamp) -> Result<Vec<MinuteRow>, JournalError> {
         let state = self.state();
         let rows = state.minutes.iter().filter(|((of, minute, _), _)| of == target && *minute >= since);
-        let row = |((_, minute, rule), counts): (&(TargetId, Timestamp, RuleName), &Counts)| MinuteRow {
-            rule: rule.clone(),
-            minute: *minute,
-            counts: *counts,
-        };
-        Ok(rows.map(row).collect())
+        Ok(rows.map(|(_, row)| row.clone()).collect())
     }
 }

@@ -8,6 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 pub use memory::MemoryJournal;
 pub use sqlite::SqliteJournal;
 
+use crate::ports::MinuteRow;
+
 /// How long rows that are done with are kept, so that a repetition is still recognised as one.
 const KEEP_DONE: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// How long one-minute rows are kept.
@@ -24,6 +26,16 @@ fn inbox_full() -> crate::ports::JournalError {
         "the inbox is full ({INBOX_MAX} items wait to be handled): find out why none are handled, see the log"
     );
     crate::ports::JournalError::Unavailable { why }
+}
+
+/// The same minute goes on, after a restart.
+fn add_minute(known: &mut MinuteRow, more: &MinuteRow) {
+    known.counts.add(more.counts);
+    match (&mut known.times, &more.times) {
+        (Some(times), Some(more)) => times.add(more),
+        (None, Some(more)) => known.times = Some(more.clone()),
+        (_, None) => {}
+    }
 }
 
 fn before(now: Timestamp, age: SignedDuration) -> Timestamp {

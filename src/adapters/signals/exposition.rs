@@ -1,4 +1,6 @@
 //! Reads the Prometheus text format 0.0.4 and OpenMetrics text line by line as it arrives, within limits.
+pub mod protobuf;
+
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -14,9 +16,20 @@ const LABEL_BYTES_MAX: usize = 4 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Series<'a> {
     pub name: &'a str,
-    /// What stands between the braces; checked.
-    labels: &'a str,
+    pub labels: Labels<'a>,
     pub value: f64,
+}
+
+/// The labels of a series, in the form in which they came.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Labels<'a>(Form<'a>);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form<'a> {
+    /// What stands between the braces; checked.
+    Text(&'a str),
+    /// Of a protobuf message, with the label that the text format adds to a bucket or a quantile.
+    Pairs(&'a [protobuf::LabelPair], Option<(&'static str, f64)>),
 }
 
 /// A line that cannot be read. The name is known when the rest of the line is what is broken.
@@ -171,7 +184,7 @@ fn series<'a>(name: &'a str, rest: &'a str) -> Option<Series<'a>> {
     if let Some(time) = words.next() {
         number(time)?;
     }
-    words.next().is_none().then_some(Series { name, labels, value })
+    words.next().is_none().then_some(Series { name, labels: Labels(Form::Text(labels)), value })
 }
 
 const BLANK: [char; 2] = [' ', '\t'];
@@ -181,24 +194,42 @@ fn number(word: &str) -> Option<f64> {
     word.parse().ok()
 }
 
-impl<'a> Series<'a> {
-    /// The same for the same labels on another page of the same pod.
+impl<'a> Labels<'a> {
+    /// The same for the same labels on another page of the same pod, as long as it answers in the same format.
     pub fn identity(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.labels.hash(&mut hasher);
+        match self.0 {
+            Form::Text(text) => text.hash(&mut hasher),
+            Form::Pairs(pairs, added) => {
+                pairs.iter().for_each(|pair| (pair.name(), pair.value()).hash(&mut hasher));
+                added.map(|(name, number)| (name, number.to_bits())).hash(&mut hasher);
+            }
+        }
         hasher.finish()
     }
 
     /// The value of a label, "" when it is not there.
-    pub fn label(&self, name: &str) -> Cow<'a, str> {
-        let mut pairs = Pairs { rest: self.labels };
-        while let Some(Some((label, value))) = pairs.next() {
-            if label == name {
-                return unescaped(value);
+    pub fn get(&self, name: &str) -> Cow<'a, str> {
+        match self.0 {
+            Form::Text(text) => written(text, name),
+            Form::Pairs(_, Some((added, f64::INFINITY))) if name == added => Cow::Borrowed("+Inf"),
+            Form::Pairs(_, Some((added, number))) if name == added => Cow::Owned(number.to_string()),
+            Form::Pairs(pairs, _) => {
+                let named = pairs.iter().find(|pair| pair.name() == name);
+                Cow::Borrowed(named.map_or("", |pair| pair.value()))
             }
         }
-        Cow::Borrowed("")
     }
+}
+
+fn written<'a>(text: &'a str, name: &str) -> Cow<'a, str> {
+    let mut pairs = Pairs { rest: text };
+    while let Some(Some((label, value))) = pairs.next() {
+        if label == name {
+            return unescaped(value);
+        }
+    }
+    Cow::Borrowed("")
 }
 
 /// Goes through `a="b",c="d"}`, and stands behind the brace at the end.

@@ -30,7 +30,7 @@ pub struct SourceRule {
 pub enum Query {
     /// Counters: all requests, and the failed ones among them.
     Errors { total: Selector, bad: Selector },
-    /// A classic histogram of response times in seconds, named with or without `_bucket`.
+    /// A histogram of response times in seconds, classic or native, named with or without `_bucket`.
     Latency { histogram: Selector },
     /// Any other number.
     Value(ValueQuery),
@@ -40,7 +40,7 @@ pub enum Query {
 #[derive(Clone, Debug, PartialEq)]
 enum Measured {
     Counts(Counts),
-    Buckets(Buckets),
+    Times(Histogram),
     Value(f64),
 }
 
@@ -68,15 +68,22 @@ impl Measured {
             *count = if count.is_finite() { most } else { return None };
         }
         let whole = bounds.last().is_some_and(|(le, _)| *le == f64::INFINITY);
-        whole.then(|| Self::Buckets(Buckets::new(bounds)))
+        whole.then(|| Self::Times(Histogram::Classic(Buckets::new(bounds))))
+    }
+
+    fn times(self) -> Option<Histogram> {
+        match self {
+            Self::Times(times) => Some(times),
+            Self::Counts(_) | Self::Value(_) => None,
+        }
     }
 
     fn reading(self, rule: &RuleName) -> Reading {
         let rule = rule.clone();
         match self {
             Self::Counts(Counts { bad, total }) => Reading::Counts { rule, bad, total },
+            Self::Times(times) => Reading::Histogram { rule, times },
             Self::Value(value) => Reading::Value { rule, value },
-            Self::Buckets(buckets) => Reading::Histogram { rule, times: Histogram::Classic(buckets) },
         }
     }
 }
@@ -134,12 +141,12 @@ mod tests {
 
     #[test]
     fn buckets_are_cumulative_whole_and_finite() {
-        let Some(Measured::Buckets(buckets)) =
+        let Some(Measured::Times(buckets)) =
             Measured::buckets(vec![(INF, 9.0), (0.5, 4.0), (0.5, 1.0), (1.0, 3.0)])
         else {
             panic!("no buckets")
         };
-        assert_eq!(buckets.bounds(), [(0.5, 5.0), (1.0, 5.0), (INF, 9.0)]);
+        assert_eq!(buckets.cumulative().bounds(), [(0.5, 5.0), (1.0, 5.0), (INF, 9.0)]);
         assert_eq!(Measured::buckets(vec![(0.5, 4.0)]), None, "no +Inf");
         assert_eq!(Measured::buckets(vec![(0.5, f64::NAN), (INF, 4.0)]), None);
         assert_eq!(Measured::buckets(vec![]), None);

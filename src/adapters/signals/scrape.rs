@@ -5,13 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use jiff::Timestamp;
-use reqwest::header::ACCEPT;
-use reqwest::{Client, Url};
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::{Client, Response, Url};
 
 use self::page::{Found, Page};
+use super::exposition::protobuf::{self, Listener};
 use super::exposition::{Broken, Reader, Series};
 use super::values::{Rates, Reading};
-use super::{SourceRule, no_data, sample};
+use super::{Query, SourceRule, no_data, sample};
 use crate::adapters::outbound;
 use crate::domain::names::RuleName;
 use crate::domain::signal::Sample;
@@ -57,8 +58,7 @@ pub struct ScrapeSource {
 }
 
 /// OpenMetrics is understood, but the simpler format is asked for first.
-const FORMATS: &str =
-    "text/plain;version=0.0.4,application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3,*/*;q=0.1";
+const TEXT_FORMATS: &str = "text/plain;version=0.0.4;q=0.9,application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3,*/*;q=0.1";
 
 /// What one pod's page showed, rule by rule; or why there is no page.
 type Scraped<'a> = Result<Vec<(&'a RuleName, Found)>, String>;
@@ -84,20 +84,17 @@ impl ScrapeSource {
         rules: &[&'a SourceRule],
     ) -> Scraped<'a> {
         let url = address(pod)?;
-        let sent = self.client.get(url).header(ACCEPT, FORMATS).send().await;
-        let mut response = sent.map_err(|error| outbound::describe(&error))?;
+        let sent = self.client.get(url).header(ACCEPT, formats(rules)).send().await;
+        let response = sent.map_err(|error| outbound::describe(&error))?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(format!("its metrics answered HTTP {}", response.status().as_u16()));
         }
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let mut page = Page::new(rules);
-        let mut reader = Reader::default();
-        let mut each = |line: Result<Series<'_>, Broken<'_>>| page.take(line);
-        while let Some(chunk) = outbound::next_chunk(&mut response).await.map_err(|e| e.to_string())? {
-            reader.feed(&chunk, &mut each).map_err(|e| e.to_string())?;
-        }
-        reader.finish(&mut each).map_err(|e| e.to_string())?;
-        if reader.broken() > 0 {
-            tracing::debug!(pod = %pod.name, lines = reader.broken(), "lines of the metrics cannot be read");
+        if content_type.is_some_and(protobuf::is_protobuf) {
+            read_protobuf(response, &mut page).await?;
+        } else {
+            read_text(response, &mut page, &pod.name).await?;
         }
         Ok(page.found(Reading { at, target: &about.target, pod: &pod.name }, &self.rates))
     }
@@ -136,6 +133,34 @@ impl SignalSource for ScrapeSource {
     async fn history(&self, _about: &AskTarget, _from: Timestamp, _to: Timestamp) -> History {
         History { missing: Some("the scrape source keeps no past".into()), ..History::default() }
     }
+}
+
+/// Native histograms are shown only in protobuf, which costs both sides more than text.
+fn formats(rules: &[&SourceRule]) -> String {
+    let latency = rules.iter().any(|rule| matches!(rule.query, Query::Latency { .. }));
+    let protobuf = if latency { format!("{},", protobuf::CONTENT_TYPE) } else { String::new() };
+    protobuf + TEXT_FORMATS
+}
+
+async fn read_text(mut response: Response, page: &mut Page<'_>, pod: &str) -> Result<(), String> {
+    let mut reader = Reader::default();
+    let mut each = |line: Result<Series<'_>, Broken<'_>>| page.take(line);
+    while let Some(chunk) = outbound::next_chunk(&mut response).await.map_err(|e| e.to_string())? {
+        reader.feed(&chunk, &mut each).map_err(|e| e.to_string())?;
+    }
+    reader.finish(&mut each).map_err(|e| e.to_string())?;
+    if reader.broken() > 0 {
+        tracing::debug!(pod, lines = reader.broken(), "lines of the metrics cannot be read");
+    }
+    Ok(())
+}
+
+async fn read_protobuf(mut response: Response, page: &mut Page<'_>) -> Result<(), String> {
+    let mut reader = protobuf::Reader::default();
+    while let Some(chunk) = outbound::next_chunk(&mut response).await.map_err(|e| e.to_string())? {
+        reader.feed(&chunk, page).map_err(|e| e.to_string())?;
+    }
+    reader.finish().map_err(|e| e.to_string())
 }
 
 /// A reading for each pod that has one and the reason for each that could not be read. When no pod has a reading, one

@@ -42,8 +42,7 @@ impl LatencyControl {
 
     pub(super) fn take(&mut self, pod: &str, times: &Histogram) {
         if let Some(last) = self.pods.get_mut(pod) {
-            self.batch.add(&times.since(last));
-            last.clone_from(times);
+            self.batch.add(&last.advance(times));
         } else if self.pods.len() < STREAMS_MAX {
             self.pods.insert(pod.to_string(), times.clone());
         }

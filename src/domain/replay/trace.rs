@@ -142,8 +142,7 @@ impl Track {
             }
             Reading::Histogram { rule, times } if *rule == self.rule => {
                 if let Some(before) = self.last.get_mut(pod) {
-                    self.times.of(old).add(&times.since(before));
-                    before.clone_from(times);
+                    self.times.of(old).add(&before.advance(times));
                 } else if self.last.len() < PODS_MAX {
                     self.last.insert(pod.to_string(), times.clone());
                 }

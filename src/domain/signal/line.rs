@@ -13,7 +13,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::{AlertStatus, PodReading, Reading, Sample};
-use crate::domain::histogram::{Buckets, Histogram, Native};
+use crate::domain::histogram::{Buckets, Histogram, Native, parse_bound};
 use crate::domain::names::{NameError, RuleName, ServiceName, TargetName};
 
 /// The kinds of line that this version knows: every [`Reading`].
@@ -307,13 +307,8 @@ impl<'de> Visitor<'de> for BoundsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bounds, A::Error> {
         let mut bounds: Vec<(f64, f64)> = Vec::with_capacity(16);
         while let Some((Text(le), count)) = map.next_entry::<Text<'de>, f64>()? {
-            let bound = le.parse::<f64>().ok().filter(|bound| !bound.is_nan());
-            let Some(bound) = bound else {
-                let why = "is not a bucket bound: use seconds such as \"0.25\", or \"+Inf\"";
-                return Err(A::Error::custom(format!("{le:?} {why}")));
-            };
-            bounds.push((bound, count));
+            bounds.push((parse_bound(&le).map_err(A::Error::custom)?, count));
         }
-        Ok(Bounds(Buckets::new(bounds)))
+        Buckets::read(bounds).map(Bounds).map_err(A::Error::custom)
     }
 }

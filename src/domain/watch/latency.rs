@@ -176,8 +176,7 @@ impl LatencyRule {
             self.pods.insert(pod.to_string(), stream);
             return;
         };
-        let came = times.since(&stream.last);
-        stream.last.clone_from(times);
+        let came = stream.last.advance(times);
         let warm_at = ready_since.unwrap_or(stream.first_seen);
         match arm {
             Arm::New if fresh && at.duration_since(warm_at) < WARM_UP => self.warming.add(&came),
@@ -250,9 +249,11 @@ impl LatencyRule {
     }
 
     /// By the median or the 95th percentile, whichever got slower: slowness may be in the middle or in the tail only.
-    fn estimate(&self) -> Option<Estimate> {
+    /// Old pods that are gone are compared with only where nothing else is known: what they showed may be long ago.
+    fn estimate(&self, now: Timestamp) -> Option<Estimate> {
         let since = &self.since_onset;
-        let beside = since.old.count() >= MEDIAN_MIN;
+        let past = self.usual.as_ref().filter(|_| !self.old_serve(now));
+        let beside = since.old.count() >= MEDIAN_MIN && past.is_none();
         let usual = if beside { &since.old } else { self.usual.as_ref()? };
         let of = |quantile: &'static str, q: f64, least: f64| {
             let enough = since.new.count() >= least && usual.count() >= least;
@@ -271,7 +272,7 @@ impl LatencyRule {
         if e_value < E_SUSPECT {
             return None;
         }
-        let (onset, estimate) = (leading.onset(), self.estimate());
+        let (onset, estimate) = (leading.onset(), self.estimate(rollout.now));
         let over = estimate.is_some_and(|e| e.increase() >= self.increase);
         let found = match onset.filter(|_| over && leading.alarmed()) {
             Some(onset) => attribute(&self.suspicion(onset.since, leading, rollout), rollout),
@@ -299,13 +300,17 @@ impl LatencyRule {
             old_too: tests.and_then(|t| t.old_before.as_ref()).is_some_and(Slower::alarmed),
             one_pod: self.one_pod_has_most(),
             worse_than_old: seen_since && tests.is_some_and(|t| t.beside.is_at(ALPHA_TOO)),
-            old_serve: self.old_seen_at.is_some_and(|s| rollout.now.duration_since(s) <= self.old_patience),
+            old_serve: self.old_serve(rollout.now),
             before: match before {
                 None => Before::Unknown,
                 Some(before) if before.alarmed() => Before::Worse,
                 Some(_) => Before::Alike,
             },
         }
+    }
+
+    fn old_serve(&self, now: Timestamp) -> bool {
+        self.old_seen_at.is_some_and(|seen| now.duration_since(seen) <= self.old_patience)
     }
 
     fn one_pod_has_most(&self) -> bool {

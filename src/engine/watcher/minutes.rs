@@ -1,4 +1,4 @@
-//! What a target does while nothing is released: counts per minute, the history that the next release is compared with.
+//! What a target does while nothing is released: counts and times per minute, the history that the next release is compared with.
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::ports::{History, MinuteRow};
 
 /// Minutes that a baseline is learned from.
 const KEPT: usize = 60;
+/// Pods beyond this are not learned from.
+const PODS_MAX: usize = 5_000;
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
@@ -38,11 +40,7 @@ impl Minutes {
     /// The rows of an earlier life.
     pub(super) fn restore(&mut self, rows: Vec<MinuteRow>) {
         for row in rows {
-            let rule = self.rules.entry(row.rule).or_default();
-            rule.past.push_back(row.counts);
-            if rule.past.len() > KEPT {
-                rule.past.pop_front();
-            }
+            self.rules.entry(row.rule).or_default().remember(row.counts, row.times, None);
         }
     }
 
@@ -86,10 +84,11 @@ impl Minutes {
             Some(_) | None => return Vec::new(),
         };
         let close = |(name, rule): (&RuleName, &mut Rule)| {
-            let counts = rule.keep();
-            MinuteRow { rule: name.clone(), minute: ended, counts }
+            let (counts, times) = rule.keep();
+            MinuteRow { rule: name.clone(), minute: ended, counts, times }
         };
-        self.rules.iter_mut().map(close).collect()
+        let said = |row: &MinuteRow| row.counts.total > 0.0 || row.times.is_some();
+        self.rules.iter_mut().map(close).filter(said).collect()
     }
 
     /// Forgets the counters of pods that are gone.
@@ -126,36 +125,40 @@ impl Minutes {
 }
 
 impl Rule {
-    /// Closes the minute under way; one without requests says nothing.
-    fn keep(&mut self) -> Counts {
+    /// Closes the minute under way.
+    fn keep(&mut self) -> (Counts, Option<Histogram>) {
         let (counts, times) = (std::mem::take(&mut self.now), std::mem::take(&mut self.now_times));
-        if counts.total > 0.0 {
-            self.past.push_back(counts);
-        }
-        if times.count() > 0.0 {
-            self.past_times.push_back(times);
-        }
+        let times = (times.count() > 0.0).then_some(times);
         let (sum, number) = std::mem::take(&mut self.now_values);
-        if number > 0.0 {
-            self.past_values.push_back(sum / number);
-        }
-        if self.past_values.len() > KEPT {
-            self.past_values.pop_front();
-        }
+        self.remember(counts, times.clone(), (number > 0.0).then(|| sum / number));
+        (counts, times)
+    }
+
+    /// One more minute, the oldest goes; one without requests says nothing.
+    fn remember(&mut self, counts: Counts, times: Option<Histogram>, value: Option<f64>) {
+        self.past.extend((counts.total > 0.0).then_some(counts));
+        self.past_times.extend(times);
+        self.past_values.extend(value);
         if self.past.len() > KEPT {
             self.past.pop_front();
         }
         if self.past_times.len() > KEPT {
             self.past_times.pop_front();
         }
-        counts
+        if self.past_values.len() > KEPT {
+            self.past_values.pop_front();
+        }
     }
 
     /// The first reading of a pod only sets the mark: it covers all of the pod's life.
     fn take_times(&mut self, pod: &str, times: &Histogram) {
-        if let Some(last) = self.last_times.insert(pod.to_string(), times.clone()) {
-            self.now_times.add(&times.since(&last));
-        }
+        let Some(last) = self.last_times.get_mut(pod) else {
+            if self.last_times.len() < PODS_MAX {
+                self.last_times.insert(pod.to_string(), times.clone());
+            }
+            return;
+        };
+        self.now_times.add(&last.advance(times));
     }
 }
 
@@ -167,6 +170,67 @@ pub(super) fn history_begins(at: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
+
+    /// A reading of the pod `a`, so many seconds after the hour.
+    fn sample(second: i64, reading: Value) -> Sample {
+        let at = Timestamp::from_second(1_700_000_000 / 3600 * 3600 + second).unwrap();
+        let mut line = json!({"at": at, "service": "shop", "target": "web", "pod": "a", "rule": "r"});
+        line.as_object_mut().unwrap().extend(reading.as_object().unwrap().clone());
+        serde_json::from_value(line).unwrap()
+    }
+
+    fn native(second: i64, fast: u32, slow: u32) -> Sample {
+        let times = json!({"schema": 0, "spans": [[0, 2]], "counts": [fast, slow]});
+        sample(second, json!({"kind": "histogram", "native": times}))
+    }
+
+    fn counts(second: i64, bad: u32, total: u32) -> Sample {
+        sample(second, json!({"kind": "counts", "bad": bad, "total": total}))
+    }
+
+    /// The response times of each row, as counts up to 1 and up to 2 seconds.
+    fn times(rows: &[MinuteRow]) -> Vec<[f64; 2]> {
+        let of_row = |row: &MinuteRow| {
+            let cumulative = row.times.as_ref()?.cumulative();
+            let at =
+                |le: f64| cumulative.bounds().iter().rfind(|(bound, _)| *bound <= le).map_or(0.0, |b| b.1);
+            Some([at(1.0), at(2.0)])
+        };
+        rows.iter().filter_map(of_row).collect()
+    }
+
+    #[test]
+    fn each_minute_holds_what_came_in_it() {
+        let mut minutes = Minutes::default();
+        let readings =
+            [(0, 100, 10), (30, 110, 10), (59, 120, 15), (61, 121, 15), (90, 119, 15), (110, 131, 15)];
+        let rows: Vec<MinuteRow> =
+            readings.iter().flat_map(|(at, fast, slow)| minutes.take(&native(*at, *fast, *slow))).collect();
+        assert_eq!(times(&rows), [[20.0, 25.0]], "the first reading only sets the mark");
+        let rows = minutes.take(&native(125, 3, 0));
+        assert_eq!(times(&rows), [[11.0, 11.0]], "one that is a little lower came late");
+        assert_eq!(times(&minutes.take(&native(185, 4, 0))), [[3.0, 3.0]], "a restart begins at zero");
+        assert!(minutes.take(&native(246, 4, 0)).len() == 1 && minutes.take(&native(310, 4, 0)).is_empty());
+    }
+
+    #[test]
+    fn a_restart_loses_no_minute() {
+        let mut minutes = Minutes::default();
+        let mut rows = Vec::new();
+        for minute in 0..100 {
+            let so_many = u32::try_from(minute).unwrap() * 10;
+            let at = minute * 60;
+            rows.extend(minutes.take(&counts(at, so_many / 10, so_many)));
+            rows.extend(minutes.take(&native(at + 1, so_many, so_many)));
+        }
+        let (before, mut again) = (minutes.history(), Minutes::default());
+        again.restore(rows);
+        assert_eq!(again.history(), before);
+        let (rule, step) = (RuleName::parse("r").unwrap(), Duration::from_secs(60));
+        assert_eq!((before.batches[&rule].len(), before.times[&rule].len(), before.step), (KEPT, KEPT, step));
+        assert_eq!(before.times[&rule].iter().map(Histogram::count).sum::<f64>(), 20.0 * KEPT as f64);
+    }
 
     #[test]
     fn plain_values_are_kept_as_the_mean_of_each_minute() {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use rollguard::adapters::journal::{MemoryJournal, SqliteJournal};
 use rollguard::domain::detect::errors::Counts;
 use rollguard::domain::event::{RECORD_VERSION, StreamId};
+use rollguard::domain::histogram::Histogram;
 use rollguard::domain::message::MessageKind::{Action, Note, Page, Resolve};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::ports::{Commit, Delivery, Journal, JournalError, MinuteRow, NewRecord, Received};
@@ -46,6 +47,7 @@ contract!(
     what_was_refused_for_good_is_over,
     what_is_done_is_forgotten_after_a_week,
     minutes_add_up_and_go_after_a_day,
+    minutes_keep_response_times,
 );
 
 /// Titles of what is due, in order.
@@ -277,6 +279,28 @@ async fn what_is_done_is_forgotten_after_a_week(journal: &dyn Journal) {
     assert_eq!(due(journal, at(days(8))).await, ["slack repeating/repeating", "slack done/done"]);
 }
 
+async fn minutes_keep_response_times(journal: &dyn Journal) {
+    let target =
+        TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("web").unwrap() };
+    let times = |value: serde_json::Value| Some(serde_json::from_value::<Histogram>(value).unwrap());
+    let row = |minute: i64, times: Option<Histogram>| MinuteRow {
+        rule: RuleName::parse("latency").unwrap(),
+        minute: at(60 * minute),
+        counts: Counts::default(),
+        times,
+    };
+    let classic = |fast: u32, all: u32| times(json!({"buckets": {"0.1": fast, "+Inf": all}}));
+    let native =
+        |counts: [u32; 2]| times(json!({"native": {"schema": 3, "spans": [[-9, 2]], "counts": counts}}));
+    let rows = vec![row(0, classic(1, 2)), row(1, native([1, 2])), row(2, None)];
+    journal.save_minutes(&target, rows.clone()).await.unwrap();
+    assert_eq!(journal.minutes(&target, at(0)).await.unwrap(), rows);
+    let more = vec![row(0, classic(3, 3)), row(1, native([4, 4])), row(2, classic(1, 1))];
+    journal.save_minutes(&target, more).await.unwrap();
+    let sums = vec![row(0, classic(4, 5)), row(1, native([5, 6])), row(2, classic(1, 1))];
+    assert_eq!(journal.minutes(&target, at(0)).await.unwrap(), sums);
+}
+
 async fn minutes_add_up_and_go_after_a_day(journal: &dyn Journal) {
     let target = |name: &str| TargetId {
         service: ServiceName::parse("shop").unwrap(),
@@ -286,6 +310,7 @@ async fn minutes_add_up_and_go_after_a_day(journal: &dyn Journal) {
         rule: RuleName::parse(rule).unwrap(),
         minute: at(60 * minute),
         counts: Counts { bad, total },
+        times: None,
     };
     let (web, api) = (target("web"), target("api"));
     let first = vec![row("errors", 0, 1.0, 10.0), row("errors", 1, 0.5, 20.0), row("other", 0, 0.0, 5.0)];

@@ -7,9 +7,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rollguard::adapters::journal::SqliteJournal;
+use rollguard::domain::detect::errors::Counts;
 use rollguard::domain::event::StreamId;
 use rollguard::domain::message::MessageKind::Page;
-use rollguard::ports::{Commit, Delivery, Journal, JournalError, Received};
+use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
+use rollguard::ports::{Commit, Delivery, Journal, JournalError, MinuteRow, Received};
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -202,10 +204,31 @@ async fn an_old_altered_record_is_noticed_by_verifying_all() {
 #[tokio::test]
 async fn what_a_newer_version_wrote_is_left_to_it() {
     let dir = journal_of(1).await;
-    edit(dir.path(), "PRAGMA user_version = 2");
-    assert_eq!(refused(dir.path()), JournalError::Newer { found: 2, known: 1 });
-    edit(dir.path(), "PRAGMA user_version = 1; UPDATE records SET v = 9");
+    edit(dir.path(), "PRAGMA user_version = 3");
+    assert_eq!(refused(dir.path()), JournalError::Newer { found: 3, known: 2 });
+    edit(dir.path(), "PRAGMA user_version = 2; UPDATE records SET v = 9");
     assert_eq!(refused(dir.path()), JournalError::Newer { found: 9, known: 1 });
+}
+
+#[tokio::test]
+async fn what_an_older_version_wrote_is_taken_over() {
+    let dir = journal_of(3).await;
+    let as_of_version_1 = "ALTER TABLE minutes DROP COLUMN times;
+        INSERT INTO minutes VALUES ('shop/web', 'errors', '2026-11-22T10:01:00.000000000Z', 2, 30);
+        PRAGMA user_version = 1";
+    edit(dir.path(), as_of_version_1);
+    for _ in 0..2 {
+        let journal = SqliteJournal::open(dir.path()).unwrap();
+        assert_eq!(journal.verify().await, Ok(3));
+        let target = TargetId {
+            service: ServiceName::parse("shop").unwrap(),
+            target: TargetName::parse("web").unwrap(),
+        };
+        let rows = journal.minutes(&target, at(0)).await.unwrap();
+        let counts = Counts { bad: 2.0, total: 30.0 };
+        let rule = RuleName::parse("errors").unwrap();
+        assert_eq!(rows, [MinuteRow { rule, minute: at(60), counts, times: None }]);
+    }
 }
 
 #[tokio::test]

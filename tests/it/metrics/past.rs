@@ -67,11 +67,35 @@ async fn the_hour_before_comes_back_step_by_step() {
     let batches = &past.batches[&RuleName::parse("error-rate").unwrap()];
     // The restarted counter loses nothing: what it shows after its restart came in that step.
     assert_eq!(*batches, vec![Counts { bad: 3.0, total: 60.0 }; usize::try_from(STEPS).unwrap()]);
+    let times = &past.times[&RuleName::parse("latency").unwrap()];
+    assert_eq!((past.times_step, times.len()), (Some(Duration::from_secs(120)), 30));
+    assert!(times.iter().all(|step| (step.count() - 240.0).abs() < 1e-6), "{times:?}");
+    assert!(past.earlier.is_empty());
     // 60 % up to 100 ms, the rest up to 200 ms: the 95th percentile is 0.35/0.40 of the way.
     assert!((p95_ms(&past).unwrap() - 187.5).abs() < 0.1, "{past:?}");
 
     let before = source.history(&about("shop", &[]), at(from - 7200), at(from - 3600)).await;
     assert_eq!((before.batches.len(), before.missing.as_deref()), (0, Some("no series")));
+}
+
+#[tokio::test]
+#[ignore = "tests/run metrics"]
+async fn the_same_clock_time_of_yesterday_comes_with_it() {
+    let to = Timestamp::now().as_second() / STEP_SECS * STEP_SECS;
+    let prometheus = Prometheus::start_with_past(&Setup::default(), &an_hour(to - 86_400)).await;
+    let failed = "http_requests_total{code=~\"5..\"}";
+    let source = source(prometheus.url(), vec![errors("shop", failed), latency("shop")]);
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let past = source.history(&about("shop", &[]), at(to - 3600), at(to)).await;
+
+    assert_eq!((past.batches.len(), past.times.len(), past.missing.as_deref()), (0, 0, Some("no series")));
+    // Half an hour is 120 steps; between two readings, a minute apart, three of them are lost with the restarted pod.
+    let days = &past.earlier[&RuleName::parse("error-rate").unwrap()];
+    assert_eq!(days.iter().map(|day| day.counts).collect::<Vec<_>>(), [Counts { bad: 351.0, total: 7110.0 }]);
+    let days = &past.earlier[&RuleName::parse("latency").unwrap()];
+    let times = days[0].times.as_ref().unwrap();
+    assert!(days.len() == 1 && (times.count() - 3600.0).abs() < 1e-6, "{times:?}");
+    assert!((times.quantile(0.95).unwrap() - 0.1875).abs() < 1e-6, "{times:?}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use reqwest::Url;
 use rollguard::adapters::signals::SourceRule;
 use rollguard::adapters::signals::prometheus::{Place, PrometheusOptions, PrometheusSource};
 use rollguard::domain::detect::errors::Counts;
+use rollguard::domain::names::RuleName;
 use rollguard::ports::{AskTarget, SignalSource};
 use serde_json::{Value, json};
 
@@ -34,6 +35,9 @@ impl Asked {
     }
 }
 
+/// An answer with this status takes longer than anybody waits.
+const HANGS: StatusCode = StatusCode::GATEWAY_TIMEOUT;
+
 struct Fake {
     url: String,
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -51,6 +55,9 @@ impl Fake {
             let one = Asked { path: uri.path().into(), form, headers };
             let (status, text) = answer(&one);
             seen.lock().unwrap().push(one);
+            if status == HANGS {
+                tokio::time::sleep(Duration::from_secs(30)).await;
+            }
             (status, [("location", "http://127.0.0.1:1/elsewhere")], text).into_response()
         };
         let address = serve(Router::new().fallback(handler)).await;
@@ -168,7 +175,7 @@ async fn what_is_no_whole_answer_is_no_data() {
     let failed = r#"{"status":"error","errorType":"execution","error":"too many samples"}"#;
     for (status, body, reason) in [
         (200, partial.as_str(), "partial answer, not used: a store is down"),
-        (200, native, "the result is not made of numbers: name counters or a classic histogram"),
+        (200, native, "the result is not made of numbers: name counters, or a histogram in a latency rule"),
         (200, "{\"a\":1}", "the answer is not one of Prometheus' query API: check the url"),
         (200, &good[..40], "the answer is not one of Prometheus' query API: check the url"),
         (422, failed, "Prometheus answered execution: too many samples"),
@@ -213,41 +220,106 @@ async fn past_of(source: &PrometheusSource) -> rollguard::ports::History {
     source.history(&about, at(1_700_000_000), at(1_700_000_060)).await
 }
 
-#[tokio::test]
-async fn the_past_comes_from_a_range_query() {
-    let fake = Fake::answering(|asked| {
-        if asked.path.ends_with("/query_range") {
-            let row = |pod: &str, part: &str, values: [i64; 3]| {
-                let moments = [0, 15, 30].map(|seconds| 1_700_000_000 + seconds);
-                let values: Vec<Value> =
-                    moments.iter().zip(values).map(|(t, v)| json!([t, v.to_string()])).collect();
-                json!({"metric": {"namespace": "shop", "pod": pod, "rg": part}, "values": values})
-            };
-            let result = json!([
-                row("web-a", "total", [10, 20, 40]),
-                row("web-a", "bad", [0, 1, 1]),
-                row("web-b", "total", [5, 6, 2])
-            ]);
-            let answer = json!({"status": "success", "data": {"resultType": "matrix", "result": result}});
-            return (StatusCode::OK, answer.to_string());
+fn matrix(result: Value) -> (StatusCode, String) {
+    let answer = json!({"status": "success", "data": {"resultType": "matrix", "result": result}});
+    (StatusCode::OK, answer.to_string())
+}
+
+/// Three readings, so many seconds apart.
+fn row(pod: &str, part: &str, (from, step): (i64, i64), values: [i64; 3]) -> Value {
+    let moments = [from, from + step, from + 2 * step];
+    let values: Vec<Value> = moments.iter().zip(values).map(|(t, v)| json!([t, v.to_string()])).collect();
+    json!({"metric": {"namespace": "shop", "pod": pod, "rg": part}, "values": values})
+}
+
+/// Counts from raw counters, times as the server adds them up; and only yesterday is stored.
+fn past(asked: &Asked) -> (StatusCode, String) {
+    let yesterday = 1_700_000_060 - 86_400;
+    let counters = asked.query().contains("rg");
+    match (asked.field("start"), asked.field("time")) {
+        (Some("1700000000"), _) if counters => matrix(json!([
+            row("web-a", "total", (1_700_000_000, 15), [10, 20, 40]),
+            row("web-a", "bad", (1_700_000_000, 15), [0, 1, 1]),
+            row("web-b", "total", (1_700_000_000, 15), [5, 6, 2])
+        ])),
+        (Some(start), _) if counters && start == yesterday.to_string() => matrix(json!([
+            row("web-x", "total", (yesterday, 60), [0, 500, 1500]),
+            row("web-x", "bad", (yesterday, 60), [0, 2, 5])
+        ])),
+        (Some("1700000060"), _) => {
+            let bucket =
+                |le: &str, count: &str| json!({"metric": {"le": le}, "values": [[1_700_000_060, count]]});
+            matrix(json!([bucket("0.1", "50"), bucket("0.2", "100"), bucket("+Inf", "100")]))
         }
-        let bucket = |le: &str, count: &str| json!({"metric": {"le": le}, "value": [0, count]});
-        vector(json!([bucket("0.1", "50"), bucket("0.2", "100"), bucket("+Inf", "100")]))
-    })
-    .await;
+        (_, Some(end)) if end == (yesterday + 1800).to_string() => {
+            let native = json!({"count": "7", "sum": "1", "buckets": [[0, "0.5", "1", "7"]]});
+            vector(json!([{"metric": {}, "histogram": [0, native]}]))
+        }
+        (Some(_), _) => matrix(json!([])),
+        (None, _) => vector(json!([])),
+    }
+}
+
+#[tokio::test]
+async fn the_past_comes_from_range_queries_and_yesterday_beside_it() {
+    let fake = Fake::answering(past).await;
     let source = source(&fake.url, vec![errors("shop", "error-rate"), latency("shop"), errors("pay", "x")]);
     let past = soon(past_of(&source)).await;
-    let rule = "error-rate".to_string().try_into().unwrap();
+    let rule = RuleName::parse("error-rate").unwrap();
+    let slow = RuleName::parse("latency").unwrap();
     let expected = [Counts { bad: 1.0, total: 11.0 }, Counts { bad: 0.0, total: 22.0 }];
     assert_eq!(past.batches.keys().collect::<Vec<_>>(), [&rule]);
     assert_eq!(past.batches[&rule], expected);
-    assert_eq!(past.step, Duration::from_secs(15));
-    assert!((past.times.values().next().and_then(|t| t[0].quantile(0.95)).unwrap() - 0.19).abs() < 1e-9);
-    assert_eq!(past.missing, None);
+    assert_eq!((past.step, past.times_step), (Duration::from_secs(15), Some(Duration::from_secs(60))));
+    assert!((past.times[&slow][0].quantile(0.95).unwrap() - 0.19).abs() < 1e-9);
+    assert_eq!(past.missing, None, "a day that is not stored is no reason for concern");
+    assert_eq!((past.earlier[&rule].len(), past.earlier[&slow].len()), (1, 1));
+    assert_eq!(past.earlier[&rule][0].counts, Counts { bad: 5.0, total: 1500.0 });
+    assert_eq!(past.earlier[&slow][0].times.as_ref().map(|times| times.count()), Some(7.0));
     let asked = fake.asked();
-    assert_eq!(asked.len(), 2);
-    assert_eq!((asked[0].field("start"), asked[0].field("step")), (Some("1700000000"), Some("15")));
-    assert!(asked[1].query().contains("[60s]") && asked[1].field("time") == Some("1700000060"));
+    assert_eq!(asked.len(), 8, "one for each rule, and one for each of three days");
+    let grown = asked.iter().find(|a| a.field("start") == Some("1700000060")).unwrap();
+    assert!(
+        grown.query().contains("[60s]") && grown.query().contains(" or sum(increase(seconds{"),
+        "{grown:?}"
+    );
+}
+
+#[tokio::test]
+async fn earlier_days_that_hang_or_fail_hold_nothing_up() {
+    for (status, why) in [
+        (StatusCode::SERVICE_UNAVAILABLE, "of earlier days: Prometheus answered HTTP 503"),
+        (HANGS, "of earlier days: Prometheus: timed out"),
+    ] {
+        let main = |asked: &Asked| asked.field("start") == Some("1700000000");
+        let fake = Fake::answering(move |a| if main(a) { past(a) } else { (status, "busy".into()) }).await;
+        let past = soon(past_of(&source(&fake.url, vec![errors("shop", "error-rate")]))).await;
+        assert_eq!((past.batches.len(), past.earlier.len()), (1, 0));
+        assert!(past.missing.as_deref().is_some_and(|missing| missing.starts_with(why)), "{past:?}");
+    }
+}
+
+#[tokio::test]
+async fn native_histograms_are_read_per_pod() {
+    let fake = Fake::answering(|_| {
+        let native =
+            json!({"count": "9", "sum": "1", "buckets": [[3, "-0.001", "0.001", "2"], [0, "0.5", "1", "7"]]});
+        vector(json!([
+            series("shop", "web-1", ("le", "+Inf"), "12"),
+            {"metric": {"namespace": "shop", "pod": "web-1"}, "histogram": [1700000001.5, native]},
+            series("shop", "web-2", ("le", "+Inf"), "10"),
+        ]))
+    })
+    .await;
+    let source = source(&fake.url, vec![latency("shop")]);
+    let asking = ask(vec![("shop/web", vec![pod("web-1", None), pod("web-2", None)])]);
+    let samples = soon(source.read(&asking)).await;
+    let expected = [
+        "shop/web web-1 latency [(0.001, 2.0), (0.5, 2.0), (1.0, 9.0), (inf, 9.0)]",
+        "shop/web web-2 latency [(inf, 10.0)]",
+    ];
+    assert_eq!(lines(&samples), expected);
+    assert_eq!(fake.asked().len(), 1, "one query asks for both kinds");
 }
 
 #[test]

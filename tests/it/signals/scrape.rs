@@ -4,23 +4,27 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
-use rollguard::adapters::signals::exposition::BODY_BYTES_MAX;
+use rollguard::adapters::signals::exposition::{BODY_BYTES_MAX, protobuf};
 use rollguard::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
 use rollguard::adapters::signals::values::ValueQuery;
 use rollguard::adapters::signals::{Query, SourceRule};
 use rollguard::config::Combine;
+use rollguard::domain::histogram::{Histogram, Native, Zero};
 use rollguard::domain::signal::Reading;
 use rollguard::ports::{AskPod, AskTarget, SignalSource};
 
 use super::{ask, errors, latency, lines, pod, serve, soon, target};
+use crate::support::instrumented::{BOTH, Instrumented};
 
 const PAGE: &str = "requests_total{code=\"200\"} 90\nrequests_total{code=\"500\"} 10\n\
                     seconds_bucket{le=\"0.5\"} 80\nseconds_bucket{le=\"+Inf\"} 100\nseconds_count 100\n";
 
 fn source(rules: Vec<SourceRule>) -> ScrapeSource {
-    let timeout = Duration::from_millis(500);
+    // On a busy machine eight megabytes take a while.
+    let timeout = Duration::from_secs(3);
     ScrapeSource::new(ScrapeOptions { timeout, ..ScrapeOptions::standard(rules) }).unwrap()
 }
 
@@ -103,6 +107,52 @@ async fn a_target_without_any_reading_says_so_once() {
         "shop/web good latency [(0.5, 80.0), (inf, 100.0)]".into(),
     ];
     assert_eq!(lines, expected);
+}
+
+/// A rule about the histogram that shows both kinds of buckets.
+fn latency_of_both(service: &str) -> SourceRule {
+    let query = Query::Latency { histogram: BOTH.parse().unwrap() };
+    SourceRule { query, ..latency(service) }
+}
+
+#[tokio::test]
+async fn native_histograms_are_asked_for_where_a_rule_needs_them() {
+    let service = Instrumented::start().await;
+    service.observe("/a", 100_000, 4);
+    service.observe("/b", 90_000, 5);
+    let metrics = || pod("a", Some(format!("http://{}/metrics", service.address())));
+    let errors_only = || {
+        async |headers: HeaderMap| {
+            let asked = headers[ACCEPT].to_str().unwrap().contains("protobuf");
+            if asked { (StatusCode::NOT_ACCEPTABLE, "") } else { (StatusCode::OK, PAGE) }
+        }
+    };
+    let broken = || async { ([(CONTENT_TYPE, protobuf::CONTENT_TYPE)], &b"\x20half a message"[..]) };
+    let router = Router::new().route("/text", get(errors_only())).route("/broken", get(broken));
+    let address = serve(router).await;
+    let at = |name: &str| pod(name, Some(format!("http://{address}/{name}")));
+
+    let rules = vec![errors("plain", "error-rate"), latency_of_both("shop")];
+    let targets = vec![
+        ("plain/web", vec![at("text")]),
+        ("shop/native", vec![metrics()]),
+        ("shop/broken", vec![at("broken")]),
+        ("shop/text", vec![at("text")]),
+    ];
+    let samples = soon(source(rules).read(&ask(targets))).await;
+    let expected = Native::new(3, Zero::default(), vec![(-27, 5.0), (-26, 4.0)]).unwrap();
+    let native = samples.iter().find_map(|sample| match &sample.reading {
+        Reading::Histogram { times, .. } => Some(times.clone()),
+        _ => None,
+    });
+    assert_eq!(native, Some(Histogram::Native(expected)));
+    let told: Vec<String> = lines(&samples).into_iter().filter(|line| !line.contains("latency [")).collect();
+    let expected = [
+        "plain/web text error-rate 10 of 100",
+        "shop/broken - latency: no pod could be read, broken: the metrics are no delimited protobuf messages, or break off",
+        "shop/text - latency: no pod could be read, text: its metrics answered HTTP 406",
+    ];
+    assert_eq!(told, expected);
 }
 
 fn value(name: &str, combine: Combine, rate: Option<u64>) -> SourceRule {

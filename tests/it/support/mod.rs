@@ -9,6 +9,7 @@ pub(crate) mod cloudwatch;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod faulty;
+pub(crate) mod instrumented;
 pub(crate) mod kubelet;
 #[cfg(feature = "aws")]
 pub(crate) mod moto;

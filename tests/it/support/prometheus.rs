@@ -21,6 +21,8 @@ pub(crate) struct Setup {
     pub(crate) alertmanager: Option<String>,
     /// Another store whose samples are part of every answer.
     pub(crate) remote_read: Option<String>,
+    /// Whether it asks for protobuf and stores native histograms.
+    pub(crate) native_histograms: bool,
 }
 
 /// A running Prometheus; dropping it kills it.
@@ -52,6 +54,9 @@ impl Prometheus {
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
             .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
             .args(["--web.enable-lifecycle", "--log.level=warn"]);
+        if setup.native_histograms {
+            command.arg("--enable-feature=native-histograms");
+        }
         let url = format!("http://127.0.0.1:{port}");
         Self { server: Server::start(dir, command, url).await }
     }

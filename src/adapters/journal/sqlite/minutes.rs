@@ -1,8 +1,8 @@
-//! The minutes table: one-minute counts per target and rule, so that a restart does not blind a target.
+//! The minutes table: what each target and rule measured per minute, so that a restart does not blind a target.
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
-use super::super::{KEEP_MINUTES, before};
+use super::super::{KEEP_MINUTES, add_minute, before};
 use super::error::damaged;
 use super::writer::Store;
 use super::{sortable, stored_time};
@@ -10,14 +10,26 @@ use crate::domain::detect::errors::Counts;
 use crate::domain::names::{RuleName, TargetId};
 use crate::ports::{JournalError, MinuteRow};
 
+const SELECT: &str = "SELECT rule, minute, bad, total, times FROM minutes WHERE target = ?1";
+
 pub(super) fn save(store: &Store, target: &TargetId, rows: &[MinuteRow]) -> Result<(), JournalError> {
     let Some(newest) = rows.iter().map(|row| row.minute).max() else { return Ok(()) };
     let target = target.to_string();
-    let sql = "INSERT INTO minutes (target, rule, minute, bad, total) VALUES (?1, ?2, ?3, ?4, ?5)
-               ON CONFLICT DO UPDATE SET bad = bad + excluded.bad, total = total + excluded.total";
+    let sql = "INSERT OR REPLACE INTO minutes (target, rule, minute, bad, total, times)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut insert = store.conn.prepare_cached(sql)?;
-    for MinuteRow { rule, minute, counts } in rows {
-        insert.execute(params![target, rule.as_str(), sortable(*minute), counts.bad, counts.total])?;
+    let mut select = store.conn.prepare_cached(&format!("{SELECT} AND minute = ?2 AND rule = ?3"))?;
+    for row in rows {
+        let mut row = row.clone();
+        let key = params![target, sortable(row.minute), row.rule.as_str()];
+        if let Some(known) = select.query(key)?.next()? {
+            add_minute(&mut row, &stored(known)?);
+        }
+        let times = row.times.as_ref().map(serde_json::to_string).transpose();
+        let times = times.map_err(|e| JournalError::Unavailable { why: format!("a histogram: {e}") })?;
+        let MinuteRow { rule, minute, counts, .. } = &row;
+        let values = params![target, rule.as_str(), sortable(*minute), counts.bad, counts.total, times];
+        insert.execute(values)?;
     }
     let sql = "DELETE FROM minutes WHERE target = ?1 AND minute < ?2";
     store.conn.prepare_cached(sql)?.execute([target, sortable(before(newest, KEEP_MINUTES))])?;
@@ -29,18 +41,24 @@ pub(super) fn since(
     target: &TargetId,
     since: Timestamp,
 ) -> Result<Vec<MinuteRow>, JournalError> {
-    let sql = "SELECT rule, minute, bad, total FROM minutes WHERE target = ?1 AND minute >= ?2
-               ORDER BY minute, rule";
-    let mut select = store.conn.prepare_cached(sql)?;
+    let sql = format!("{SELECT} AND minute >= ?2 ORDER BY minute, rule");
+    let mut select = store.conn.prepare_cached(&sql)?;
     let mut rows = select.query([target.to_string(), sortable(since)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let (rule, minute): (String, String) = (row.get(0)?, row.get(1)?);
-        let rule = RuleName::parse(rule).map_err(|e| damaged(0, format!("in the one-minute counts: {e}")))?;
-        let counts = Counts { bad: row.get(2)?, total: row.get(3)? };
-        found.push(MinuteRow { rule, minute: stored_time(&minute)?, counts });
+        found.push(stored(row)?);
     }
     Ok(found)
+}
+
+fn stored(row: &Row<'_>) -> Result<MinuteRow, JournalError> {
+    let (rule, minute): (String, String) = (row.get(0)?, row.get(1)?);
+    let rule = RuleName::parse(rule).map_err(|e| damaged(0, format!("in the one-minute counts: {e}")))?;
+    let counts = Counts { bad: row.get(2)?, total: row.get(3)? };
+    let times: Option<String> = row.get(4)?;
+    let times = times.as_deref().map(serde_json::from_str).transpose();
+    let times = times.map_err(|e| damaged(0, format!("in the one-minute response times: {e}")))?;
+    Ok(MinuteRow { rule, minute: stored_time(&minute)?, counts, times })
 }
 
 /// Also removes the rows of targets that no longer save any.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::{damaged, file_error};
-use super::schema::{CREATE, SCHEMA_VERSION};
+use super::schema::{CREATE, FROM_1_TO_2, SCHEMA_VERSION};
 use super::writer::Store;
 use super::{inbox, records};
 use crate::ports::JournalError;
@@ -107,6 +107,10 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
     let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match found {
         SCHEMA_VERSION => {}
+        1 => {
+            let sql = format!("BEGIN; {FROM_1_TO_2} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+            conn.execute_batch(&sql)?;
+        }
         0 => return Err(damaged(0, format!("{} is no journal", path.display()))),
         _ => return Err(JournalError::Newer { found, known: SCHEMA_VERSION }),
     }

@@ -1,7 +1,10 @@
 //! The tables of the SQLite journal, readable with any `sqlite3` during an incident.
 
 /// Kept in `PRAGMA user_version`.
-pub(super) const SCHEMA_VERSION: u32 = 1;
+pub(super) const SCHEMA_VERSION: u32 = 2;
+
+/// What makes a journal of version 1 one of version 2: minutes with response times.
+pub(super) const FROM_1_TO_2: &str = "ALTER TABLE minutes ADD COLUMN times TEXT;";
 
 /// Times that are compared in SQL are RFC 3339 with nine decimals, so that their text sorts as they do.
 pub(super) const CREATE: &str = "
@@ -57,6 +60,7 @@ CREATE TABLE minutes (
     minute TEXT NOT NULL,
     bad    REAL NOT NULL,
     total  REAL NOT NULL,
+    times  TEXT,
     PRIMARY KEY (target, rule, minute)
 ) STRICT, WITHOUT ROWID;
 ";

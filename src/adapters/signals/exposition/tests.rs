@@ -10,7 +10,7 @@ fn read(body: &[u8], chunk: usize, labels: &[&str]) -> (Vec<Read>, Vec<Option<St
     let (mut good, mut broken) = (Vec::new(), Vec::new());
     let mut each = |line: Result<Series<'_>, Broken<'_>>| match line {
         Ok(series) => {
-            let labels = labels.iter().map(|l| (l.to_string(), series.label(l).into_owned())).collect();
+            let labels = labels.iter().map(|l| (l.to_string(), series.labels.get(l).into_owned())).collect();
             good.push((series.name.to_string(), labels, series.value));
         }
         Err(line) => broken.push(line.name.map(str::to_string)),
@@ -89,6 +89,23 @@ proptest! {
     #[test]
     fn no_line_makes_it_panic(body in "[a{}=\"\\\\, #\n0-9.e+-]{0,80}", chunk in 1usize..50) {
         prop_assert_eq!(read(body.as_bytes(), chunk, &["a"]).1, read(body.as_bytes(), body.len().max(1), &["a"]).1);
+    }
+
+    #[test]
+    fn no_change_of_a_page_makes_it_panic(
+        changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..8),
+        cut in any::<proptest::sample::Index>(),
+        chunk in 1usize..50,
+    ) {
+        let mut body = PAGE.as_bytes().to_vec();
+        for (at, byte) in changes {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        body.truncate(cut.index(body.len()) + 1);
+        let (good, broken) = read(&body, chunk, &["a"]);
+        let whole = read(&body, body.len(), &["a"]);
+        prop_assert_eq!((good.len(), broken), (whole.0.len(), whole.1));
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::query::{BAD, Labels, PART, TOTAL};
+use super::times::Told;
 use crate::adapters::outbound;
 use crate::adapters::signals::{Measured, Query};
+use crate::domain::histogram::Histogram;
 
 /// Why there is no answer to go by. Read by people as the reason of a `NoData`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +24,7 @@ pub(super) enum Unanswered {
     Partial(String),
     #[error("the answer is not one of Prometheus' query API: check the url")]
     Foreign,
-    #[error("the result is not made of numbers: name counters or a classic histogram")]
+    #[error("the result is not made of numbers: name counters, or a histogram in a latency rule")]
     NotNumbers,
 }
 
@@ -46,8 +48,9 @@ pub(super) enum Data {
 #[derive(Deserialize)]
 pub(super) struct Instant {
     metric: BTreeMap<String, String>,
-    /// Absent for native histograms.
     value: Option<Point>,
+    /// Instead of a value, of native histograms.
+    histogram: Option<Told>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +58,8 @@ pub(super) struct Range {
     pub(super) metric: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) values: Vec<Point>,
+    #[serde(default)]
+    pub(super) histograms: Vec<Told>,
 }
 
 /// Seconds since the epoch, and a number as text: `"NaN"` and `"+Inf"` are no JSON numbers.
@@ -113,20 +118,17 @@ pub(super) fn data(body: &[u8]) -> Result<Data, Unanswered> {
     envelope.data.ok_or(Unanswered::Foreign)
 }
 
-/// A series' labels and its present value.
-type Numbered = (BTreeMap<String, String>, f64);
-
 /// What one query measured, by namespace and pod.
 #[derive(Default)]
 pub(super) struct Measurements(HashMap<String, HashMap<String, Measured>>);
 
 impl Measurements {
     pub(super) fn of(query: &Query, labels: &Labels, body: &[u8]) -> Result<Self, Unanswered> {
-        let series = instants(body)?;
+        let Data::Vector(series) = data(body)? else { return Err(Unanswered::NotNumbers) };
         match query {
             Query::Errors { .. } => Self::errors(labels, series),
             Query::Latency { .. } => Self::latency(labels, series),
-            Query::Value(_) => Ok(Self::values(labels, series)),
+            Query::Value(_) => Self::values(labels, series),
         }
     }
 
@@ -134,9 +136,10 @@ impl Measurements {
         self.0.get(namespace)?.get(pod).cloned()
     }
 
-    fn errors(labels: &Labels, series: Vec<Numbered>) -> Result<Self, Unanswered> {
+    fn errors(labels: &Labels, series: Vec<Instant>) -> Result<Self, Unanswered> {
         let mut pods: HashMap<(String, String), (Option<f64>, Option<f64>)> = HashMap::new();
-        for (mut metric, value) in series {
+        for Instant { mut metric, value, .. } in series {
+            let value = value.ok_or(Unanswered::NotNumbers)?.value();
             let Some(pod) = pod_of(labels, &mut metric) else { continue };
             let counts = pods.entry(pod).or_default();
             match metric.get(PART).map(String::as_str) {
@@ -148,18 +151,23 @@ impl Measurements {
         Ok(Self::collect(pods, |(total, bad)| Measured::counts(total, bad)))
     }
 
-    fn latency(labels: &Labels, series: Vec<Numbered>) -> Result<Self, Unanswered> {
-        let mut pods: HashMap<(String, String), Vec<(f64, f64)>> = HashMap::new();
-        for (mut metric, count) in series {
+    fn latency(labels: &Labels, series: Vec<Instant>) -> Result<Self, Unanswered> {
+        let mut pods: HashMap<(String, String), Shown> = HashMap::new();
+        for Instant { mut metric, value, histogram } in series {
             let Some(pod) = pod_of(labels, &mut metric) else { continue };
-            pods.entry(pod).or_default().push((bound(&metric)?, count));
+            let shown = pods.entry(pod).or_default();
+            shown.take(&metric, value.as_ref(), histogram.as_ref())?;
         }
-        Ok(Self::collect(pods, Measured::buckets))
+        Ok(Self::collect(pods, Shown::measured))
     }
 
-    fn values(labels: &Labels, series: Vec<Numbered>) -> Self {
-        let pod = |(mut metric, value): Numbered| Some((pod_of(labels, &mut metric)?, value));
-        Self::collect(series.into_iter().filter_map(pod).collect(), number)
+    fn values(labels: &Labels, series: Vec<Instant>) -> Result<Self, Unanswered> {
+        let mut pods: HashMap<(String, String), f64> = HashMap::new();
+        for Instant { mut metric, value, .. } in series {
+            let value = value.ok_or(Unanswered::NotNumbers)?.value();
+            pods.extend(pod_of(labels, &mut metric).map(|pod| (pod, value)));
+        }
+        Ok(Self::collect(pods, number))
     }
 
     fn collect<T>(pods: HashMap<(String, String), T>, measure: impl Fn(T) -> Option<Measured>) -> Self {
@@ -173,12 +181,34 @@ impl Measurements {
     }
 }
 
-/// The buckets of an answer that is summed over pods.
-pub(super) fn bucket_sums(body: &[u8]) -> Result<Option<Measured>, Unanswered> {
-    let series = instants(body)?;
-    let pairs: Result<Vec<_>, _> =
-        series.iter().map(|(metric, count)| Ok((bound(metric)?, *count))).collect();
-    Ok(Measured::buckets(pairs?))
+/// The series of one histogram: classic buckets, a native one, or both.
+#[derive(Default)]
+pub(super) struct Shown {
+    pairs: Vec<(f64, f64)>,
+    native: Option<Histogram>,
+}
+
+impl Shown {
+    /// A number without a bound is of another metric, whose name a native histogram would have.
+    pub(super) fn take(
+        &mut self,
+        metric: &BTreeMap<String, String>,
+        value: Option<&Point>,
+        histogram: Option<&Told>,
+    ) -> Result<(), Unanswered> {
+        if let (Some(le), Some(point)) = (metric.get("le"), value) {
+            self.pairs.push((le.parse().map_err(|_| Unanswered::NotNumbers)?, point.value()));
+        }
+        if let Some(told) = histogram {
+            self.native = Some(told.times().ok_or(Unanswered::NotNumbers)?);
+        }
+        Ok(())
+    }
+
+    /// Where there are both, the native one says more.
+    pub(super) fn measured(self) -> Option<Measured> {
+        self.native.map(Measured::Times).or_else(|| Measured::buckets(self.pairs))
+    }
 }
 
 fn number(value: f64) -> Option<Measured> {
@@ -186,26 +216,25 @@ fn number(value: f64) -> Option<Measured> {
 }
 
 /// The only number of an answer.
-pub(super) fn single(body: &[u8]) -> Result<Option<Measured>, Unanswered> {
-    Ok(instants(body)?.first().and_then(|(_, value)| number(*value)))
+pub(super) fn single(body: &[u8]) -> Result<Option<f64>, Unanswered> {
+    let Data::Vector(series) = data(body)? else { return Err(Unanswered::NotNumbers) };
+    let value = series.first().map(|one| one.value.as_ref().ok_or(Unanswered::NotNumbers)).transpose()?;
+    Ok(value.map(Point::value).filter(|value| value.is_finite()))
 }
 
-fn instants(body: &[u8]) -> Result<Vec<Numbered>, Unanswered> {
+/// The histogram of an answer that is summed over pods.
+pub(super) fn summed(body: &[u8]) -> Result<Option<Histogram>, Unanswered> {
     let Data::Vector(series) = data(body)? else { return Err(Unanswered::NotNumbers) };
-    let number = |one: Instant| match one.value {
-        Some(point) => Ok((one.metric, point.value())),
-        None => Err(Unanswered::NotNumbers),
-    };
-    series.into_iter().map(number).collect()
+    let mut shown = Shown::default();
+    for one in &series {
+        shown.take(&one.metric, one.value.as_ref(), one.histogram.as_ref())?;
+    }
+    Ok(shown.measured().and_then(Measured::times))
 }
 
 /// Series that lack either label belong to no pod.
 fn pod_of(labels: &Labels, metric: &mut BTreeMap<String, String>) -> Option<(String, String)> {
     Some((metric.remove(&labels.namespace)?, metric.remove(&labels.pod)?))
-}
-
-fn bound(metric: &BTreeMap<String, String>) -> Result<f64, Unanswered> {
-    metric.get("le").and_then(|le| le.parse().ok()).ok_or(Unanswered::NotNumbers)
 }
 
 #[cfg(test)]
@@ -235,9 +264,18 @@ mod tests {
     }
 
     #[test]
-    fn native_histograms_are_a_mistake_in_the_configuration() {
+    fn native_histograms_are_no_counters_but_response_times() {
         let body = br#"{"status":"success","data":{"resultType":"vector","result":[
-            {"metric":{"pod":"a"},"histogram":[1.5,{"count":"1","sum":"2"}]}]}}"#;
-        assert_eq!(instants(body).err(), Some(Unanswered::NotNumbers));
+            {"metric":{"namespace":"shop","pod":"a"},"histogram":[1.5,{"count":"3","sum":"2","buckets":[[0,"1","2","3"]]}]},
+            {"metric":{"namespace":"shop","pod":"a","le":"+Inf"},"value":[1.5,"9"]},
+            {"metric":{"namespace":"shop","pod":"b","le":"+Inf"},"value":[1.5,"7"]},
+            {"metric":{"namespace":"shop","pod":"b"},"value":[1.5,"5"]}]}}"#;
+        let labels = Labels { namespace: "namespace".into(), pod: "pod".into() };
+        let errors = Query::Errors { total: "r".parse().unwrap(), bad: "b".parse().unwrap() };
+        assert_eq!(Measurements::of(&errors, &labels, body).err(), Some(Unanswered::NotNumbers));
+        let latency = Query::Latency { histogram: "h".parse().unwrap() };
+        let measured = Measurements::of(&latency, &labels, body).unwrap();
+        let count = |pod: &str| measured.of_pod("shop", pod).and_then(Measured::times).map(|t| t.count());
+        assert_eq!((count("a"), count("b"), count("c")), (Some(3.0), Some(7.0), None));
     }
 }

@@ -43,8 +43,7 @@ const RANDOM: &str = "[bcdfghjklmnpqrstvwxz2456789]";
 /// Parts of which each is short enough for one query.
 pub(super) fn split<'a>(query: &Query, wanted: Vec<Wanted<'a>>) -> Vec<Vec<Wanted<'a>>> {
     let repeats = match query {
-        Query::Errors { .. } => 2,
-        Query::Latency { .. } => 1,
+        Query::Errors { .. } | Query::Latency { .. } => 2,
         Query::Value(value) => usize::from(value.pods),
     };
     let mut parts: Vec<Vec<Wanted<'a>>> = Vec::new();
@@ -75,11 +74,12 @@ pub(super) fn of_workload(query: &Query, labels: &Labels, place: &Place) -> Stri
     sums(query, labels, &literal(&place.namespace), &pods_of(place))
 }
 
-/// The growth of each bucket in the last `seconds`, over all pods of this workload.
-pub(super) fn bucket_growth(histogram: &Selector, labels: &Labels, place: &Place, seconds: i64) -> String {
+/// The growth of a histogram in the last `seconds`, over all pods of this workload: of each classic bucket, and of native ones.
+pub(super) fn growth(histogram: &Selector, labels: &Labels, place: &Place, seconds: i64) -> String {
     let (namespace, pods) = (literal(&place.namespace), pods_of(place));
-    let series = histogram.buckets().narrowed(&[(&labels.namespace, &namespace), (&labels.pod, &pods)]);
-    format!("sum by (le) (increase({series}[{seconds}s]))")
+    let narrowed = |s: Selector| s.narrowed(&[(&labels.namespace, &namespace), (&labels.pod, &pods)]);
+    let (classic, native) = (narrowed(histogram.buckets()), narrowed(histogram.histogram()));
+    format!("sum by (le) (increase({classic}[{seconds}s])) or sum(increase({native}[{seconds}s]))")
 }
 
 fn sums(query: &Query, labels: &Labels, namespaces: &str, pods: &str) -> String {
@@ -94,7 +94,8 @@ fn sums(query: &Query, labels: &Labels, namespaces: &str, pods: &str) -> String 
             format!("{} or {}", part(total, TOTAL), part(bad, BAD))
         }
         Query::Latency { histogram } => {
-            format!("sum by ({namespace},{pod},le) ({})", narrowed(&histogram.buckets()))
+            let (classic, native) = (narrowed(&histogram.buckets()), narrowed(&histogram.histogram()));
+            format!("sum by ({namespace},{pod},le) ({classic}) or sum by ({namespace},{pod}) ({native})")
         }
         Query::Value(value) => values::per_pod(value, labels, &narrowed(&value.series)),
     }
@@ -150,7 +151,10 @@ mod tests {
         let latency = Query::Latency { histogram: "h".parse().unwrap() };
         assert_eq!(
             instant(&latency, &labels(), &[&web]),
-            r#"sum by (namespace,pod,le) (h_bucket{namespace=~"shop",pod=~"web-.*"})"#
+            concat!(
+                r#"sum by (namespace,pod,le) (h_bucket{namespace=~"shop",pod=~"web-.*"})"#,
+                r#" or sum by (namespace,pod) (h{namespace=~"shop",pod=~"web-.*"})"#
+            )
         );
     }
 
@@ -185,7 +189,7 @@ mod tests {
             places.iter().map(|place| Wanted { about: &about, rule: &rule, place: Some(place) }).collect();
         let parts = split(&query, wanted);
         assert_eq!(parts.iter().map(Vec::len).sum::<usize>(), 1000);
-        assert!((2..5).contains(&parts.len()), "{} parts", parts.len());
+        assert!((2..=6).contains(&parts.len()), "{} parts", parts.len());
         for part in &parts {
             let places: Vec<&Place> = part.iter().filter_map(|w| w.place).collect();
             assert!(instant(&query, &labels(), &places).len() < 9_000);

@@ -6,7 +6,7 @@ use super::past::Grid;
 use super::query::{self, Labels, Wanted};
 use super::{Place, PrometheusSource};
 use crate::adapters::signals::values::ValueQuery;
-use crate::adapters::signals::{Measured, Query, no_data, sample};
+use crate::adapters::signals::{Query, no_data, sample};
 use crate::config::Combine;
 use crate::domain::signal::{Reading, Sample};
 
@@ -47,8 +47,8 @@ impl PrometheusSource {
     ) -> Vec<Sample> {
         let answered = self.ask(&beside(value)).await.and_then(|body| answer::single(&body));
         let read = match answered {
-            Ok(Some(Measured::Value(value))) => Ok(value),
-            Ok(Some(Measured::Counts(_) | Measured::Buckets(_)) | None) => Err("no series".to_string()),
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Err("no series".to_string()),
             Err(why) => Err(why.to_string()),
         };
         let each = wanted.iter().map(|Wanted { about, rule, .. }| match &read {
@@ -71,9 +71,9 @@ impl PrometheusSource {
         } else {
             beside(value)
         };
-        let request = self.client.query_range(text, grid.from, grid.to, grid.step as f64);
-        let body = answer::body(request.timeout(self.timeout_ms()).post_raw().await).await?;
-        let Data::Matrix(series) = answer::data(&body)? else { return Err(Unanswered::NotNumbers) };
+        let Data::Matrix(series) = answer::data(&self.range(text, grid).await?)? else {
+            return Err(Unanswered::NotNumbers);
+        };
         let values = series.iter().flat_map(|one| &one.values).map(answer::Point::value);
         Ok(values.filter(|value| value.is_finite()).collect())
     }

@@ -1,10 +1,12 @@
 //! Adds up the series of one metrics page that a target's rules are about.
 use std::time::Duration;
 
-use crate::adapters::signals::exposition::{Broken, Series};
+use crate::adapters::signals::exposition::protobuf::Listener;
+use crate::adapters::signals::exposition::{Broken, Labels, Series};
 use crate::adapters::signals::values::{self, Counters, Rates, Reading, SERIES_MAX, ValueQuery};
 use crate::adapters::signals::{Measured, Query, SourceRule};
 use crate::config::Selector;
+use crate::domain::histogram::{Histogram, Native};
 use crate::domain::names::RuleName;
 
 /// What a page says about a rule.
@@ -27,7 +29,7 @@ struct Sums {
 
 enum Kind {
     Errors { total: Sum, bad: Sum },
-    Latency { buckets: Selector, pairs: Vec<(f64, f64)> },
+    Latency { buckets: Selector, pairs: Vec<(f64, f64)>, whole: Selector, native: Option<Native> },
     Value { query: ValueQuery, series: Counters },
 }
 
@@ -41,20 +43,16 @@ impl<'a> Page<'a> {
         let sum = |series: &Selector| Sum { series: series.clone(), value: None };
         let kind = |query: &Query| match query {
             Query::Errors { total, bad } => Kind::Errors { total: sum(total), bad: sum(bad) },
-            Query::Latency { histogram } => Kind::Latency { buckets: histogram.buckets(), pairs: Vec::new() },
+            Query::Latency { histogram } => Kind::Latency {
+                buckets: histogram.buckets(),
+                pairs: Vec::new(),
+                whole: histogram.histogram(),
+                native: None,
+            },
             Query::Value(query) => Kind::Value { query: query.clone(), series: Counters::new() },
         };
         let sums = |rule: &&'a SourceRule| (&rule.rule, Sums { kind: kind(&rule.query), broken: false });
         Self { rules: rules.iter().map(sums).collect() }
-    }
-
-    pub(super) fn take(&mut self, line: Result<Series<'_>, Broken<'_>>) {
-        for (_, sums) in &mut self.rules {
-            match &line {
-                Ok(series) => sums.add(series),
-                Err(line) => sums.broken |= line.name.is_some_and(|name| sums.kind.names(name)),
-            }
-        }
     }
 
     /// `of` and `rates` are for counters, which say nothing by themselves.
@@ -64,9 +62,34 @@ impl<'a> Page<'a> {
     }
 }
 
+impl Listener for Page<'_> {
+    fn wants(&self, family: &str) -> bool {
+        self.rules.iter().any(|(_, sums)| sums.kind.names(family))
+    }
+
+    fn take(&mut self, line: Result<Series<'_>, Broken<'_>>) {
+        for (_, sums) in &mut self.rules {
+            match &line {
+                Ok(series) => sums.add(series),
+                Err(line) => sums.broken |= line.name.is_some_and(|name| sums.kind.names(name)),
+            }
+        }
+    }
+
+    fn take_native(&mut self, family: &str, labels: Labels<'_>, times: Native) {
+        for (_, sums) in &mut self.rules {
+            if let Kind::Latency { whole, native, .. } = &mut sums.kind
+                && whole.matches(family, |label| labels.get(label))
+            {
+                native.get_or_insert_default().add(&times);
+            }
+        }
+    }
+}
+
 impl Sums {
     fn add(&mut self, line: &Series<'_>) {
-        let meant = |selector: &Selector| selector.matches(line.name, |label| line.label(label));
+        let meant = |selector: &Selector| selector.matches(line.name, |label| line.labels.get(label));
         match &mut self.kind {
             Kind::Errors { total, bad } => {
                 for sum in [total, bad] {
@@ -75,12 +98,12 @@ impl Sums {
                     }
                 }
             }
-            Kind::Latency { buckets, pairs } if meant(buckets) => match line.label("le").parse() {
+            Kind::Latency { buckets, pairs, .. } if meant(buckets) => match line.labels.get("le").parse() {
                 Ok(le) => pairs.push((le, line.value)),
                 Err(_) => self.broken = true,
             },
             Kind::Value { query, series } if meant(&query.series) => {
-                series.insert(line.identity(), line.value);
+                series.insert(line.labels.identity(), line.value);
             }
             Kind::Latency { .. } | Kind::Value { .. } => {}
         }
@@ -92,7 +115,11 @@ impl Sums {
         }
         let (there, measured) = match self.kind {
             Kind::Errors { total, bad } => (total.value.is_some(), Measured::counts(total.value, bad.value)),
-            Kind::Latency { pairs, .. } => (!pairs.is_empty(), Measured::buckets(pairs)),
+            // A page may show both: the native one says more.
+            Kind::Latency { native: Some(times), .. } => {
+                (true, Some(Measured::Times(Histogram::Native(times))))
+            }
+            Kind::Latency { pairs, native: None, .. } => (!pairs.is_empty(), Measured::buckets(pairs)),
             Kind::Value { query, series } => return value(&query, series, growth),
         };
         match measured {
@@ -130,11 +157,16 @@ fn value(
 }
 
 impl Kind {
+    /// Whether it is about this series, or about one of this family.
     fn names(&self, metric: &str) -> bool {
+        let of_family = |series: &Selector| {
+            let suffix = series.name().strip_prefix(metric);
+            suffix.is_some_and(|suffix| ["", "_bucket", "_count", "_sum"].contains(&suffix))
+        };
         match self {
-            Kind::Errors { total, bad } => [total, bad].iter().any(|sum| sum.series.name() == metric),
-            Kind::Latency { buckets, .. } => buckets.name() == metric,
-            Kind::Value { query, .. } => query.series.name() == metric,
+            Kind::Errors { total, bad } => [total, bad].iter().any(|sum| of_family(&sum.series)),
+            Kind::Latency { buckets, .. } => of_family(buckets),
+            Kind::Value { query, .. } => of_family(&query.series),
         }
     }
 }
@@ -192,8 +224,8 @@ mod tests {
         let query = || Query::Latency { histogram: r#"h{path!="/metrics"}"#.parse().unwrap() };
         let body = "h_bucket{path=\"/a\",le=\"0.1\"} 1\nh_bucket{path=\"/b\",le=\"0.10\"} 2\n\
                     h_bucket{path=\"/metrics\",le=\"0.1\"} 9\nh_bucket{path=\"/a\",le=\"+Inf\"} 4\nh_count 4\n";
-        let Found::Measured(Measured::Buckets(buckets)) = found(query(), body) else { panic!("no buckets") };
-        assert_eq!(buckets.bounds(), [(0.1, 3.0), (f64::INFINITY, 4.0)]);
+        let Found::Measured(Measured::Times(buckets)) = found(query(), body) else { panic!("no buckets") };
+        assert_eq!(buckets.cumulative().bounds(), [(0.1, 3.0), (f64::INFINITY, 4.0)]);
         assert!(matches!(found(query(), "h_bucket{le=\"x\"} 1\n"), Found::Unreadable(_)));
         assert!(matches!(found(query(), "h_bucket{le=\"1\"} 1\n"), Found::Unreadable(_)));
     }

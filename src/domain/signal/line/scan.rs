@@ -1,6 +1,6 @@
 //! The quick way through a line that is plainly written, as nearly all are; what is not goes the way of all JSON.
 use super::{Names, Reading, Sample};
-use crate::domain::histogram::{Buckets, Histogram};
+use crate::domain::histogram::{Buckets, Histogram, parse_bound};
 
 /// More digits may need the exact conversion.
 const DIGITS_MAX: usize = 15;
@@ -160,7 +160,7 @@ impl<'a> Scan<'a> {
         self.expect(b'{')?;
         loop {
             self.spaces();
-            let bound = self.string()?.parse::<f64>().ok().filter(|bound| !bound.is_nan())?;
+            let bound = parse_bound(self.string()?).ok()?;
             self.spaces();
             self.expect(b':')?;
             self.spaces();
@@ -168,7 +168,7 @@ impl<'a> Scan<'a> {
             self.spaces();
             match self.take()? {
                 b',' => {}
-                b'}' => return Some(Buckets::new(bounds)),
+                b'}' => return Buckets::read(bounds).ok(),
                 _ => return None,
             }
         }

@@ -62,6 +62,13 @@ fn nonsense_is_refused_in_words() {
     assert_eq!(strange, Err(Refusal::UnknownKind), "even if it uses our keys in its own way");
     let both = TIMES.replace(r#""buckets""#, r#""native":{"schema":3},"buckets""#);
     assert!(matches!(read(&both), Err(Refusal::Broken(why)) if why.contains("not both")));
+    let times = |to: &str| match read(&TIMES.replace(r#""+Inf": 200"#, to)) {
+        Err(Refusal::Broken(why)) => why,
+        other => panic!("{to}: {other:?}"),
+    };
+    assert!(times(r#""1": 200"#).contains("\"+Inf\" is missing"));
+    assert!(times(r#""+Inf": -1"#).contains("count is not a finite number"));
+    assert!(times(r#""slow": 200"#).contains("\"slow\" is not a bucket bound"));
 }
 
 #[test]
