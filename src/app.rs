@@ -1,4 +1,6 @@
 //! The composition root: how a configuration becomes a running daemon.
+#[cfg(feature = "aws")]
+mod aws;
 pub mod backtest;
 mod build;
 mod inquiries;

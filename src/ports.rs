@@ -50,6 +50,10 @@ pub trait SignalSource: Send + Sync {
     fn name(&self) -> &str;
     /// How often it is worth asking about targets with a fresh release, and about the others (`None`: not at all).
     fn intervals(&self) -> (Duration, Option<Duration>);
+    /// Whether unreleased targets are asked about for comparison, too: not where it costs money, or shows too late.
+    fn serves_controls(&self) -> bool {
+        true
+    }
     /// One reading of everything asked for, in as few requests as the source allows.
     async fn read(&self, ask: &Ask) -> Vec<Sample>;
     /// What a target did before, batch by batch, oldest first; empty where the source holds no past.

@@ -24,10 +24,11 @@ pub enum Metric {
     FeedUp,
     RecordingBytes,
     RecordingDroppedTotal,
+    CloudWatchMetricsRequestedTotal,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 18] = [
+    pub const ALL: [Metric; 19] = [
         Metric::ReleasesTotal,
         Metric::WatchesOpen,
         Metric::DecisionsTotal,
@@ -46,6 +47,7 @@ impl Metric {
         Metric::FeedUp,
         Metric::RecordingBytes,
         Metric::RecordingDroppedTotal,
+        Metric::CloudWatchMetricsRequestedTotal,
     ];
 
     pub fn name(self) -> &'static str {
@@ -81,6 +83,10 @@ impl Metric {
             Metric::RecordingDroppedTotal => (
                 "rollguard_recording_dropped_total",
                 "Batches that were not recorded because a limit was reached.",
+            ),
+            Metric::CloudWatchMetricsRequestedTotal => (
+                "rollguard_cloudwatch_metrics_requested_total",
+                "Metrics that CloudWatch was asked for, page by page: it bills each.",
             ),
         }
     }

@@ -1,4 +1,6 @@
 //! Everything that talks to the outside, one folder per system; one folder never uses another.
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod checks;
 pub mod endpoint;
 pub mod journal;

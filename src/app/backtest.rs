@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::build::judging;
+use super::build::{judging, runbook};
 use crate::adapters::recording::{RecordingReader, read_recording};
 use crate::config::Config;
 use crate::domain::names::{ServiceName, TargetName};
@@ -65,7 +65,7 @@ pub fn policies(config: &Config) -> Policies {
     Policies::new(config.services.iter().map(|service| {
         let settings = Settings {
             mode: service.mode,
-            rules: service.rules.iter().map(|rule| rule.rule.clone()).collect(),
+            rules: runbook(config, service),
             judging: judging(config, service),
             watch: service.watch,
             page_after: service.page_after,

@@ -19,11 +19,11 @@ use crate::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
 use crate::adapters::signals::values::ValueQuery;
 use crate::adapters::signals::{Query, SourceRule};
 use crate::config::{
-    Config, KubernetesConfig, PrometheusConfig, RuleConfig, RuleQuery, ScrapeConfig, ServiceConfig,
-    SourceName, TargetKindConfig,
+    CloudWatchConfig, Config, KubernetesConfig, PrometheusConfig, RuleConfig, RuleQuery, ScrapeConfig,
+    ServiceConfig, SourceName, TargetKindConfig,
 };
 use crate::domain::names::TargetId;
-use crate::domain::runbook::Judging;
+use crate::domain::runbook::{Judging, Rule};
 use crate::engine::settings::{Fleet, ServiceSettings};
 use crate::http::webhook::AlertRoute;
 use crate::ports::{Checks, Clock, Notifier, SignalSource};
@@ -72,7 +72,7 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
         name: service.name.clone(),
         mode: service.mode,
         targets: service.targets.iter().map(|t| t.name.clone()).collect(),
-        rules: service.rules.iter().map(|r| r.rule.clone()).collect(),
+        rules: runbook(config, service),
         judging: judging(config, service),
         watch: service.watch,
         page_after: service.page_after,
@@ -85,15 +85,30 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
     }
 }
 
+/// The rules with how late their sources are.
+pub(super) fn runbook(config: &Config, service: &ServiceConfig) -> Vec<Rule> {
+    let lag = |rule: &RuleConfig| match rule.source {
+        SourceName::CloudWatch => config.sources.cloudwatch.as_ref().map(CloudWatchConfig::lag),
+        SourceName::Prometheus | SourceName::Scrape | SourceName::Http => None,
+    };
+    let secs = |rule: &RuleConfig| lag(rule).unwrap_or_default().as_secs_f64();
+    service.rules.iter().map(|rule| Rule { lag_secs: secs(rule), ..rule.rule.clone() }).collect()
+}
+
 /// A batch is never shorter than the interval at which its source is asked: empty batches are no evidence.
 pub(super) fn judging(config: &Config, service: &ServiceConfig) -> Judging {
     let interval = |rule: &RuleConfig| match rule.source {
         SourceName::Prometheus => config.sources.prometheus.as_ref().map(|p| p.interval),
         SourceName::Scrape => config.sources.scrape.as_ref().map(|s| s.fresh_interval),
+        SourceName::CloudWatch => config.sources.cloudwatch.as_ref().map(|c| c.interval),
         // Checks are no part of any batch.
         SourceName::Http => None,
     };
-    let slowest = service.rules.iter().filter_map(interval).max().unwrap_or_default();
+    // A rule that is read once a minute must not slow down the others of its service.
+    let quick = service.rules.iter().filter(|rule| rule.source != SourceName::CloudWatch);
+    let slowest =
+        quick.filter_map(interval).max().or_else(|| service.rules.iter().filter_map(interval).max());
+    let slowest = slowest.unwrap_or_default();
     let batch_secs = service.judging.batch_secs.max(slowest.as_secs_f64());
     Judging { batch_secs, ..service.judging.clone() }
 }
@@ -114,6 +129,10 @@ pub(super) fn measuring(config: &Config) -> Result<Vec<Arc<dyn SignalSource>>, A
     }
     if let Some(scrape) = &config.sources.scrape {
         sources.push(scrape_source(config, scrape)?);
+    }
+    #[cfg(feature = "aws")]
+    if let Some(cloudwatch) = &config.sources.cloudwatch {
+        sources.push(super::aws::cloudwatch_source(config, cloudwatch));
     }
     Ok(sources)
 }
@@ -169,7 +188,10 @@ pub(super) fn http_source(config: &Config) -> Result<Option<HttpSource>, AppErro
                 every: check.every,
                 timeout: check.timeout,
             }),
-            RuleQuery::Errors { .. } | RuleQuery::Latency { .. } | RuleQuery::Value { .. } => None,
+            RuleQuery::Errors { .. }
+            | RuleQuery::Latency { .. }
+            | RuleQuery::Value { .. }
+            | RuleQuery::CloudWatch(_) => None,
         };
         service.rules.iter().filter_map(rule).collect()
     };
@@ -198,12 +220,12 @@ fn rate_window(config: &Config, source: SourceName) -> Duration {
     let interval = match source {
         SourceName::Prometheus => config.sources.prometheus.as_ref().map(|p| p.interval),
         SourceName::Scrape => config.sources.scrape.as_ref().map(|s| s.fresh_interval),
-        SourceName::Http => None,
+        SourceName::CloudWatch | SourceName::Http => None,
     };
     (interval.unwrap_or_default() * 4).max(Duration::from_secs(60))
 }
 
-/// `None` for what is no measurement.
+/// `None` for what has no series.
 fn query(query: &RuleQuery, window: Duration) -> Option<Query> {
     match query.clone() {
         RuleQuery::Errors { total, bad } => Some(Query::Errors { total, bad }),
@@ -211,7 +233,7 @@ fn query(query: &RuleQuery, window: Duration) -> Option<Query> {
         RuleQuery::Value { series, combine, rate, pods } => {
             Some(Query::Value(ValueQuery { series, combine, rate: rate.then_some(window), pods }))
         }
-        RuleQuery::Http(_) => None,
+        RuleQuery::CloudWatch(_) | RuleQuery::Http(_) => None,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::domain::policy::Mode;
 pub(super) struct Around {
     pub(super) prometheus: bool,
     pub(super) scrape: bool,
+    pub(super) cloudwatch: bool,
     people: bool,
     /// A page reaches somebody.
     pages: bool,
@@ -36,6 +37,7 @@ impl Around {
         Self {
             prometheus: has("sources", "prometheus"),
             scrape: has("sources", "scrape"),
+            cloudwatch: has("sources", "cloudwatch"),
             people,
             pages: alertmanager_url && paging || has("notify", "webhook") || has("notify", "slack"),
             alertmanager_url,
@@ -47,6 +49,7 @@ impl Around {
         match source {
             SourceName::Prometheus => self.prometheus,
             SourceName::Scrape => self.scrape,
+            SourceName::CloudWatch => self.cloudwatch,
             SourceName::Http => true,
         }
     }

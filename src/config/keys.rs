@@ -35,7 +35,7 @@ const PATH: Shape = leaf(Leaf::Path);
 const BOOL: Shape = leaf(Leaf::Bool);
 const NUMBER: Shape = leaf(Leaf::Number);
 const SELECTOR: Shape = leaf(Leaf::Selector);
-const SOURCE: Shape = leaf(Leaf::Choice(&["prometheus", "scrape"]));
+const SOURCE: Shape = leaf(Leaf::Choice(&["prometheus", "scrape", "cloudwatch"]));
 const POLICY: Shape = leaf(Leaf::Choice(&["auto", "approval", "page", "observe"]));
 
 pub(super) const ROOT: &[Field] = &[
@@ -79,6 +79,7 @@ const KUBERNETES: &[Field] = &[
 const SOURCES: &[Field] = &[
     optional("prometheus", Shape::Map(PROMETHEUS), "A Prometheus, or anything that speaks its query API."),
     optional("scrape", Shape::Map(SCRAPE), "The pods' own /metrics, read directly."),
+    optional("cloudwatch", Shape::Map(CLOUDWATCH), "Metrics and alarms of AWS, once a minute."),
 ];
 
 const PROMETHEUS: &[Field] = &[
@@ -99,6 +100,19 @@ const SCRAPE: &[Field] = &[
     optional("interval", span(100, HOUR), "How often pods are read for their history."),
     optional("fresh_interval", span(100, HOUR), "How often while a release is fresh."),
     optional("timeout", span(50, 60), "Longest wait for a pod."),
+];
+
+const CLOUDWATCH: &[Field] = &[
+    required("region", TEXT, "The region whose metrics are read; CloudFront's are in us-east-1."),
+    optional("profile", TEXT, "Profile of ~/.aws/config; without it the usual chain of credentials."),
+    optional("endpoint", URL, "Where CloudWatch is reached, such as a VPC endpoint."),
+    optional("interval", span(60_000, HOUR), "How often fresh releases are measured; each metric is billed."),
+    optional(
+        "settle",
+        span(0, 600),
+        "How long a minute must be over before it counts; datapoints come late.",
+    ),
+    optional("timeout", span(100, 5), "Longest wait for an answer, which is asked for up to three times."),
 ];
 
 const ALERTMANAGER: &[Field] = &[
@@ -133,6 +147,7 @@ macro_rules! service_keys {
             optional("rollout_deadline", span(10_000, DAY), "Longest wait for the rollout of a rollback until somebody is paged."),
             optional("rules", Shape::Maps(RULE), "Thresholds of the runbook and what measures them."),
             optional("alerts", Shape::Map(ALERTS), "Which alerts are about this service."),
+            optional("alarms", Shape::Texts, "Names of CloudWatch alarms about this service; name* for all that begin so."),
             optional("judging", Shape::Map(JUDGING), "How a watch judges; the defaults are good."),
             optional("verify", Shape::Map(VERIFY), "What proves that a rollback worked."),
         ]
@@ -167,8 +182,10 @@ const RULE: &[Field] = &[
 const ERRORS: &[Field] = &[
     required("above", share(1.0), "The share of failed requests that is too much."),
     optional("source", SOURCE, "Where it is read; may be left out if only one source is configured."),
-    required("total", SELECTOR, "Counter of all requests."),
-    required("bad", SELECTOR, "Counter of failed requests."),
+    optional("namespace", TEXT, "For cloudwatch: the namespace of both metrics, such as AWS/ApplicationELB."),
+    optional("dimensions", Shape::Dimensions, "For cloudwatch: the dimensions of both metrics, all of them."),
+    required("total", SELECTOR, "Counter of all requests; for cloudwatch a metric's name."),
+    required("bad", SELECTOR, "Counter of failed requests; for cloudwatch a metric's name."),
 ];
 
 const LATENCY: &[Field] = &[
@@ -178,8 +195,12 @@ const LATENCY: &[Field] = &[
 ];
 
 const VALUE: &[Field] = &[
-    required("series", SELECTOR, "The series, as a plain selector."),
+    required("series", SELECTOR, "The series, as a plain selector; for cloudwatch a metric's name."),
     optional("source", SOURCE, "Where it is read; may be left out if only one source is configured."),
+    optional("namespace", TEXT, "For cloudwatch: the metric's namespace, such as AWS/RDS."),
+    optional("dimensions", Shape::Dimensions, "For cloudwatch: the metric's dimensions, all of them."),
+    optional("statistic", TEXT, "For cloudwatch: what of each minute counts, such as p95, Sum or Maximum."),
+    optional("scale", NUMBER, "For cloudwatch: what the statistic is multiplied by."),
     optional("above", NUMBER, "More than this is too much."),
     optional("below", NUMBER, "Less than this is too little."),
     optional("increase", share(100.0), "How much more than before the release is too much."),

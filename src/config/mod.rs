@@ -1,5 +1,6 @@
 //! The configuration: YAML in, typed values out, or every problem at once with file, line and column.
 mod check;
+mod cloudwatch;
 mod durations;
 mod keys;
 mod load;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use load::{Env, Loaded, load, parse};
 pub use problem::{LoadError, Problem, Severity};
 pub use schema::json_schema;
@@ -77,6 +79,7 @@ pub enum KubernetesConfig {
 pub struct SourcesConfig {
     pub prometheus: Option<PrometheusConfig>,
     pub scrape: Option<ScrapeConfig>,
+    pub cloudwatch: Option<CloudWatchConfig>,
 }
 
 #[derive(Clone, Debug)]
@@ -147,6 +150,8 @@ pub struct ServiceConfig {
     pub targets: Vec<TargetConfig>,
     pub rules: Vec<RuleConfig>,
     pub alerts: Option<AlertsConfig>,
+    /// Alarms of CloudWatch about this service.
+    pub alarms: Vec<AlarmPattern>,
     pub judging: Judging,
     pub checks: Vec<CheckSpec>,
     pub verify_deadline: Duration,
@@ -175,11 +180,27 @@ pub struct RuleConfig {
 pub enum SourceName {
     Prometheus,
     Scrape,
+    CloudWatch,
     /// rollguard's own requests.
     Http,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl SourceName {
+    /// Those that a rule may name.
+    pub const ALL: [SourceName; 3] = [SourceName::Prometheus, SourceName::Scrape, SourceName::CloudWatch];
+
+    /// As configurations write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SourceName::Prometheus => "prometheus",
+            SourceName::Scrape => "scrape",
+            SourceName::CloudWatch => "cloudwatch",
+            SourceName::Http => "http",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub enum RuleQuery {
     Errors {
         total: Selector,
@@ -197,6 +218,7 @@ pub enum RuleQuery {
         /// Whether the series are the pods', or those of something beside them.
         pods: bool,
     },
+    CloudWatch(CloudWatchQuery),
     Http(HttpCheckConfig),
 }
 

@@ -15,7 +15,7 @@ use super::secrets::{self, Outside};
 use super::yaml::Node;
 use super::{
     AlertmanagerConfig, Config, KubernetesConfig, NotifyConfig, Paging, Person, PrometheusConfig,
-    ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, services,
+    ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, services,
 };
 use crate::domain::names::PersonName;
 
@@ -82,6 +82,7 @@ fn sources(fields: &Fields<'_>, outside: &Outside<'_>) -> SourcesConfig {
     SourcesConfig {
         prometheus: fields.map("prometheus").and_then(|p| prometheus(&p, outside)),
         scrape: fields.map("scrape").map(|s| scrape(&s)),
+        cloudwatch: fields.map("cloudwatch").and_then(|c| cloudwatch::source(&c)),
     }
 }
 

@@ -3,28 +3,37 @@ use std::time::Duration;
 
 use super::raw::Fields;
 use super::value::{Number, Share};
-use super::{Combine, HttpCheckConfig, RuleQuery, Selector, durations, verify};
+use super::{Combine, HttpCheckConfig, RuleQuery, Selector, SourceName, cloudwatch, durations, verify};
 use crate::domain::runbook::{Bound, RuleKind};
 
 const FOR: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-pub(super) fn value(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
+pub(super) fn value(fields: &Fields<'_>, source: Option<SourceName>) -> Option<(RuleKind, RuleQuery)> {
     let bound = bound(fields);
     let for_secs = fields.read("for").unwrap_or(FOR).as_secs_f64();
+    let query = if source == Some(SourceName::CloudWatch) {
+        cloudwatch::value(fields)
+    } else {
+        cloudwatch::only_here(fields);
+        series(fields, bound)
+    };
+    Some((RuleKind::Value { bound: bound?, for_secs }, query?))
+}
+
+fn series(fields: &Fields<'_>, bound: Option<Bound>) -> Option<RuleQuery> {
     let rate = fields.read("rate").unwrap_or(false);
     let series = fields.read::<Selector>("series")?;
     if !rate && series.name().ends_with("_total") {
         let message = "series: a counter only ever grows: with rate: true its growth per second is judged";
         fields.notes.warning(fields.at("series"), message);
     }
-    let bound = bound?;
     // Of several series of one pod the worst counts.
-    let usual = if matches!(bound, Bound::Below(_)) { Combine::Min } else { Combine::Max };
+    let usual = if matches!(bound, Some(Bound::Below(_))) { Combine::Min } else { Combine::Max };
     let combine = if fields.has("combine") { fields.read("combine")? } else { usual };
     let pods = fields.read("pods").unwrap_or(true);
-    Some((RuleKind::Value { bound, for_secs }, RuleQuery::Value { series, combine, rate, pods }))
+    Some(RuleQuery::Value { series, combine, rate, pods })
 }
 
 fn bound(fields: &Fields<'_>) -> Option<Bound> {

@@ -65,7 +65,7 @@ fn shape(shape: Shape) -> Value {
     match shape {
         Shape::Leaf(leaf) => scalar(leaf),
         Shape::Secret => json!({ "type": "string", "minLength": 1 }),
-        Shape::Labels | Shape::Headers => {
+        Shape::Labels | Shape::Dimensions | Shape::Headers => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
         Shape::Texts => json!({ "type": "array", "items": { "type": "string" } }),

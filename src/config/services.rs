@@ -55,6 +55,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
         targets,
         rules: settings.rules,
         alerts: settings.alerts,
+        alarms: settings.alarms,
         judging: settings.judging,
         checks,
         verify_deadline,

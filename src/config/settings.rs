@@ -5,7 +5,7 @@ use super::check::{self, Around};
 use super::raw::Fields;
 use super::read::labels;
 use super::value::Share;
-use super::{AlertsConfig, RuleConfig, RuleQuery, Selector, SourceName, rules};
+use super::{AlarmPattern, AlertsConfig, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch, rules};
 use crate::domain::names::RuleName;
 use crate::domain::policy::Mode;
 use crate::domain::runbook::{Judging, Rule, RuleKind};
@@ -20,6 +20,7 @@ pub(super) struct Settings {
     pub(super) rollout_deadline: Duration,
     pub(super) rules: Vec<RuleConfig>,
     pub(super) alerts: Option<AlertsConfig>,
+    pub(super) alarms: Vec<AlarmPattern>,
     pub(super) judging: Judging,
     has_errors: bool,
     has_latency: bool,
@@ -42,6 +43,7 @@ impl Settings {
             has_latency: rules.iter().any(|rule| rule.has("latency")),
             rules: rules.iter().filter_map(|fields| rule(fields, around)).collect(),
             alerts: fields.map("alerts").and_then(|alerts| read_alerts(&alerts)),
+            alarms: cloudwatch::alarms(fields, around),
             judging: judging(fields, watch),
         }
     }
@@ -62,19 +64,21 @@ fn rule(fields: &Fields<'_>, around: &Around) -> Option<RuleConfig> {
     let kind = fields.map(key)?;
     let source = if key == "http" { Some(SourceName::Http) } else { source(&kind, around) };
     let (threshold, query) = match key {
+        "errors" if source == Some(SourceName::CloudWatch) => cloudwatch::errors(&kind)?,
         "errors" => errors(&kind)?,
-        "latency" => latency(&kind)?,
-        "value" => rules::value(&kind)?,
+        "latency" => latency(&kind, source)?,
+        "value" => rules::value(&kind, source)?,
         _ => rules::http(&kind)?,
     };
     if source == Some(SourceName::Scrape) && matches!(query, RuleQuery::Value { pods: false, .. }) {
         let message = "pods: the source scrape reads nothing but pods: measure this by another";
         kind.notes.error(kind.at("pods"), message);
     }
-    Some(RuleConfig { rule: Rule { name: name?, kind: threshold }, source: source?, query })
+    Some(RuleConfig { rule: Rule::new(name?, threshold), source: source?, query })
 }
 
 fn errors(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
+    cloudwatch::only_here(fields);
     let above = fields.read::<Share>("above");
     let (total, bad) = (fields.read::<Selector>("total"), fields.read::<Selector>("bad"));
     if bad.is_some() && bad == total {
@@ -86,7 +90,13 @@ fn errors(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
     Some((RuleKind::Errors { above: above?.0 }, RuleQuery::Errors { total: total?, bad: bad? }))
 }
 
-fn latency(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
+fn latency(fields: &Fields<'_>, source: Option<SourceName>) -> Option<(RuleKind, RuleQuery)> {
+    if source == Some(SourceName::CloudWatch) {
+        let message =
+            "latency: CloudWatch has no histograms: write a rule with value on a percentile such as p95";
+        fields.notes.error(fields.begin(), message);
+        return None;
+    }
     let increase = fields.read::<Share>("increase");
     let histogram = fields.read::<Selector>("histogram");
     if histogram.as_ref().is_some_and(|selector| selector.name().ends_with("_bucket")) {
@@ -98,38 +108,35 @@ fn latency(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
 
 fn source(fields: &Fields<'_>, around: &Around) -> Option<SourceName> {
     if !fields.has("source") {
-        return match (around.prometheus, around.scrape) {
-            (true, false) => Some(SourceName::Prometheus),
-            (false, true) => Some(SourceName::Scrape),
-            (true, true) => {
-                fields.notes.error(
-                    fields.begin(),
-                    "source is missing: two are configured, so say prometheus or scrape",
-                );
-                None
-            }
-            (false, false) => {
-                fields.notes.error(
-                    fields.begin(),
-                    "there is no source to measure this: add sources.prometheus or sources.scrape",
-                );
-                None
-            }
-        };
+        return only_source(fields, around);
     }
     let source = fields.read::<SourceName>("source")?;
     if !around.offers(source) {
-        let name = match source {
-            SourceName::Prometheus => "prometheus",
-            SourceName::Scrape => "scrape",
-            SourceName::Http => "http",
-        };
+        let name = source.as_str();
         fields
             .notes
             .error(fields.at("source"), format!("source: {name} is not configured: add sources.{name}"));
         return None;
     }
     Some(source)
+}
+
+fn only_source(fields: &Fields<'_>, around: &Around) -> Option<SourceName> {
+    let offered: Vec<SourceName> = SourceName::ALL.into_iter().filter(|s| around.offers(*s)).collect();
+    let names = |sources: &[SourceName], before: &str| {
+        sources.iter().map(|s| format!("{before}{}", s.as_str())).collect::<Vec<_>>().join(" or ")
+    };
+    let wrong = match offered.as_slice() {
+        [one] => return Some(*one),
+        [] => format!("there is no source to measure this: add {}", names(&SourceName::ALL, "sources.")),
+        several => format!(
+            "source is missing: {} are configured, so say {}",
+            if several.len() == 2 { "two" } else { "several" },
+            names(several, "")
+        ),
+    };
+    fields.notes.error(fields.begin(), wrong);
+    None
 }
 
 fn read_alerts(fields: &Fields<'_>) -> Option<AlertsConfig> {

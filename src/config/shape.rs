@@ -25,6 +25,8 @@ pub(super) enum Shape {
     Secret,
     /// Label names to values.
     Labels,
+    /// Names of dimensions to values.
+    Dimensions,
     /// Header names to values, which may be secrets.
     Headers,
     Texts,
@@ -103,6 +105,7 @@ impl Shape {
             Shape::Leaf(leaf) => leaf.expected(),
             Shape::Secret => "text".into(),
             Shape::Labels => "a mapping of labels such as {service: shop}".into(),
+            Shape::Dimensions => "a mapping of dimensions such as {LoadBalancer: app/shop/50dc6c49}".into(),
             Shape::Headers => "a mapping of headers such as {X-Scope-OrgID: shop}".into(),
             Shape::Texts => "a list such as [critical]".into(),
             Shape::Map(_) => "a mapping (indented lines of key: value)".into(),
@@ -119,6 +122,7 @@ impl Field {
             Shape::Secret => ["_file", "_env", ""].iter().map(|end| format!("{}{end}", self.name)).collect(),
             Shape::Leaf(_)
             | Shape::Labels
+            | Shape::Dimensions
             | Shape::Headers
             | Shape::Texts
             | Shape::Map(_)

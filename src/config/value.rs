@@ -111,11 +111,8 @@ impl FromText for Mode {
 
 impl FromText for SourceName {
     fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
-        match text {
-            "prometheus" => Ok(SourceName::Prometheus),
-            "scrape" => Ok(SourceName::Scrape),
-            _ => Err(no_choice(leaf)),
-        }
+        let named = SourceName::ALL.into_iter().find(|source| source.as_str() == text);
+        named.ok_or_else(|| no_choice(leaf))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The runbook as data: rules with thresholds, limits of the fast paths, and the checklist before acting.
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::names::RuleName;
@@ -10,6 +11,23 @@ use super::names::RuleName;
 pub struct Rule {
     pub name: RuleName,
     pub kind: RuleKind,
+    /// How late trouble may show: its source publishes late, and dates it by when it was read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lag_secs: f64,
+}
+
+impl Rule {
+    /// A rule on what shows as soon as it happens.
+    pub fn new(name: RuleName, kind: RuleKind) -> Self {
+        Self { name, kind, lag_secs: 0.0 }
+    }
+    pub fn lag(&self) -> SignedDuration {
+        SignedDuration::from_secs_f64(self.lag_secs)
+    }
+}
+
+fn is_zero(secs: &f64) -> bool {
+    *secs == 0.0
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,7 +107,7 @@ impl Judging {
 
 /// The thresholds of the user's runbook, used where the configuration names no others.
 pub fn standard_rules() -> Vec<Rule> {
-    let rule = |name: &str, kind| RuleName::parse(name).ok().map(|name| Rule { name, kind });
+    let rule = |name: &str, kind| RuleName::parse(name).ok().map(|name| Rule::new(name, kind));
     [
         rule("error-rate", RuleKind::Errors { above: 0.05 }),
         rule("latency", RuleKind::Latency { increase: 0.5 }),

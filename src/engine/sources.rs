@@ -48,7 +48,8 @@ pub async fn poll(
         let book = book.borrow().clone();
         let at_rest = if book.fresh.is_empty() { CONTROLS_AT_REST } else { CONTROLS_EVERY };
         let idle = idle_every.is_some_and(|every| idle.is_due(every));
-        let targets = due(&book, idle, controls.is_due(at_rest));
+        let controls = source.serves_controls() && controls.is_due(at_rest);
+        let targets = due(&book, idle, controls);
         if targets.is_empty() {
             continue;
         }
@@ -93,4 +94,65 @@ async fn ask(source: &dyn SignalSource, ask: Ask) -> Answer {
     Metric::SourceSeconds.observe(began.elapsed().as_secs_f64(), name());
     Metric::SamplesTotal.add(samples.len() as u64, name());
     Answer { source: source.name().to_string(), samples }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::names::{ServiceName, TargetId, TargetName};
+    use crate::engine::clock::SystemClock;
+    use crate::ports::History;
+    use async_trait::async_trait;
+    use jiff::Timestamp;
+
+    /// Asked every ten milliseconds; tells whom it was asked about.
+    struct Source {
+        serves_controls: bool,
+        asked: mpsc::UnboundedSender<String>,
+    }
+
+    #[async_trait]
+    impl SignalSource for Source {
+        fn name(&self) -> &str {
+            "source"
+        }
+        fn intervals(&self) -> (Duration, Option<Duration>) {
+            (Duration::from_millis(10), None)
+        }
+        fn serves_controls(&self) -> bool {
+            self.serves_controls
+        }
+        async fn read(&self, ask: &Ask) -> Vec<Sample> {
+            let names: Vec<String> = ask.targets.iter().map(|t| t.target.to_string()).collect();
+            self.asked.send(names.join(" ")).unwrap();
+            vec![]
+        }
+        async fn history(&self, _: &AskTarget, _: Timestamp, _: Timestamp) -> History {
+            History::default()
+        }
+    }
+
+    fn about(service: &str) -> AskTarget {
+        let (service, target) = (ServiceName::parse(service).unwrap(), TargetName::parse("api").unwrap());
+        AskTarget { target: TargetId { service, target }, pods: vec![] }
+    }
+
+    /// Whom the first question is about.
+    async fn first_asked(serves_controls: bool) -> String {
+        let (asked, mut questions) = mpsc::unbounded_channel();
+        let source = Arc::new(Source { serves_controls, asked });
+        let others = vec![about("pay"), about("cart")];
+        let book = AskBook { fresh: vec![about("shop")], idle: others.clone(), controls: others };
+        let (_book, book) = watch::channel(Arc::new(book));
+        // Nobody takes its answer, so it stops after the first.
+        let (answers, _) = mpsc::channel(1);
+        poll(source, book, answers, Arc::new(SystemClock), CancellationToken::new()).await;
+        questions.recv().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_source_that_serves_no_controls_is_asked_about_releases_only() {
+        assert_eq!(first_asked(true).await, "shop/api pay/api cart/api");
+        assert_eq!(first_asked(false).await, "shop/api");
+    }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rollguard::config::{
-    Combine, Config, KubernetesConfig, LoadError, Loaded, RuleQuery, Severity, SourceName, TargetKindConfig,
-    json_schema, load, parse,
+    CloudWatchQuery, Combine, Config, KubernetesConfig, LoadError, Loaded, RuleQuery, Severity, SourceName,
+    TargetKindConfig, json_schema, load, parse,
 };
 use rollguard::domain::policy::Mode;
 use rollguard::domain::runbook::{Bound, LateOnset, RuleKind};
@@ -56,6 +56,7 @@ fn minimal(service: &str, top: &str) -> String {
 }
 
 #[test]
+#[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
 fn the_example_loads_as_it_reads() {
     let config = example();
     assert_eq!(config.listen.to_string(), "127.0.0.1:9095");
@@ -67,12 +68,15 @@ fn the_example_loads_as_it_reads() {
     assert_eq!(prometheus.url.as_str(), "http://prometheus.monitoring:9090/");
     assert_eq!(prometheus.headers[0].1.expose_secret(), "production");
     assert_eq!(config.sources.scrape.as_ref().unwrap().fresh_interval, Duration::from_secs(1));
+    let cloudwatch = config.sources.cloudwatch.as_ref().unwrap();
+    assert_eq!((cloudwatch.region.as_str(), cloudwatch.settle), ("eu-central-1", Duration::from_secs(60)));
     let paging = config.alertmanager.as_ref().unwrap().paging.as_ref().unwrap();
     assert_eq!(paging.labels["team"], "platform");
     assert!(config.notify.webhook.as_ref().unwrap().url.expose().ends_with("hook-secret"));
 }
 
 #[test]
+#[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
 fn the_examples_service_is_typed() {
     let config = example();
     let shop = &config.services[0];
@@ -84,6 +88,18 @@ fn the_examples_service_is_typed() {
     assert_eq!(shop.rules[0].source, SourceName::Prometheus);
     assert!(matches!(&shop.rules[0].query, RuleQuery::Errors { bad, .. } if bad.to_string().contains("5..")));
     assert_eq!(shop.rules[1].rule.kind, RuleKind::Latency { increase: 0.5 });
+    let RuleQuery::CloudWatch(CloudWatchQuery::Errors { total, bad }) = &shop.rules[6].query else {
+        panic!("{:?}", shop.rules[6])
+    };
+    assert_eq!((total.name.as_str(), bad.name.as_str()), ("RequestCount", "HTTPCode_Target_5XX_Count"));
+    assert_eq!((&total.namespace, &total.dimensions), (&bad.namespace, &bad.dimensions));
+    assert_eq!(shop.rules[7].rule.kind, RuleKind::Value { bound: Bound::Above(500.0), for_secs: 180.0 });
+    let RuleQuery::CloudWatch(CloudWatchQuery::Value { metric, statistic, scale }) = &shop.rules[7].query
+    else {
+        panic!("{:?}", shop.rules[7])
+    };
+    assert_eq!((metric.name.as_str(), statistic.as_str(), *scale), ("TargetResponseTime", "p95", 1000.0));
+    assert!(shop.alarms[1].matches("shop-rds-deadlocks"));
     assert_eq!(shop.judging, rollguard::domain::runbook::Judging::standard(shop.watch));
     assert_eq!(shop.checks.len(), 7);
     let CheckKind::Http { status: 200, expect, .. } = &shop.checks[0].kind else {
@@ -95,6 +111,7 @@ fn the_examples_service_is_typed() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
 fn the_examples_values_and_checks_are_typed() {
     let config = example();
     let rules = &config.services[0].rules;
@@ -138,6 +155,7 @@ fn a_counter_is_judged_by_its_growth() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
 fn no_secret_is_shown_by_debug() {
     let shown = format!("{:?}", example());
     for secret in
@@ -148,6 +166,7 @@ fn no_secret_is_shown_by_debug() {
 }
 
 #[test]
+#[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
 fn alerts_match_by_all_labels_and_a_severity() {
     let alerts = example().services[0].alerts.clone().unwrap();
     let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
@@ -182,6 +201,50 @@ fn the_only_source_need_not_be_named() {
     assert_eq!(loaded.config.services[0].rules[0].source, SourceName::Scrape);
     assert_eq!(loaded.config.services[0].checks.len(), 2);
     assert!(problems(&minimal(rules, "")).contains("there is no source to measure this"));
+}
+
+/// One rule that CloudWatch measures, with something else in place of its source, and the top level beside it.
+fn cloudwatch(source: &str, top: &str) -> String {
+    let metrics = "namespace: AWS/ApplicationELB, dimensions: {LoadBalancer: a/b}, total: Requests, bad: 5XX";
+    let rules = format!("    rules: [{{name: e, errors: {{above: 5%, {source}{metrics}}}}}]\n");
+    minimal(&rules, top)
+}
+
+#[test]
+#[cfg(feature = "aws")]
+fn metrics_of_cloudwatch_are_named_not_selected() {
+    let top = "sources: {cloudwatch: {region: us-east-1}}\n";
+    let loaded = read(&cloudwatch("", top)).unwrap();
+    assert_eq!(loaded.config.services[0].rules[0].source, SourceName::CloudWatch);
+    let both = "sources: {cloudwatch: {region: us-east-1}, scrape: }\n";
+    assert!(problems(&cloudwatch("", both)).contains("so say scrape or cloudwatch"));
+    let other = problems(&cloudwatch("source: scrape, ", both));
+    assert!(other.contains("namespace: only for source: cloudwatch"), "{other}");
+    let without = "    rules: [{name: e, errors: {above: 5%, total: a, bad: b}}]\n";
+    assert!(problems(&minimal(without, top)).contains("namespace is missing: CloudWatch needs one"));
+    let latency = "    rules: [{name: l, latency: {increase: 50%, histogram: h}}]\n";
+    assert!(problems(&minimal(latency, top)).contains("CloudWatch has no histograms"));
+    let quick = "sources: {cloudwatch: {region: Frankfurt, interval: 10s}}\n";
+    let wrong = problems(&minimal("", quick));
+    assert!(
+        wrong.contains("interval: 10s is out of range") && wrong.contains("this is no region"),
+        "{wrong}"
+    );
+    let alarms = problems(&minimal("    alarms: [\"*\"]\n", ""));
+    assert!(alarms.contains("alarms: write names") && alarms.contains("add sources.cloudwatch"), "{alarms}");
+}
+
+#[test]
+#[cfg(feature = "aws")]
+fn mistakes_in_values_of_cloudwatch_are_told() {
+    insta::assert_snapshot!(problems(include_str!("config/cloudwatch.yaml")));
+}
+
+#[test]
+#[cfg(not(feature = "aws"))]
+fn without_aws_a_configuration_with_cloudwatch_is_refused() {
+    let refused = problems(&cloudwatch("", "sources: {cloudwatch: {region: us-east-1}}\n"));
+    assert!(refused.contains("built without AWS: build it with its default features"), "{refused}");
 }
 
 #[test]

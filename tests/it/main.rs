@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
 mod api;
+#[cfg(feature = "aws")]
+mod aws;
 mod backtest;
 mod checks;
 mod cli;

@@ -1,4 +1,6 @@
 //! Where measurements come from, and what all those sources share.
+#[cfg(feature = "aws")]
+pub mod cloudwatch;
 pub mod exposition;
 pub mod http;
 pub mod prometheus;

@@ -1,5 +1,5 @@
 //! Past the threshold for certain: is it this release? One answer for errors and for slowness.
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::rollout::Rollout;
 use crate::domain::evidence::{Cause, Strength};
@@ -19,6 +19,8 @@ pub(super) enum Before {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Suspicion {
     pub(super) onset: Timestamp,
+    /// How much earlier it may have begun.
+    pub(super) lag: SignedDuration,
     /// The onset may lie inside the rollout.
     pub(super) with_rollout: bool,
     /// The old pods have the same trouble.
@@ -64,7 +66,7 @@ pub(super) fn attribute(found: &Suspicion, rollout: &Rollout) -> Attributed {
     if found.old_serve {
         return Attributed::new(Page, Unknown, "not yet shown to be worse than the old pods");
     }
-    if let Some((who, what)) = rollout.other_worse_at(found.onset) {
+    if let Some((who, what)) = rollout.other_worse_at(found.onset, found.lag) {
         let what = if what.is_empty() { String::new() } else { format!(" ({what})") };
         let because = format!("{who}, which was not released, got worse at the same time{what}");
         return Attributed { strength: Urgent, cause: Shared, because };
@@ -94,6 +96,7 @@ mod tests {
     fn found() -> Suspicion {
         Suspicion {
             onset: at(1010),
+            lag: SignedDuration::ZERO,
             with_rollout: true,
             old_too: false,
             one_pod: false,
@@ -122,6 +125,8 @@ mod tests {
             (Suspicion { before: Before::Alike, ..found() }, Ask, None, (Page, Unknown)),
             (found(), Ask, Some(1030), (Urgent, Shared)),
             (found(), Ask, Some(1500), (Rollback, Release)),
+            (found(), Ask, Some(900), (Rollback, Release)),
+            (Suspicion { lag: SignedDuration::from_mins(1), ..found() }, Ask, Some(900), (Urgent, Shared)),
             (late, Ask, None, (Urgent, Unknown)),
             (late, Back, None, (Rollback, Release)),
             (late, Back, Some(1000), (Urgent, Shared)),

@@ -1,5 +1,5 @@
 //! One HTTP check in one watch: how long it has been failing, and whether the release is to blame.
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::WatchSpec;
 use super::rollout::Rollout;
@@ -90,7 +90,7 @@ impl CheckRule {
 
     fn finding(&self, failing: &Failing, rollout: &Rollout) -> (Strength, Cause, &'static str) {
         // Time without an answer after the last one does not count.
-        let counts_from = rollout.counts_from(failing.since, self.restores);
+        let counts_from = rollout.counts_from(failing.since, self.restores, SignedDuration::ZERO);
         let failed_secs = counts_from.map_or(0.0, |from| secs(from, failing.at));
         if failing.count < FAILURES_MIN || failed_secs < self.failing_for_secs {
             let suspect = failing.count >= FAILURES_MIN && failed_secs >= self.failing_for_secs / 2.0;
@@ -106,7 +106,7 @@ impl CheckRule {
         if !rollout.covers(failing.since) {
             return (Strength::Urgent, Cause::Unknown, "it began after the rollout");
         }
-        if rollout.other_worse_at(failing.since).is_some() {
+        if rollout.other_worse_at(failing.since, SignedDuration::ZERO).is_some() {
             let because = "a service that was not released got worse at the same time";
             return (Strength::Urgent, Cause::Shared, because);
         }
@@ -136,7 +136,7 @@ mod tests {
 
     fn health(kind: ReleaseKind) -> CheckRule {
         let rule = RuleKind::Check { failing_for_secs: 60.0 };
-        CheckRule::new(&Rule { name: RuleName::parse("health").unwrap(), kind: rule }, &spec(kind))
+        CheckRule::new(&Rule::new(RuleName::parse("health").unwrap(), rule), &spec(kind))
     }
 
     fn judged_in(kind: ReleaseKind, readings: &str) -> Evidence {

@@ -43,6 +43,8 @@ const PODS_SHOWN: usize = 10;
 pub(super) struct ErrorRule {
     pub(super) name: RuleName,
     pub(super) seen: Seen,
+    /// How late trouble may show.
+    pub(super) lag: SignedDuration,
     threshold: f64,
     dispersion: f64,
     pods: BTreeMap<String, Pod>,
@@ -94,6 +96,7 @@ impl ErrorRule {
         Self {
             name: rule.name.clone(),
             seen: Seen::default(),
+            lag: rule.lag(),
             threshold,
             dispersion,
             pods: BTreeMap::new(),
@@ -136,6 +139,14 @@ impl ErrorRule {
             }
             Arm::Other => {}
         }
+    }
+
+    /// What came so far is another version's; it shows no more than that the source answers.
+    pub(super) fn pass_over(&mut self, at: Timestamp, pod: &str, now: Counts) {
+        if let Some(stream) = stream(&mut self.pods, pod) {
+            stream.counter.advance(now, false);
+        }
+        self.seen.take(at);
     }
 
     pub(super) fn close(&mut self, span: Span) {
@@ -258,7 +269,8 @@ impl ErrorRule {
     fn suspicion(&self, onset: Timestamp, test: &Absolute, rollout: &Rollout) -> Suspicion {
         Suspicion {
             onset,
-            with_rollout: rollout.covers(onset) || test.may_have_begun_in_rollout(),
+            lag: self.lag,
+            with_rollout: rollout.covers_with(onset, self.lag) || test.may_have_begun_in_rollout(),
             old_too: self.old_too(),
             one_pod: self.one_pod_has_most(),
             worse_than_old: self.worse_than_old(onset),
@@ -275,7 +287,7 @@ impl ErrorRule {
         let Some(onset) = self.page.onset() else { return Cause::Unknown };
         let found = self.suspicion(onset.since, &self.page, rollout);
         let began_with_it = !found.old_serve && found.with_rollout && found.before != Before::Alike;
-        if self.old_page.alarmed() || rollout.other_worse_at(onset.since).is_some() {
+        if self.old_page.alarmed() || rollout.other_worse_at(onset.since, self.lag).is_some() {
             Cause::Shared
         } else if found.worse_than_old || began_with_it {
             Cause::Release

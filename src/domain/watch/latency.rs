@@ -295,6 +295,7 @@ impl LatencyRule {
         let seen_since = self.old_seen_at.is_some_and(|seen| seen > onset);
         Suspicion {
             onset,
+            lag: SignedDuration::ZERO,
             with_rollout: rollout.covers_with(onset, WARM_UP) || leading.may_have_begun_in_rollout(),
             old_too: tests.and_then(|t| t.old_before.as_ref()).is_some_and(Slower::alarmed),
             one_pod: self.one_pod_has_most(),

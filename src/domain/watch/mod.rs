@@ -227,10 +227,7 @@ impl Watch {
                 }
             }
             Reading::Counts { rule, bad, total } => {
-                let counts = Counts { bad: *bad, total: *total };
-                let fresh = arm == Arm::New && self.began_inside(pod);
-                let rules = self.errors.iter_mut().filter(|r| r.name == *rule);
-                rules.for_each(|r| r.take(sample.at, arm, pod, counts, fresh));
+                self.take_counts(sample.at, arm, pod, rule, Counts { bad: *bad, total: *total });
             }
             Reading::Histogram { rule, times } => {
                 let life = (self.pods.ready_since(pod), arm == Arm::New && self.began_inside(pod));
@@ -253,6 +250,17 @@ impl Watch {
             Reading::Value { rule, value } => {
                 let rules = self.values.iter_mut().filter(|r| r.name == *rule);
                 rules.for_each(|r| r.take(sample.at, arm, pod, *value));
+            }
+        }
+    }
+
+    fn take_counts(&mut self, at: Timestamp, arm: Arm, pod: &str, rule: &RuleName, counts: Counts) {
+        let fresh = arm == Arm::New && self.began_inside(pod);
+        let restored = self.spec.restores() && pod.is_empty();
+        for rule in self.errors.iter_mut().filter(|r| r.name == *rule) {
+            match self.rollout.counts_from(at, restored, rule.lag) {
+                Some(from) if from <= at => rule.take(at, arm, pod, counts, fresh),
+                Some(_) | None => rule.pass_over(at, pod, counts),
             }
         }
     }
@@ -316,12 +324,10 @@ impl Watch {
 
     fn close(&mut self, secs: f64) {
         let since = self.batch_began;
-        let span = |in_rollout| Span { since, secs, in_rollout };
-        let during = span(self.rollout.covers(since));
-        let warmed_up = span(self.rollout.covers_with(since, WARM_UP));
-        self.errors.iter_mut().for_each(|rule| rule.close(during));
-        self.latency.iter_mut().for_each(|rule| rule.close(warmed_up));
-        self.pods.close(during);
+        let span = |later| Span { since, secs, in_rollout: self.rollout.covers_with(since, later) };
+        self.errors.iter_mut().for_each(|rule| rule.close(span(rule.lag)));
+        self.latency.iter_mut().for_each(|rule| rule.close(span(WARM_UP)));
+        self.pods.close(span(SignedDuration::ZERO));
     }
 
     fn count_time(&mut self, now: Timestamp) {
@@ -360,14 +366,14 @@ impl Watch {
     }
 
     fn blind(&self, now: Timestamp) -> Option<Evidence> {
-        let limit = self.spec.judging.blind_after_secs;
+        let limit = SignedDuration::from_secs_f64(self.spec.judging.blind_after_secs);
         // A service without traffic has no response times; everything else must always answer.
-        let errors = self.errors.iter().map(|r| (&r.name, &r.seen));
-        let values = self.values.iter().map(|r| (&r.name, &r.seen));
-        let checks = self.checks.iter().map(|r| (&r.name, &r.seen));
-        let blind = errors.chain(values).chain(checks).filter_map(|(rule, seen)| {
+        let errors = self.errors.iter().map(|r| (&r.name, &r.seen, r.lag));
+        let values = self.values.iter().map(|r| (&r.name, &r.seen, r.lag));
+        let checks = self.checks.iter().map(|r| (&r.name, &r.seen, SignedDuration::ZERO));
+        let blind = errors.chain(values).chain(checks).filter_map(|(rule, seen, lag)| {
             let since = seen.at.unwrap_or(self.spec.opened_at).max(self.resumed_at);
-            (now.duration_since(since).as_secs_f64() >= limit).then_some((since, rule, seen))
+            (now.duration_since(since) >= limit + lag).then_some((since, rule, seen))
         });
         let (since, rule, seen) = blind.min_by_key(|(since, ..)| *since)?;
         let why = seen.missed_because.as_deref().map_or(String::new(), |why| format!(" ({why})"));

@@ -56,9 +56,14 @@ impl Rollout {
     }
 
     /// From when on trouble counts that began then and belongs to no pod. Where a version is `restored` it began with the
-    /// one before, and is this one's only once that is gone.
-    pub(super) fn counts_from(&self, onset: Timestamp, restored: bool) -> Option<Timestamp> {
-        if restored { Some(onset.max(self.ended?)) } else { Some(onset) }
+    /// one before, and is this one's only once that is gone, which shows after `lag`.
+    pub(super) fn counts_from(
+        &self,
+        onset: Timestamp,
+        restored: bool,
+        lag: SignedDuration,
+    ) -> Option<Timestamp> {
+        if restored { Some(onset.max(self.ended? + lag)) } else { Some(onset) }
     }
 
     /// Whether what begins then counts as the release's.
@@ -66,7 +71,7 @@ impl Rollout {
         self.covers_with(onset, SignedDuration::ZERO)
     }
 
-    /// The same for what shows only `later`, such as slowness after a warm-up.
+    /// The same for what shows only `later`, such as slowness after a warm-up or what a source publishes late.
     pub(super) fn covers_with(&self, onset: Timestamp, later: SignedDuration) -> bool {
         let ended = self.ended.unwrap_or(self.still);
         onset >= self.released_at && onset.duration_since(ended) <= GRACE + later
@@ -89,21 +94,25 @@ impl Rollout {
         }
     }
 
-    /// An unreleased service that got worse at the same time, with what is wrong with it.
-    pub(super) fn other_worse_at(&self, onset: Timestamp) -> Option<(&str, &str)> {
-        self.others_at(onset).next().map(|(who, other)| (who, other.detail.as_str()))
+    /// An unreleased service that got worse at the same time, with what is wrong with it. The onset may have been earlier
+    /// than it showed, by up to `lag`.
+    pub(super) fn other_worse_at(&self, onset: Timestamp, lag: SignedDuration) -> Option<(&str, &str)> {
+        self.others_at(onset, lag).next().map(|(who, other)| (who, other.detail.as_str()))
     }
 
     /// An unreleased service whose pods began to crash at the same time.
     pub(super) fn other_crashes_at(&self, onset: Timestamp) -> Option<&str> {
-        self.others_at(onset).find(|(_, other)| other.crashes).map(|(who, _)| who)
+        self.others_at(onset, SignedDuration::ZERO).find(|(_, other)| other.crashes).map(|(who, _)| who)
     }
 
-    fn others_at(&self, onset: Timestamp) -> impl Iterator<Item = (&str, &Other)> {
+    fn others_at(&self, onset: Timestamp, lag: SignedDuration) -> impl Iterator<Item = (&str, &Other)> {
         let times = self.others.iter().flat_map(|(who, times)| times.iter().map(move |t| (who.as_str(), t)));
         // The longer it took to be sure, the less is known of when it began.
         let slack = SAME_TIME + self.now.duration_since(onset).max(SignedDuration::ZERO) / 2;
-        times.filter(move |(_, other)| other.since.duration_since(onset).abs() <= slack)
+        times.filter(move |(_, other)| {
+            let later = other.since.duration_since(onset);
+            later >= -(slack + lag) && later <= slack
+        })
     }
 }
 
@@ -140,11 +149,18 @@ mod tests {
         rollout.take_other("pay/api", Some(at(1030)), false, "8 % errors");
         rollout.take_other("pay/api", None, false, "");
         rollout.take_other("pay/api", Some(at(1400)), false, "again");
-        assert_eq!(rollout.other_worse_at(at(1010)), Some(("pay/api", "8 % errors")));
-        assert_eq!(rollout.other_worse_at(at(1200)), None);
+        let worse = |rollout: &Rollout, onset, lag| {
+            let (_, what) = rollout.other_worse_at(at(onset), SignedDuration::from_secs(lag))?;
+            Some(what.to_string())
+        };
+        let shown = |what: &str| Some(what.to_string());
+        assert_eq!(worse(&rollout, 1010, 0), shown("8 % errors"));
+        assert_eq!(worse(&rollout, 1200, 0), None);
+        assert_eq!(worse(&rollout, 1200, 180), shown("8 % errors"), "it showed late");
+        assert_eq!(worse(&rollout, 900, 180), None, "nothing shows before it happens");
         rollout.now = at(1600);
-        assert_eq!(rollout.other_worse_at(at(1200)), Some(("pay/api", "8 % errors")), "it took long to see");
+        assert_eq!(worse(&rollout, 1200, 0), shown("8 % errors"), "it took long to see");
         rollout.now = at(1000);
-        assert_eq!(rollout.other_worse_at(at(430)), Some(("cart/api", "since long before")));
+        assert_eq!(worse(&rollout, 430, 0), shown("since long before"));
     }
 }

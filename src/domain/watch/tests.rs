@@ -1,4 +1,5 @@
 //! The judge over small made-up incidents: each says what happened, and what must be thought of it.
+mod late;
 mod latency;
 mod simulation;
 

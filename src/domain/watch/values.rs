@@ -1,7 +1,7 @@
 //! One plain value in one watch: how long it has been past its bound, and whether the release is to blame.
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::rollout::Rollout;
 use super::seen::Seen;
@@ -10,7 +10,7 @@ use crate::domain::evidence::{Cause, Evidence, Strength, clock_time, count_of, p
 use crate::domain::names::RuleName;
 use crate::domain::runbook::{Bound, Rule, RuleKind};
 
-/// Readings that are further apart than this many batches leave a gap, of which nothing is known.
+/// Readings that are further apart than this many batches, and than they are late, leave a gap, of which nothing is known.
 const GAP_BATCHES: f64 = 3.0;
 /// Pods beyond this are not measured.
 const STREAMS_MAX: usize = 5_000;
@@ -24,6 +24,8 @@ pub(super) struct ValueRule {
     bound: Bound,
     for_secs: f64,
     gap_secs: f64,
+    /// How late trouble may show.
+    pub(super) lag: SignedDuration,
     restores: bool,
     /// Before the release.
     level: Option<f64>,
@@ -65,7 +67,9 @@ impl ValueRule {
             name: rule.name.clone(),
             bound,
             for_secs,
-            gap_secs: spec.judging.batch_secs * GAP_BATCHES,
+            // What is published late is read seldom, too.
+            gap_secs: rule.lag_secs.max(spec.judging.batch_secs * GAP_BATCHES),
+            lag: rule.lag(),
             restores: spec.restores(),
             level: baseline.and_then(|b| b.level),
             old_level: None,
@@ -111,7 +115,7 @@ impl ValueRule {
 
     /// Time without readings after the last one does not count.
     fn past_secs(&self, stream: &Stream, rollout: &Rollout) -> Option<f64> {
-        let from = rollout.counts_from(stream.past_since?, self.restores && stream.beside)?;
+        let from = rollout.counts_from(stream.past_since?, self.restores && stream.beside, self.lag)?;
         Some(secs(from, stream.at))
     }
 
@@ -177,14 +181,14 @@ impl ValueRule {
         if self.fresh(Arm::Old, rollout.now).any(|s| s.at > since) {
             return (Strength::Rollback, Cause::Release, "old pods are well beside them");
         }
-        if !rollout.covers(since) {
+        if !rollout.covers_with(since, self.lag) {
             let late = "it began after the rollout, and no old pods are left to compare";
             return (Strength::Urgent, Cause::Unknown, late);
         }
         if self.level.is_none() && self.always_past(past) {
             return (Strength::Page, Cause::Unknown, "nothing is known of it from before the release");
         }
-        if rollout.other_worse_at(since).is_some() {
+        if rollout.other_worse_at(since, self.lag).is_some() {
             let because = "a service that was not released got worse at the same time";
             return (Strength::Urgent, Cause::Shared, because);
         }

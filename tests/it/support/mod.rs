@@ -4,11 +4,15 @@
 // `tests/run AREA` sets the components up, names their folder in `ROLLGUARD_TEST_BIN` and runs it.
 
 pub(crate) mod alertmanager;
+#[cfg(feature = "aws")]
+pub(crate) mod cloudwatch;
 pub(crate) mod cluster;
 pub(crate) mod daemon;
 pub(crate) mod faulty;
 pub(crate) mod instrumented;
 pub(crate) mod kubelet;
+#[cfg(feature = "aws")]
+pub(crate) mod moto;
 pub(crate) mod pod_status;
 pub(crate) mod process;
 pub(crate) mod prometheus;

@@ -238,7 +238,7 @@ const HEALTH: &str = "health";
 
 fn settings(mode: Mode) -> ServiceSettings {
     let kind = RuleKind::Check { failing_for_secs: 1.0 };
-    let health = Rule { name: RuleName::parse(HEALTH).unwrap(), kind };
+    let health = Rule::new(RuleName::parse(HEALTH).unwrap(), kind);
     let minutes = |n: u64| Duration::from_secs(60 * n);
     ServiceSettings {
         name: target().service,

@@ -39,7 +39,7 @@ fn rule(bound: Bound, level: Option<f64>) -> ValueRule {
 
 fn rule_in(release: ReleaseKind, bound: Bound, level: Option<f64>) -> ValueRule {
     let kind = RuleKind::Value { bound, for_secs: 60.0 };
-    let rule = Rule { name: RuleName::parse("memory").unwrap(), kind };
+    let rule = Rule::new(RuleName::parse("memory").unwrap(), kind);
     let baseline = level.map(|level| Baseline { level: Some(level), ..Baseline::default() });
     ValueRule::new(&rule, &spec(release), baseline.as_ref())
 }
@@ -178,7 +178,7 @@ fn sentences_name_the_numbers() {
 
 #[test]
 fn a_watch_takes_values_and_checks_and_notices_their_silence() {
-    let rule = |name: &str, kind| Rule { name: RuleName::parse(name).unwrap(), kind };
+    let rule = |name: &str, kind| Rule::new(RuleName::parse(name).unwrap(), kind);
     let value = RuleKind::Value { bound: Bound::Above(10.0), for_secs: 60.0 };
     let check = RuleKind::Check { failing_for_secs: 60.0 };
     let rules = vec![rule("memory", value), rule("health", check)];
@@ -213,4 +213,21 @@ fn a_watch_takes_values_and_checks_and_notices_their_silence() {
     assert_eq!(first(Suspect), Some((50, Some("memory".into()))));
     assert_eq!(first(Rollback), Some((80, Some("memory".into()))));
     assert_eq!(first(Urgent), Some((220, Some("blind".into()))), "nothing for two minutes");
+}
+
+#[test]
+fn a_value_that_is_published_late_and_seldom_is_judged_all_the_same() {
+    let judged = |lag_secs| {
+        let kind = RuleKind::Value { bound: Bound::Above(10.0), for_secs: 60.0 };
+        let rule = Rule { lag_secs, ..Rule::new(RuleName::parse("p95").unwrap(), kind) };
+        let before = Baseline { level: Some(5.0), ..Baseline::default() };
+        let mut late = ValueRule::new(&rule, &spec(ReleaseKind::New), Some(&before));
+        for second in [60, 120, 180, 240, 300, 360] {
+            late.take(at(second), Arm::New, "", if second < 240 { 5.0 } else { 20.0 });
+        }
+        let evidence = late.assess(&Rollout::seen(at(0), Some(at(90)), at(370)));
+        evidence.map_or((Quiet, Unknown), |found| (found.strength, found.cause))
+    };
+    assert_eq!(judged(180.0), (Rollback, Blamed));
+    assert_eq!(judged(0.0), (Quiet, Unknown), "with such gaps nothing is known");
 }
