@@ -20,6 +20,7 @@ use super::world::{Arm, Pod, Totals, World};
 
 /// Any moment will do; this one has no fraction.
 const EPOCH_SECS: i64 = 1_800_000_000;
+const SETTLED_MINUTES: u32 = 20;
 const HISTORY_SECS: u32 = 3600;
 
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +69,7 @@ impl Ours {
         let service = spec.release.target.service.clone();
         let samples = world.pods.iter().enumerate();
         let samples = samples.map(|(nth, pod)| first_sample(cell, &service, &rule, nth, pod)).collect();
-        Ok(Self {
+        let mut ours = Self {
             watch: Watch::new(spec),
             samples,
             known: vec![false; world.pods.len()],
@@ -78,7 +79,28 @@ impl Ours {
             control,
             rollout_told: false,
             decided: Decided::default(),
-        })
+        };
+        ours.settle_controls(world, seed)?;
+        Ok(ours)
+    }
+
+    /// What is usual for the unreleased service is known before the release: it is asked once a minute at rest.
+    fn settle_controls(&mut self, world: &World, seed: u64) -> Result<(), OursError> {
+        let Some(place) = world.pods.iter().position(|pod| pod.arm == Arm::Control) else { return Ok(()) };
+        let mut sample = Sample { pod: Some("settled".into()), ..self.samples[place].clone() };
+        let mut sum = Totals { times: vec![0; world.control.times.len()], ..Totals::default() };
+        let minutes = world.history(SETTLED_MINUTES, 60, seed.wrapping_add(1));
+        for (nth, minute) in std::iter::once(sum.clone()).chain(minutes).enumerate() {
+            sum.requests += minute.requests;
+            sum.failed += minute.failed;
+            sum.times.iter_mut().zip(&minute.times).for_each(|(sum, n)| *sum += n);
+            count(&world.grid, &sum, &mut sample.reading)?;
+            let minutes_ago = u64::from(SETTLED_MINUTES + 1) - nth as u64;
+            sample.at = at(0) - Duration::from_secs(60 * minutes_ago);
+            self.controls.take(&self.control.0, &self.control.1, &sample);
+            self.controls.tick(sample.at);
+        }
+        Ok(())
     }
 
     /// The scrape of this moment, and what is thought of it.
