@@ -43,7 +43,7 @@ pub const BATCH_SECS: f64 = 5.0;
 /// Looks further apart than this saw nothing of the time between them.
 const GAP_SECS: f64 = 120.0;
 /// Evidence that something is worse: not so much that a page would follow, since it only keeps automation back.
-const ALPHA: f64 = 0.05;
+const ALPHA: f64 = 0.1;
 /// Batches after which a quiet test begins anew, with what is usual by then.
 const RENEW_AFTER: u32 = 60;
 /// Batches without trouble after which it is over.
