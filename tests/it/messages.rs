@@ -142,7 +142,7 @@ fn verified(passed: bool) -> RunEvent {
 }
 
 fn ended(healthy: bool, reason: &str) -> RunEvent {
-    RunEvent::WatchEnded { healthy, reason: reason.into() }
+    RunEvent::WatchEnded { healthy, blind: false, reason: reason.into() }
 }
 
 #[test]
@@ -258,7 +258,8 @@ fn watched(known_good: Option<Version>, reached: Option<Decision>) -> TargetMemo
 }
 
 fn paging(cause: Cause, decided: Decided) -> TargetEvent {
-    TargetEvent::Decided { watch: "shop/backend.v2.1795341600".into(), decided, cause, rule: None }
+    let watch = "shop/backend.v2.1795341600".into();
+    TargetEvent::Decided { watch, decided, cause, rule: None, tripped: false, together: None }
 }
 
 fn told(cases: Vec<(TargetEvent, TargetMemory)>) -> String {

@@ -261,7 +261,7 @@ impl Fleet {
         self.watched = self.watched - usize::from(before > 0) + usize::from(after > 0);
     }
 
-    /// A service is past its limits for certain.
+    /// A service is past its limits for certain: whether others are too.
     fn trip(&mut self, service: &ServiceName, at: Timestamp) -> Option<Bar> {
         if !self.guarded {
             return None;

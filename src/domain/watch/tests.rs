@@ -478,7 +478,6 @@ fn time_in_which_nobody_looked_proves_nothing_and_is_not_blindness() {
     let mut incident = Incident::new(history());
     incident.run(300, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.001)));
     incident.second += 1200;
-    incident.watch.resume(at(incident.second));
     let verdict =
         incident.run(60, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.001)));
     assert_eq!((verdict.health, verdict.strength), (Health::Pending, Strength::Quiet), "{}", verdict.reason);

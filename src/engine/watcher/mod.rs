@@ -7,6 +7,7 @@ mod inbox;
 mod minutes;
 mod noticing;
 mod restore;
+mod together;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -158,8 +159,12 @@ impl Watcher {
         Metric::WatchesOpen.set(watched.len() as f64, vec![]);
         Metric::RunsOpen.set(self.runs.len() as f64, vec![]);
         self.judge_controls();
-        for target in watched {
-            self.consider(&target).await?;
+        // All are judged before anything is done: services that trip in the same second tripped together.
+        for target in &watched {
+            self.judge(target).await;
+        }
+        for target in &watched {
+            self.settle(target).await?;
         }
         self.renew_surveys();
         // Commands that another replica took, or that were left by an earlier life.
@@ -178,12 +183,9 @@ impl Watcher {
     }
 
     fn feed_health(&self, up: bool, detail: String) {
-        let since = self.now();
+        let now = self.now();
         Metric::FeedUp.set(f64::from(u8::from(up)), vec![]);
-        self.parts.tools.picture.change(|s| match &mut s.feed {
-            Some(health) if health.up == up => health.detail = detail,
-            feed => *feed = Some(Health { up, since, detail }),
-        });
+        self.parts.tools.picture.change(|s| s.feed = Some(Health::turn(s.feed.as_ref(), up, detail, now)));
     }
 
     async fn on_answer(&mut self, answer: Answer) -> Result<(), JournalError> {
@@ -199,14 +201,12 @@ impl Watcher {
             Reading::NoData { reason, .. } if s.pod.is_none() => Some(reason.clone()),
             _ => None,
         });
-        let (up, since) = (blind.is_none(), self.now());
-        let detail = blind.unwrap_or_default();
+        let (up, now) = (blind.is_none(), self.now());
         Metric::SourceUp.set(f64::from(u8::from(up)), vec![label("source", &answer.source)]);
-        self.parts.tools.picture.change(|s| match s.sources.get_mut(&answer.source) {
-            Some(health) if health.up == up => health.detail = detail,
-            _ => {
-                s.sources.insert(answer.source.clone(), Health { up, since, detail });
-            }
+        self.parts.tools.picture.change(|s| {
+            let health =
+                Health::turn(s.sources.get(&answer.source), up, blind.unwrap_or_default(), now);
+            s.sources.insert(answer.source.clone(), health);
         });
     }
 

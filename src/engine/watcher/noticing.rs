@@ -225,7 +225,6 @@ impl Watcher {
         self.parts.recorder.record(&spec.id, as_samples(&history, &spec)).await;
         let sample = release_sample(&spec, spec.opened_at, None);
         let mut active = ActiveWatch::new(spec);
-        active.watch.resume(now);
         active.take(sample);
         let mut early = Vec::new();
         if let Some(guarded) = self.targets.get_mut(target) {

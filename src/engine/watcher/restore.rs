@@ -71,9 +71,9 @@ impl Watcher {
         if open.rollout_ended.is_some() && active.watch.rollout_ended().is_none() {
             active.take(release_sample(&open.spec, at, open.rollout_ended));
         }
+        active.trial.hold_back(open.together.clone());
         active.batch.clear();
         active.recorded_at = self.now();
-        active.watch.resume(self.now());
         active
     }
 
