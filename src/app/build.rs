@@ -219,8 +219,7 @@ fn query(query: &RuleQuery, window: Duration) -> Option<Query> {
 
 /// The channels in the order in which they are tried.
 pub(super) fn notifiers(config: &Config) -> Result<Vec<Arc<dyn Notifier>>, AppError> {
-    let client =
-        outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(setup("HTTP"))?;
+    let client = outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(setup("HTTP"))?;
     let mut notifiers: Vec<Arc<dyn Notifier>> = Vec::new();
     if let Some(paging) = config.alertmanager.as_ref().and_then(|a| a.paging.as_ref()) {
         let options = AlertmanagerConfig {
@@ -245,8 +244,7 @@ pub(super) fn notifiers(config: &Config) -> Result<Vec<Arc<dyn Notifier>>, AppEr
 }
 
 pub(super) fn checks(config: &Config) -> Result<Arc<dyn Checks>, AppError> {
-    let client =
-        outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(setup("HTTP"))?;
+    let client = outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(setup("HTTP"))?;
     let url = config.alertmanager.as_ref().and_then(|a| a.url.as_ref());
     let access = match url {
         None => None,

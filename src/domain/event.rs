@@ -188,7 +188,7 @@ pub enum TargetEvent {
         tripped: bool,
         /// Several services tripped together: held back for the rest of the watch.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        together: Option<Bar>,
+        together: Option<Box<Bar>>,
     },
     /// Worse for under 1 % of the users: told once, with the alternatives.
     MinorTrouble {

@@ -87,7 +87,7 @@ impl TargetMemory {
                     self.tripped_at = Some(at);
                 }
                 self.in_watch(watch, |w| {
-                    w.together = w.together.take().or_else(|| together.clone());
+                    w.together = w.together.take().or_else(|| together.as_deref().cloned());
                     w.reached = w.reached.max(decided.reached());
                     if decided.decision == Decision::Page {
                         w.paged.push(topic(*cause, rule.as_deref()));

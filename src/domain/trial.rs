@@ -145,7 +145,10 @@ mod tests {
         };
         let blind = || fact("blind", Strength::Urgent);
         assert_eq!(end(vec![blind()], Strength::Urgent), WatchEnd::Blind);
-        assert_eq!(end(vec![blind(), fact("restarts", Strength::Suspect)], Strength::Urgent), WatchEnd::Blind);
+        assert_eq!(
+            end(vec![blind(), fact("restarts", Strength::Suspect)], Strength::Urgent),
+            WatchEnd::Blind
+        );
         assert_eq!(end(vec![blind(), fact("latency", Strength::Page)], Strength::Urgent), WatchEnd::Degraded);
         assert_eq!(end(vec![fact("latency", Strength::Page)], Strength::Page), WatchEnd::Degraded);
         assert_eq!(end(vec![], Strength::Quiet), WatchEnd::Inconclusive);

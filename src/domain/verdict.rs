@@ -118,9 +118,7 @@ pub fn judge(evidence: &[Evidence], proof: &Proof, ended: bool) -> Verdict {
 fn health_of(lead: &Evidence) -> Health {
     match lead.strength {
         Strength::Minor => Health::Minor,
-        Strength::Page | Strength::Urgent | Strength::Rollback if lead.is_blindness() => {
-            Health::Inconclusive
-        }
+        Strength::Page | Strength::Urgent | Strength::Rollback if lead.is_blindness() => Health::Inconclusive,
         Strength::Quiet | Strength::Suspect => Health::Pending,
         Strength::Page | Strength::Urgent | Strength::Rollback => Health::Degraded,
     }

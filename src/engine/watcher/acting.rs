@@ -109,12 +109,7 @@ impl Watcher {
     }
 
     /// Decides, with a plan if the evidence is enough for one.
-    fn decide(
-        &self,
-        guarded: &Guarded,
-        trial: &Trial,
-        assessment: &Assessment,
-    ) -> (Decided, Option<Plan>) {
+    fn decide(&self, guarded: &Guarded, trial: &Trial, assessment: &Assessment) -> (Decided, Option<Plan>) {
         let (settings, now) = (&guarded.settings, assessment.at);
         let (mut bars, mut plan) = (Vec::new(), None);
         if assessment.verdict.trips() {
@@ -152,7 +147,7 @@ impl Watcher {
             cause: trial.cause(verdict),
             rule: verdict.rule.clone(),
             tripped: verdict.trips(),
-            together: trial.together(verdict).cloned(),
+            together: trial.together(verdict).cloned().map(Box::new),
         })
     }
 
@@ -290,6 +285,7 @@ impl Watcher {
             events.push(TargetEvent::KnownGood { version: spec.release.to.clone(), why });
         }
         self.commit(target, events).await?;
+        self.heed_pods(target);
         self.parts.recorder.close(&spec.id).await;
         Ok(())
     }
@@ -299,10 +295,18 @@ impl Watcher {
         let Some(active) = self.targets.get_mut(target).and_then(|g| g.watch.as_mut()) else { return };
         let spec = active.watch.spec();
         let due = now.duration_since(active.recorded_at).as_secs_f64() >= spec.judging.batch_secs * 0.9;
-        if !due || active.batch.is_empty() {
+        if due {
+            self.write_batch(target, now).await;
+        }
+    }
+
+    /// What a new life of the process must know.
+    pub(super) async fn write_batch(&mut self, target: &TargetId, now: Timestamp) {
+        let Some(active) = self.targets.get_mut(target).and_then(|g| g.watch.as_mut()) else { return };
+        if active.batch.is_empty() {
             return;
         }
-        let watch = spec.id.clone();
+        let watch = active.watch.spec().id.clone();
         active.recorded_at = now;
         let mut samples: Vec<_> = std::mem::take(&mut active.batch).into_values().collect();
         samples.sort_by_key(|sample| sample.at);

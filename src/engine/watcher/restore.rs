@@ -45,6 +45,10 @@ impl Watcher {
         };
         let minutes = self.parts.journal.minutes(target, history_begins(self.now())).await?;
         if let Some(guarded) = self.targets.get_mut(target) {
+            if watch.is_none() {
+                let past = minutes.iter().map(|row| (row.rule.clone(), row.counts));
+                self.controls.know(target, &guarded.settings.rules, past);
+            }
             guarded.memory = memory;
             guarded.watch = watch;
             guarded.minutes.restore(minutes);

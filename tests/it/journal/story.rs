@@ -48,7 +48,7 @@ pub(super) fn target_events() -> Vec<TargetEvent> {
             decided: Decided { would: None, ..decided() },
             cause: Cause::Release,
             rule: None,
-            tripped: true,
+            tripped: false,
             together: None,
         },
         TargetEvent::RolledBack { run: "shop-1".into(), bad: version("v2") },
