@@ -103,7 +103,7 @@ impl Daemon {
         let mut outcome = Ok(());
         while let Some(ended) = self.tasks.join_next().await {
             self.stop.cancel();
-            let ended = ended.unwrap_or_else(|e| Err(AppError::Setup { what: "a task", why: e.to_string() }));
+            let ended = ended.unwrap_or_else(|e| Err(build::setup("a task")(e)));
             if outcome.is_ok() {
                 outcome = ended;
             }
@@ -113,7 +113,7 @@ impl Daemon {
 }
 
 fn metrics_handle(now: Timestamp) -> Result<PrometheusHandle, AppError> {
-    metrics::install(now).map_err(|e| AppError::Setup { what: "the metrics", why: e.to_string() })
+    metrics::install(now).map_err(build::setup("the metrics"))
 }
 
 /// What a daemon has in hand once it is allowed to start.

@@ -1,5 +1,6 @@
 //! From the configuration to adapters: one constructor per room.
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,8 +34,9 @@ const OUTBOUND_MAX: Duration = Duration::from_secs(5);
 /// Pods scraped at once.
 const SCRAPES: usize = 64;
 
-fn setup(what: &'static str) -> impl Fn(String) -> AppError {
-    move |why| AppError::Setup { what, why }
+/// What could not be set up, with the source's own words.
+pub(super) fn setup<E: Display>(what: &'static str) -> impl Fn(E) -> AppError {
+    move |error| AppError::Setup { what, why: error.to_string() }
 }
 
 fn targets(config: &Config) -> impl Iterator<Item = (TargetId, &TargetKindConfig)> {
@@ -158,7 +160,7 @@ fn prometheus_source(
         rules: rules(config, SourceName::Prometheus),
         places: targets(config).map(place).collect(),
     };
-    let source = PrometheusSource::new(options).map_err(|e| setup("Prometheus")(e.to_string()))?;
+    let source = PrometheusSource::new(options).map_err(setup("Prometheus"))?;
     Ok(Arc::new(source))
 }
 
@@ -171,7 +173,7 @@ fn scrape_source(config: &Config, scrape: &ScrapeConfig) -> Result<Arc<dyn Signa
         concurrent: SCRAPES,
         rules: rules(config, SourceName::Scrape),
     };
-    let source = ScrapeSource::new(options).map_err(|e| setup("the scrape source")(e.to_string()))?;
+    let source = ScrapeSource::new(options).map_err(setup("the scrape source"))?;
     Ok(Arc::new(source))
 }
 
@@ -199,7 +201,7 @@ pub(super) fn http_source(config: &Config) -> Result<Option<HttpSource>, AppErro
     if rules.is_empty() {
         return Ok(None);
     }
-    HttpSource::new("http", rules).map(Some).map_err(|e| setup("the HTTP checks")(e.to_string()))
+    HttpSource::new("http", rules).map(Some).map_err(setup("the HTTP checks"))
 }
 
 fn rules(config: &Config, source: SourceName) -> Vec<SourceRule> {
@@ -239,8 +241,7 @@ fn query(query: &RuleQuery, window: Duration) -> Option<Query> {
 
 /// The channels in the order in which they are tried.
 pub(super) fn notifiers(config: &Config) -> Result<Vec<Arc<dyn Notifier>>, AppError> {
-    let client =
-        outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(|e| setup("HTTP")(e.to_string()))?;
+    let client = outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(setup("HTTP"))?;
     let mut notifiers: Vec<Arc<dyn Notifier>> = Vec::new();
     if let Some(paging) = config.alertmanager.as_ref().and_then(|a| a.paging.as_ref()) {
         let options = AlertmanagerConfig {
@@ -249,29 +250,28 @@ pub(super) fn notifiers(config: &Config) -> Result<Vec<Arc<dyn Notifier>>, AppEr
             labels: paging.labels.clone(),
         };
         let channel = Alertmanager::new("alertmanager", options, client.clone());
-        notifiers.push(Arc::new(channel.map_err(|e| setup("paging through Alertmanager")(e.to_string()))?));
+        notifiers.push(Arc::new(channel.map_err(setup("paging through Alertmanager"))?));
     }
     if let Some(slack) = &config.notify.slack {
         let url = slack.webhook_url.expose().to_string().into();
-        let channel = Slack::new("slack", &url, client.clone()).map_err(|e| setup("Slack")(e.to_string()))?;
+        let channel = Slack::new("slack", &url, client.clone()).map_err(setup("Slack"))?;
         notifiers.push(Arc::new(channel));
     }
     if let Some(webhook) = &config.notify.webhook {
         let url = webhook.url.expose().to_string().into();
         let channel = Webhook::new("webhook", &url, &webhook.secret, client);
-        notifiers.push(Arc::new(channel.map_err(|e| setup("the webhook")(e.to_string()))?));
+        notifiers.push(Arc::new(channel.map_err(setup("the webhook"))?));
     }
     Ok(notifiers)
 }
 
 pub(super) fn checks(config: &Config) -> Result<Arc<dyn Checks>, AppError> {
-    let client =
-        outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(|e| setup("HTTP")(e.to_string()))?;
+    let client = outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(setup("HTTP"))?;
     let url = config.alertmanager.as_ref().and_then(|a| a.url.as_ref());
     let access = match url {
         None => None,
         Some(url) => {
-            let url = Endpoint::parse(url.as_str()).map_err(|e| setup("Alertmanager")(e.to_string()))?;
+            let url = Endpoint::parse(url.as_str()).map_err(setup("Alertmanager"))?;
             Some(AlertmanagerAccess { url, token: None, match_labels: match_labels(config) })
         }
     };

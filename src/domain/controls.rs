@@ -3,10 +3,11 @@ mod errors;
 mod latency;
 mod pods;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use super::detect::errors::Counts;
 use super::detect::mixture::Span;
 use super::names::{RuleName, TargetId};
 use super::runbook::{Rule, RuleKind};
@@ -48,8 +49,10 @@ const ALPHA: f64 = 0.1;
 const RENEW_AFTER: u32 = 60;
 /// Batches without trouble after which it is over.
 const OVER_AFTER: u32 = 24;
+/// Unreleased targets beyond this are not asked how they do.
+const TARGETS_MAX: usize = 1_000;
 
-/// The state of all unreleased targets. Per target and rule a few hundred bytes and its pods' last counters.
+/// The state of unreleased targets, a bounded number of them. Per target and rule a few hundred bytes and its pods' last counters.
 #[derive(Clone, Debug, Default)]
 pub struct Controls {
     targets: BTreeMap<TargetId, Control>,
@@ -61,8 +64,12 @@ struct Control {
     errors: BTreeMap<RuleName, ErrorControl>,
     latency: BTreeMap<RuleName, LatencyControl>,
     pods: PodControl,
-    told: Option<Timestamp>,
+    /// What is wrong with it, as it was told.
+    told: BTreeSet<Kind>,
 }
+
+/// What trouble is about: a rule, or (`None`) its pods.
+type Kind = Option<RuleName>;
 
 /// Trouble of one kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,8 +90,9 @@ impl Controls {
                     RuleKind::Latency { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => None,
                 });
                 let Some(above) = above else { return };
-                let errors = &mut self.control(target).errors;
-                errors
+                let Some(control) = self.control(target) else { return };
+                control
+                    .errors
                     .entry(rule.clone())
                     .or_insert_with(|| ErrorControl::new(above))
                     .take(pod, *bad, *total);
@@ -95,10 +103,15 @@ impl Controls {
                     RuleKind::Errors { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => None,
                 });
                 let Some(increase) = increase else { return };
-                let latency = &mut self.control(target).latency;
+                let Some(control) = self.control(target) else { return };
+                let latency = &mut control.latency;
                 latency.entry(rule.clone()).or_insert_with(|| LatencyControl::new(increase)).take(pod, times);
             }
-            Reading::Pod(reading) => self.control(target).pods.take(sample.at, pod, reading),
+            Reading::Pod(reading) => {
+                if let Some(control) = self.control(target) {
+                    control.pods.take(sample.at, pod, reading);
+                }
+            }
             Reading::Release { .. }
             | Reading::Value { .. }
             | Reading::Check { .. }
@@ -108,15 +121,38 @@ impl Controls {
         }
     }
 
-    /// Takes what is seen of an unreleased workload's pods.
+    /// Takes what is seen of an unreleased workload's pods, and forgets those that are gone.
     pub fn take_view(&mut self, view: &WorkloadView, at: Timestamp) {
-        let pods = &mut self.control(&view.target).pods;
-        view.pods.iter().for_each(|pod| pods.take(at, &pod.name, &pod.reading));
-        pods.keep_only(|name| view.pods.iter().any(|pod| pod.name == name));
+        let Some(control) = self.control(&view.target) else { return };
+        view.pods.iter().for_each(|pod| control.pods.take(at, &pod.name, &pod.reading));
+        let names: BTreeSet<&str> = view.pods.iter().map(|pod| pod.name.as_str()).collect();
+        control.keep_only(|name| name.is_empty() || names.contains(name));
     }
 
-    fn control(&mut self, target: &TargetId) -> &mut Control {
-        self.targets.entry(target.clone()).or_default()
+    /// What is known of an earlier life: how often requests of this target failed.
+    pub fn know(
+        &mut self,
+        target: &TargetId,
+        rules: &[Rule],
+        past: impl IntoIterator<Item = (RuleName, Counts)>,
+    ) {
+        for (name, counts) in past {
+            let above = rules.iter().find(|r| r.name == name).and_then(|rule| match rule.kind {
+                RuleKind::Errors { above } => Some(above),
+                RuleKind::Latency { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => None,
+            });
+            if let (Some(above), Some(control)) = (above, self.control(target)) {
+                control.errors.entry(name).or_insert_with(|| ErrorControl::new(above)).know(counts);
+            }
+        }
+    }
+
+    /// `None` beyond the limit.
+    fn control(&mut self, target: &TargetId) -> Option<&mut Control> {
+        if self.targets.len() >= TARGETS_MAX && !self.targets.contains_key(target) {
+            return None;
+        }
+        Some(self.targets.entry(target.clone()).or_default())
     }
 
     /// It was released, or is gone: it is no control any more.
@@ -134,36 +170,45 @@ impl Controls {
         self.batch_began = Some(now);
         let span = Span { since: began, secs: secs.clamp(0.0, GAP_SECS), in_rollout: false };
         let news = |(target, control): (&TargetId, &mut Control)| control.close(target, span, now);
-        self.targets.iter_mut().filter_map(news).collect()
+        self.targets.iter_mut().flat_map(news).collect()
     }
 
     /// Everything that is worse now, for a watch that begins.
     pub fn worse(&self) -> impl Iterator<Item = ControlNews> {
-        self.targets.iter().filter_map(|(target, control)| {
-            control.told?;
-            control.trouble().map(|trouble| news_of(target, Some(trouble)))
+        self.targets.iter().flat_map(|(target, control)| {
+            let told = control.troubles().into_iter().filter(|(kind, _)| control.told.contains(kind));
+            told.map(|(_, trouble)| news_of(target, Some(trouble)))
         })
     }
 }
 
 impl Control {
-    fn close(&mut self, target: &TargetId, span: Span, now: Timestamp) -> Option<ControlNews> {
+    fn keep_only(&mut self, there: impl Fn(&str) -> bool) {
+        self.errors.values_mut().for_each(|rule| rule.keep_only(&there));
+        self.latency.values_mut().for_each(|rule| rule.keep_only(&there));
+        self.pods.keep_only(&there);
+    }
+
+    /// Each trouble is told when it begins, whatever else is wrong already; and once, when all is well again.
+    fn close(&mut self, target: &TargetId, span: Span, now: Timestamp) -> Vec<ControlNews> {
         self.errors.values_mut().for_each(|rule| rule.close(span));
         self.latency.values_mut().for_each(|rule| rule.close(span));
         self.pods.close(now);
-        let trouble = self.trouble();
-        let since = trouble.as_ref().map(|t| t.since);
-        let changed = since.is_some() != self.told.is_some();
-        self.told = since;
-        changed.then(|| news_of(target, trouble))
+        let troubles = self.troubles();
+        let kinds = troubles.iter().map(|(kind, _)| kind.clone()).collect();
+        let told = std::mem::replace(&mut self.told, kinds);
+        if troubles.is_empty() {
+            return if told.is_empty() { Vec::new() } else { vec![news_of(target, None)] };
+        }
+        let fresh = troubles.into_iter().filter(|(kind, _)| !told.contains(kind));
+        fresh.map(|(_, trouble)| news_of(target, Some(trouble))).collect()
     }
 
-    /// What began first; crashes before all, since they clear more.
-    fn trouble(&self) -> Option<Trouble> {
-        let errors = self.errors.values().filter_map(ErrorControl::trouble);
-        let latency = self.latency.values().filter_map(LatencyControl::trouble);
-        let all = errors.chain(latency).chain(self.pods.trouble());
-        all.min_by_key(|trouble| (!trouble.crashes, trouble.since))
+    fn troubles(&self) -> Vec<(Kind, Trouble)> {
+        let errors = self.errors.iter().map(|(name, rule)| (Some(name.clone()), rule.trouble()));
+        let latency = self.latency.iter().map(|(name, rule)| (Some(name.clone()), rule.trouble()));
+        let all = errors.chain(latency).chain([(None, self.pods.trouble())]);
+        all.filter_map(|(kind, trouble)| Some((kind, trouble?))).collect()
     }
 }
 

@@ -3,6 +3,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Cause;
+use super::guardrails::Bar;
 use super::names::{ServiceName, TargetId};
 use super::outcome::{Finding, Outcome};
 use super::plan::{Plan, PlanDigest};
@@ -119,6 +120,9 @@ pub enum RunEvent {
     },
     WatchEnded {
         healthy: bool,
+        /// It could not be seen at the end, and nothing else is known against it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        blind: bool,
         reason: String,
     },
     /// A newer release came.
@@ -179,6 +183,12 @@ pub enum TargetEvent {
         cause: Cause,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rule: Option<String>,
+        /// The evidence was enough for a rollback, whatever was decided.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        tripped: bool,
+        /// Several services tripped together: held back for the rest of the watch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        together: Option<Box<Bar>>,
     },
     /// Worse for under 1 % of the users: told once, with the alternatives.
     MinorTrouble {
@@ -208,6 +218,8 @@ pub enum WatchEnd {
     Inconclusive,
     /// Its time was over and the evidence was still against it.
     Degraded,
+    /// Its time was over and nothing could be seen: neither for it nor against it.
+    Blind,
     RolledBack,
     Superseded,
     Gone,

@@ -88,6 +88,19 @@ impl Evidence {
     ) -> Self {
         Self { rule: rule.to_string(), strength, cause, sentence, since, numbers: None }
     }
+
+    /// It says only that nothing could be seen.
+    pub fn is_blindness(&self) -> bool {
+        is_blindness(&self.rule)
+    }
+}
+
+/// The fact that a rule has no data, which is no evidence against a release.
+pub const BLIND: &str = "blind";
+
+/// Whether a finding by that name says only that nothing could be seen.
+pub fn is_blindness(rule: &str) -> bool {
+    rule == BLIND
 }
 
 /// `0.0789` → `7.9 %`; small ratios keep two digits.

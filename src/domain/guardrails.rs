@@ -1,4 +1,5 @@
 //! What stops automation and leaves the decision to a person.
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -29,7 +30,7 @@ pub enum Bar {
     },
     /// Other services tripped at nearly the same time: what they share is the likelier cause.
     Together {
-        services: usize,
+        services: Vec<ServiceName>,
         watched: usize,
     },
 }
@@ -52,12 +53,23 @@ impl fmt::Display for Bar {
             Bar::NotSurveyed { why } => write!(f, "the target could not be surveyed: {why}"),
             Bar::Together { services, watched } => write!(
                 f,
-                "{services} of {watched} services under watch tripped within {} minutes, so what they share is the \
+                "{} of {watched} services under watch tripped within {} minutes ({}), so what they share is the \
                  likelier cause",
-                TOGETHER.as_secs() / 60
+                services.len(),
+                TOGETHER.as_secs() / 60,
+                listed(services)
             ),
         }
     }
+}
+
+/// Names in one message; how many there are is said too.
+const NAMED_MAX: usize = 10;
+
+fn listed(services: &[ServiceName]) -> String {
+    let named = services.iter().take(NAMED_MAX).map(ServiceName::as_str).collect::<Vec<_>>().join(", ");
+    let more = services.len().saturating_sub(NAMED_MAX);
+    if more == 0 { named } else { format!("{named} and {more} more") }
 }
 
 /// Services that trip within this time trip together.
@@ -65,7 +77,10 @@ pub const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
 /// Fewer than this many may be chance, or one team's bad day.
 const TOGETHER_MIN: usize = 3;
 
-/// Whether so many of the `watched` services have tripped (each with the time of its last) that it is nobody's release.
+/// Whether so many of the `watched` services have tripped (see [`Verdict::trips`]; each with the time of its last) that it
+/// is nobody's release.
+///
+/// [`Verdict::trips`]: super::verdict::Verdict::trips
 pub fn together<'a>(
     tripped: impl IntoIterator<Item = (&'a ServiceName, Timestamp)>,
     watched: usize,
@@ -73,8 +88,11 @@ pub fn together<'a>(
 ) -> Option<Bar> {
     let lately = |at: Timestamp| now.duration_since(at).abs() <= TOGETHER;
     let names = tripped.into_iter().filter(|(_, at)| lately(*at)).map(|(name, _)| name);
-    let services = names.collect::<std::collections::BTreeSet<_>>().len();
-    (services >= TOGETHER_MIN && services * 2 > watched).then_some(Bar::Together { services, watched })
+    let services: BTreeSet<&ServiceName> = names.collect();
+    // The watch of one that tripped a moment ago may be over.
+    let watched = watched.max(services.len());
+    let many = services.len() >= TOGETHER_MIN && services.len() * 2 > watched;
+    many.then(|| Bar::Together { services: services.into_iter().cloned().collect(), watched })
 }
 
 /// Whether a target that was rolled back at `last` may be rolled back again by itself.
@@ -97,7 +115,11 @@ mod tests {
             together(tripped, watched, at(1000))
         };
         let three = [(0, 990), (1, 900), (2, 1000)];
-        assert_eq!(bar(&three, 5), Some(Bar::Together { services: 3, watched: 5 }));
+        let together = bar(&three, 5).unwrap();
+        assert_eq!(together, Bar::Together { services: names[..3].to_vec(), watched: 5 });
+        let told = "3 of 5 services under watch tripped within 5 minutes (a, b, c), so";
+        assert!(together.to_string().starts_with(told), "{together}");
+        assert!(bar(&three, 2).is_some_and(|bar| bar.to_string().starts_with("3 of 3 ")), "two are over");
         assert_eq!(bar(&three, 6), None, "half of them is no majority");
         assert_eq!(bar(&three[..2], 2), None, "two may be chance");
         assert_eq!(bar(&[(0, 990), (0, 995), (0, 1000)], 3), None, "one service three times");

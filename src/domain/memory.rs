@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::event::{TargetEvent, WatchEnd};
-use super::evidence::Cause;
+use super::evidence::{Cause, is_blindness};
+use super::guardrails::Bar;
 use super::policy::Decision;
 use super::release::{Fingerprint, ReleaseKind, Version};
 use super::watch::WatchSpec;
@@ -21,6 +22,8 @@ pub struct TargetMemory {
     pub known_bad: VecDeque<Fingerprint>,
     pub watch: Option<OpenWatch>,
     pub last_rollback_at: Option<Timestamp>,
+    /// When the evidence against a release here was last found to be enough for a rollback. It outlives the watch.
+    pub tripped_at: Option<Timestamp>,
     /// The run that began to roll this target back last.
     pub rolled_back_by: Option<String>,
     /// The incident that people are being paged about. It outlives its watch if nobody has acted on it.
@@ -36,13 +39,15 @@ pub struct OpenWatch {
     pub told_minor: bool,
     /// What people were paged about, each once: the cause, and whether it was only that nothing could be seen.
     pub paged: Vec<Topic>,
+    /// Held back because several services tripped together.
+    pub together: Option<Bar>,
 }
 
 /// What a page is about. Another cause is news, even if no more can be done about it than before.
 pub type Topic = (Cause, bool);
 
 pub fn topic(cause: Cause, rule: Option<&str>) -> Topic {
-    (cause, rule == Some("blind"))
+    (cause, rule.is_some_and(is_blindness))
 }
 
 impl TargetMemory {
@@ -71,13 +76,18 @@ impl TargetMemory {
                     reached: Decision::Hold,
                     told_minor: false,
                     paged: vec![],
+                    together: None,
                 });
             }
             TargetEvent::RolloutEnded { watch, ended_at } => {
                 self.in_watch(watch, |w| w.rollout_ended = Some(*ended_at));
             }
-            TargetEvent::Decided { watch, decided, cause, rule } => {
+            TargetEvent::Decided { watch, decided, cause, rule, tripped, together } => {
+                if *tripped {
+                    self.tripped_at = Some(at);
+                }
                 self.in_watch(watch, |w| {
+                    w.together = w.together.take().or_else(|| together.as_deref().cloned());
                     w.reached = w.reached.max(decided.reached());
                     if decided.decision == Decision::Page {
                         w.paged.push(topic(*cause, rule.as_deref()));
@@ -138,6 +148,7 @@ pub fn makes_known_good(end: WatchEnd, clean: bool, watched_secs: f64, spec: &Wa
         (
             WatchEnd::Inconclusive
             | WatchEnd::Superseded
+            | WatchEnd::Blind
             | WatchEnd::Degraded
             | WatchEnd::RolledBack
             | WatchEnd::Gone,

@@ -42,6 +42,8 @@ pub struct Started {
 pub enum End {
     Recovered,
     StillBad,
+    /// It was verified, and could not be seen at the end of the watch.
+    Unseen,
     Superseded,
     Denied,
     Expired,
@@ -172,9 +174,14 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
             run.phase = Phase::Watching { until: *watch_until };
         }
         RunEvent::Relapsed { reason } => run.relapsed = Some(reason.clone()),
-        RunEvent::WatchEnded { healthy, .. } => {
-            let good = *healthy && run.verified == Some(true) && run.relapsed.is_none();
-            run = close(run, if good { End::Recovered } else { End::StillBad }, at);
+        RunEvent::WatchEnded { healthy, blind, .. } => {
+            let good = run.verified == Some(true) && run.relapsed.is_none();
+            let end = match (good, healthy, blind) {
+                (true, true, _) => End::Recovered,
+                (true, false, true) => End::Unseen,
+                (false, _, _) | (true, false, false) => End::StillBad,
+            };
+            run = close(run, end, at);
         }
         RunEvent::Superseded { .. } => run = close(run, End::Superseded, at),
     }
@@ -332,6 +339,7 @@ impl Run {
             Phase::Stuck { .. } => "stuck",
             Phase::Closed(End::Recovered) => "recovered",
             Phase::Closed(End::StillBad) => "still bad",
+            Phase::Closed(End::Unseen) => "unseen",
             Phase::Closed(End::Superseded) => "superseded",
             Phase::Closed(End::Denied) => "denied",
             Phase::Closed(End::Expired) => "expired",

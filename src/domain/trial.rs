@@ -4,7 +4,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::event::WatchEnd;
-use super::evidence::Strength;
+use super::evidence::{Cause, Strength};
 use super::guardrails::Bar;
 use super::memory::makes_known_good;
 use super::policy::{Circumstances, Decided, Decision, Mode, decide};
@@ -13,11 +13,13 @@ use super::verdict::{Health, Verdict};
 use super::watch::{Assessment, Watch};
 
 /// A fold over the assessments of one watch. A daemon and a backtest decide by it alike.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Trial {
     /// Since when the evidence has been at page level without a break.
     page_level_since: Option<Timestamp>,
     worst: Strength,
+    /// Set once several services have tripped together: what was held back then is not done later.
+    together: Option<Bar>,
 }
 
 /// What a service's owner lets rollguard do, and how patiently.
@@ -30,7 +32,7 @@ pub struct Terms<'a> {
 
 impl Default for Trial {
     fn default() -> Self {
-        Self { page_level_since: None, worst: Strength::Quiet }
+        Self { page_level_since: None, worst: Strength::Quiet, together: None }
     }
 }
 
@@ -43,8 +45,24 @@ impl Trial {
         self.page_level_since = (strength >= Strength::Page).then_some(since);
     }
 
+    /// Several services have tripped together, or (`None`) they have not: that holds for the rest of the watch.
+    pub fn hold_back(&mut self, together: Option<Bar>) {
+        self.together = self.together.take().or(together);
+    }
+
+    /// What holds the release's own evidence back, if other services tripped together with it.
+    pub fn together(&self, verdict: &Verdict) -> Option<&Bar> {
+        self.together.as_ref().filter(|_| verdict.trips())
+    }
+
+    /// Who or what is to blame, by what happened to other services too.
+    pub fn cause(&self, verdict: &Verdict) -> Cause {
+        if self.together(verdict).is_some() { Cause::Shared } else { verdict.cause }
+    }
+
     /// Decides on the assessment that was noted last.
-    pub fn decide(&self, assessment: &Assessment, terms: Terms<'_>, bars: &[Bar]) -> Decided {
+    pub fn decide(&self, assessment: &Assessment, terms: Terms<'_>, mut bars: Vec<Bar>) -> Decided {
+        bars.extend(self.together(&assessment.verdict).cloned());
         // Nobody looks again after the end: what is at page level then pages without waiting any longer.
         let patience = if assessment.ended { Duration::ZERO } else { terms.page_after };
         let around = Circumstances {
@@ -53,7 +71,7 @@ impl Trial {
             kind: terms.kind,
             page_level_since: self.page_level_since,
             page_after_secs: patience.as_secs_f64(),
-            bars,
+            bars: &bars,
         };
         decide(&assessment.verdict, &around)
     }
@@ -66,9 +84,12 @@ impl Trial {
 }
 
 /// How a watch ends that nothing cut short.
-pub fn end_of(verdict: &Verdict) -> WatchEnd {
-    match (verdict.health, verdict.strength) {
-        (_, Strength::Page | Strength::Urgent | Strength::Rollback) => WatchEnd::Degraded,
+pub fn end_of(last: &Assessment) -> WatchEnd {
+    match (last.verdict.health, last.verdict.strength) {
+        _ if last.evidence.iter().any(|e| e.strength >= Strength::Page && !e.is_blindness()) => {
+            WatchEnd::Degraded
+        }
+        (_, Strength::Page | Strength::Urgent | Strength::Rollback) => WatchEnd::Blind,
         (Health::Healthy, _) => WatchEnd::Healthy,
         (Health::Pending | Health::Minor | Health::Degraded | Health::Inconclusive, _) => {
             WatchEnd::Inconclusive
@@ -79,7 +100,7 @@ pub fn end_of(verdict: &Verdict) -> WatchEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::evidence::Cause;
+    use crate::domain::evidence::Evidence;
 
     fn assessment(second: i64, strength: Strength, ended: bool) -> Assessment {
         let verdict = Verdict {
@@ -103,7 +124,7 @@ mod tests {
                 let assessment = assessment(*second, *strength, *ended);
                 trial.note(&assessment);
                 let terms = Terms { mode: Mode::Auto, page_after, kind: &ReleaseKind::New };
-                last = Some(trial.decide(&assessment, terms, &[]).decision);
+                last = Some(trial.decide(&assessment, terms, vec![]).decision);
             }
             last.unwrap()
         };
@@ -112,5 +133,38 @@ mod tests {
         assert_eq!(decide(&[(0, page, false), (120, page, false)]), Decision::Page);
         assert_eq!(decide(&[(0, page, false), (60, quiet, false), (120, page, false)]), Decision::Hold);
         assert_eq!(decide(&[(0, page, true)]), Decision::Page);
+    }
+
+    #[test]
+    fn a_watch_that_could_not_see_at_its_end_is_neither_degraded_nor_good() {
+        let fact = |rule: &str, strength| {
+            Evidence::fact(rule, strength, Cause::Unknown, None, format!("{rule} says so"))
+        };
+        let end = |evidence: Vec<Evidence>, strength| {
+            end_of(&Assessment { evidence, ..assessment(0, strength, true) })
+        };
+        let blind = || fact("blind", Strength::Urgent);
+        assert_eq!(end(vec![blind()], Strength::Urgent), WatchEnd::Blind);
+        assert_eq!(
+            end(vec![blind(), fact("restarts", Strength::Suspect)], Strength::Urgent),
+            WatchEnd::Blind
+        );
+        assert_eq!(end(vec![blind(), fact("latency", Strength::Page)], Strength::Urgent), WatchEnd::Degraded);
+        assert_eq!(end(vec![fact("latency", Strength::Page)], Strength::Page), WatchEnd::Degraded);
+        assert_eq!(end(vec![], Strength::Quiet), WatchEnd::Inconclusive);
+    }
+
+    #[test]
+    fn what_was_held_back_once_is_not_done_later() {
+        let mut trial = Trial::default();
+        let tripped = assessment(0, Strength::Rollback, false);
+        let terms = Terms { mode: Mode::Auto, page_after: Duration::ZERO, kind: &ReleaseKind::New };
+        assert_eq!(trial.decide(&tripped, terms, vec![]).decision, Decision::Rollback);
+        trial.hold_back(Some(Bar::Together { services: vec![], watched: 3 }));
+        trial.hold_back(None);
+        let decided = trial.decide(&tripped, terms, vec![]);
+        assert_eq!((decided.decision, trial.cause(&tripped.verdict)), (Decision::Page, Cause::Shared));
+        let paged = assessment(0, Strength::Page, false).verdict;
+        assert_eq!(trial.cause(&paged), Cause::Unknown, "only what trips is held back");
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::detect::errors::Counts;
-use super::evidence::{Cause, Evidence, Strength, grouped};
+use super::evidence::{Cause, Evidence, Strength, grouped, is_blindness};
 use super::names::RuleName;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,18 @@ pub struct Verdict {
     /// The rule or fact that leads.
     pub rule: Option<String>,
     pub reason: String,
+}
+
+impl Verdict {
+    /// Enough to take the release back, whatever may forbid it.
+    pub fn trips(&self) -> bool {
+        self.strength == Strength::Rollback
+    }
+
+    /// The strongest that can be said is that nothing could be seen.
+    pub fn is_blind(&self) -> bool {
+        self.strength >= Strength::Page && self.rule.as_deref().is_some_and(is_blindness)
+    }
 }
 
 /// How much was measured: it decides between healthy and inconclusive.
@@ -90,7 +102,7 @@ fn count_of_requests(n: f64) -> String {
 
 /// The strongest evidence leads. `ended` is true once the watch is over.
 pub fn judge(evidence: &[Evidence], proof: &Proof, ended: bool) -> Verdict {
-    let lead = evidence.iter().max_by_key(|e| (e.strength, e.rule != "blind"));
+    let lead = evidence.iter().max_by_key(|e| (e.strength, !e.is_blindness()));
     match lead {
         Some(lead) if lead.strength >= Strength::Minor => Verdict {
             health: health_of(lead),
@@ -106,9 +118,7 @@ pub fn judge(evidence: &[Evidence], proof: &Proof, ended: bool) -> Verdict {
 fn health_of(lead: &Evidence) -> Health {
     match lead.strength {
         Strength::Minor => Health::Minor,
-        Strength::Page | Strength::Urgent | Strength::Rollback if lead.rule == "blind" => {
-            Health::Inconclusive
-        }
+        Strength::Page | Strength::Urgent | Strength::Rollback if lead.is_blindness() => Health::Inconclusive,
         Strength::Quiet | Strength::Suspect => Health::Pending,
         Strength::Page | Strength::Urgent | Strength::Rollback => Health::Degraded,
     }

@@ -15,6 +15,7 @@ use crate::domain::message::{Message, of_run, paging};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::Outcome;
 use crate::domain::run::{Effect, End, Next, Phase, Run, evolve, next};
+use crate::domain::verdict::Verdict;
 use crate::domain::verification::CheckResult;
 use crate::ports::{CheckContext, Checks, Clock, JournalError, Target};
 use crate::telemetry::{Metric, label};
@@ -210,7 +211,8 @@ pub fn marks_paging(opened: &RunOpened, messages: &[Message]) -> Vec<(TargetId, 
 
 async fn perform(run: &Run, effect: Effect, tools: &Tools) -> RunEvent {
     let Some(opened) = run.opened.as_deref() else {
-        return RunEvent::WatchEnded { healthy: false, reason: "the run was never opened".into() };
+        let reason = "the run was never opened".into();
+        return RunEvent::WatchEnded { healthy: false, blind: false, reason };
     };
     match effect {
         Effect::Observe(step) => match opened.plan.steps.get(step) {
@@ -245,13 +247,14 @@ fn conclude(run: &Run, opened: &RunOpened, viewer: &Viewer) -> RunEvent {
             measured::is_after(watch, &opened.run).then(|| watch.verdict.clone())?
         })
     });
+    let blind = verdict.as_ref().is_none_or(Verdict::is_blind);
     let (healthy, reason) = match (&run.relapsed, run.verified, verdict) {
         (Some(reason), _, _) => (false, reason.clone()),
         (None, Some(false) | None, _) => (false, "the rollback was never verified".to_string()),
         (None, Some(true), Some(v)) => (v.strength < Strength::Page, v.reason),
-        (None, Some(true), None) => (true, "verified; it could not be measured until the end".to_string()),
+        (None, Some(true), None) => (false, "nothing was measured after the rollback".to_string()),
     };
-    RunEvent::WatchEnded { healthy, reason }
+    RunEvent::WatchEnded { healthy, blind: blind && !healthy, reason }
 }
 
 /// An event's name without its body, which may be long.

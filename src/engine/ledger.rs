@@ -118,10 +118,7 @@ impl Ledger {
 
     fn shown(&self, up: bool, detail: String) {
         let now = self.clock.now();
-        self.picture.change(|s| match &mut s.journal {
-            Some(health) if health.up == up => health.detail = detail,
-            journal => *journal = Some(Health { up, since: now, detail }),
-        });
+        self.picture.change(|s| s.journal = Some(Health::turn(s.journal.as_ref(), up, detail, now)));
     }
 
     fn address(&self, messages: Vec<Message>) -> Vec<Outgoing> {

@@ -92,6 +92,14 @@ pub struct Health {
     pub detail: String,
 }
 
+impl Health {
+    /// What is heard at `now`, after what was heard `before`: it has been so since it turned.
+    pub fn turn(before: Option<&Self>, up: bool, detail: String, now: Timestamp) -> Self {
+        let since = before.filter(|before| before.up == up).map_or(now, |before| before.since);
+        Self { up, since, detail }
+    }
+}
+
 /// The writing end, one per engine; parts of the engine change their own corner of the picture.
 #[derive(Clone, Debug)]
 pub struct Picture(watch::Sender<Snapshot>);

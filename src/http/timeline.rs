@@ -97,8 +97,11 @@ fn sentence(event: &RunEvent, before: &Run) -> String {
             format!("not verified in time; watching until {}", clock_time(*watch_until))
         }
         RunEvent::Relapsed { reason } => format!("still bad after the rollback: {reason}"),
-        RunEvent::WatchEnded { healthy: true, reason } => format!("the watch ended well: {reason}"),
-        RunEvent::WatchEnded { healthy: false, reason } => format!("the watch ended badly: {reason}"),
+        RunEvent::WatchEnded { healthy, blind, reason } => match (healthy, blind) {
+            (true, _) => format!("the watch ended well: {reason}"),
+            (false, true) => format!("the watch ended without being able to see: {reason}"),
+            (false, false) => format!("the watch ended badly: {reason}"),
+        },
         RunEvent::Superseded { by } => format!("superseded by {by}"),
     }
 }

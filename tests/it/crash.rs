@@ -111,7 +111,7 @@ async fn recall(journal: &Arc<dyn Journal>) -> Run {
 async fn check(world: &Arc<World>, what: &str) {
     let journal: Arc<dyn Journal> = world.journal.clone();
     let run = recall(&journal).await;
-    assert_eq!(run.phase, Phase::Closed(End::Recovered), "{what}");
+    assert_eq!(run.phase, Phase::Closed(End::Unseen), "{what}: it is verified, and nothing is measured here");
     assert_eq!(world.applied(), 1, "{what}: the template is restored exactly once");
     let verified: Vec<Timestamp> =
         world.journal.records().iter().filter(|r| r.kind == "verified").map(|r| r.at).collect();

@@ -142,7 +142,7 @@ fn verified(passed: bool) -> RunEvent {
 }
 
 fn ended(healthy: bool, reason: &str) -> RunEvent {
-    RunEvent::WatchEnded { healthy, reason: reason.into() }
+    RunEvent::WatchEnded { healthy, blind: false, reason: reason.into() }
 }
 
 #[test]
@@ -226,6 +226,18 @@ fn a_rollback_after_which_it_is_bad_again() {
 }
 
 #[test]
+fn a_rollback_that_could_not_be_seen_at_the_end_is_no_failure() {
+    let reason = "error-rate has had no data since 10:20:00: the release is not being judged on it";
+    let end = RunEvent::WatchEnded { healthy: false, blind: true, reason: reason.into() };
+    let all = transcript(opened(), [executed(), all_passed(), vec![verified(true), end.clone()]].concat());
+    let last = all.find("── note").expect("a last message");
+    insta::assert_snapshot!(&all[last..]);
+    let unverified =
+        transcript(opened(), [executed(), two_checks_open(), vec![verified(false), end]].concat());
+    assert!(unverified.contains("[FAILED] The rollback did not restore the service"), "{unverified}");
+}
+
+#[test]
 fn a_rollback_that_a_newer_release_overtakes() {
     let newer = RunEvent::Superseded { by: "backend v3".into() };
     let events = [executed(), all_passed(), vec![verified(true), newer]].concat();
@@ -258,7 +270,8 @@ fn watched(known_good: Option<Version>, reached: Option<Decision>) -> TargetMemo
 }
 
 fn paging(cause: Cause, decided: Decided) -> TargetEvent {
-    TargetEvent::Decided { watch: "shop/backend.v2.1795341600".into(), decided, cause, rule: None }
+    let watch = "shop/backend.v2.1795341600".into();
+    TargetEvent::Decided { watch, decided, cause, rule: None, tripped: false, together: None }
 }
 
 fn told(cases: Vec<(TargetEvent, TargetMemory)>) -> String {
@@ -306,6 +319,7 @@ fn pages_end_with_their_watch_unless_the_release_is_still_bad() {
     let told_of = |end| (closed(end), paged());
     insta::assert_snapshot!(told(ends.into_iter().chain([WatchEnd::Gone]).map(told_of).collect()));
     assert_eq!(told(vec![told_of(WatchEnd::Degraded)]), "");
+    assert_eq!(told(vec![told_of(WatchEnd::Blind)]), "", "it was in trouble when it was last seen");
 }
 
 #[test]

@@ -43,6 +43,15 @@ impl ErrorControl {
         self.batch.add(self.counters.advance(pod, Counts { bad, total }, false));
     }
 
+    /// What was counted in an earlier life.
+    pub(super) fn know(&mut self, past: Counts) {
+        self.usual.add(past);
+    }
+
+    pub(super) fn keep_only(&mut self, there: impl Fn(&str) -> bool) {
+        self.counters.keep_only(there);
+    }
+
     pub(super) fn close(&mut self, span: Span) {
         let batch = std::mem::take(&mut self.batch);
         if batch.total <= 0.0 {

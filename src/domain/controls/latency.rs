@@ -48,6 +48,10 @@ impl LatencyControl {
         }
     }
 
+    pub(super) fn keep_only(&mut self, there: impl Fn(&str) -> bool) {
+        self.pods.retain(|pod, _| there(pod));
+    }
+
     pub(super) fn close(&mut self, span: Span) {
         let batch = std::mem::take(&mut self.batch);
         if batch.count() <= 0.0 {

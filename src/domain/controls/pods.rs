@@ -1,4 +1,4 @@
-//! Crashes of an unreleased service's pods.
+//! Crashes of an unreleased service's pods that used not to crash.
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,30 +11,40 @@ const PODS_MAX: usize = 5_000;
 const LASTS: SignedDuration = SignedDuration::from_mins(5);
 /// One crash may be any pod's; two within a short time are trouble.
 const CRASHES_MIN: usize = 2;
+/// A pod that ran for so long has recovered: it may begin to crash anew. A crash loop waits at most five minutes between
+/// two crashes.
+const RECOVERED: SignedDuration = SignedDuration::from_mins(30);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct PodControl {
-    restarts: BTreeMap<String, u32>,
-    /// When pods crashed, oldest first.
+    pods: BTreeMap<String, Pod>,
+    /// When pods crashed that had been well, oldest first.
     crashes: Vec<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pod {
+    restarts: u32,
+    /// The first and the last of the crashes that it has not recovered from.
+    crashing: Option<(Timestamp, Timestamp)>,
 }
 
 impl PodControl {
     pub(super) fn take(&mut self, at: Timestamp, pod: &str, reading: &PodReading) {
         if reading.gone {
-            self.restarts.remove(pod);
+            self.pods.remove(pod);
             return;
         }
-        if self.restarts.len() >= PODS_MAX && !self.restarts.contains_key(pod) {
-            return;
+        if let Some(known) = self.pods.get_mut(pod) {
+            let came = known.crashed(at, reading.restarts);
+            self.crashes.extend(std::iter::repeat_n(at, came));
+        } else if self.pods.len() < PODS_MAX {
+            self.pods.insert(pod.to_string(), Pod::at_first_sight(at, reading));
         }
-        let before = self.restarts.insert(pod.to_string(), reading.restarts);
-        let came = reading.restarts.saturating_sub(before.unwrap_or(reading.restarts));
-        self.crashes.extend(std::iter::repeat_n(at, came.min(10) as usize));
     }
 
     pub(super) fn keep_only(&mut self, there: impl Fn(&str) -> bool) {
-        self.restarts.retain(|pod, _| there(pod));
+        self.pods.retain(|pod, _| there(pod));
     }
 
     pub(super) fn close(&mut self, now: Timestamp) {
@@ -46,5 +56,26 @@ impl PodControl {
         let since = *self.crashes.first().filter(|_| self.crashes.len() >= CRASHES_MIN)?;
         let detail = format!("its pods crashed {} times", self.crashes.len());
         Some(Trouble { since, crashes: true, detail })
+    }
+}
+
+impl Pod {
+    /// One that is not well and has crashed before may have done so for days.
+    fn at_first_sight(at: Timestamp, reading: &PodReading) -> Self {
+        let crashing = reading.restarts > 0 && !reading.ready;
+        Self { restarts: reading.restarts, crashing: crashing.then_some((Timestamp::MIN, at)) }
+    }
+
+    /// Crashes since it was seen last, as far as they are news: one that crashes all day tells nothing of this minute.
+    fn crashed(&mut self, at: Timestamp, restarts: u32) -> usize {
+        let before = std::mem::replace(&mut self.restarts, restarts);
+        let came = restarts.saturating_sub(before);
+        if came == 0 {
+            return 0;
+        }
+        let last_spell = self.crashing.filter(|(_, last)| at.duration_since(*last) < RECOVERED);
+        let first = last_spell.map_or(at, |(first, _)| first);
+        self.crashing = Some((first, at));
+        if at.duration_since(first) <= LASTS { came.min(10) as usize } else { 0 }
     }
 }

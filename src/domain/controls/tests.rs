@@ -123,3 +123,71 @@ fn slowness_and_crashes_are_news_too() {
     crashing.run(Duration::from_secs(400).as_secs() as i64, 0.0, 0.05);
     assert_eq!(crashing.news.last().map(|(_, n)| n.worse_since), Some(None));
 }
+
+fn pod(ready: bool, restarts: u32) -> Reading {
+    let (created_at, ready_since, reason) = (None, None, None);
+    Reading::Pod(PodReading { ready, created_at, ready_since, restarts, reason, gone: false })
+}
+
+#[test]
+fn each_trouble_is_told_even_if_another_one_lasts() {
+    let mut world = World::new(4);
+    world.run(900, 0.002, 0.1);
+    world.run(60, 0.2, 0.1);
+    for restarts in 0..3 {
+        world.take("a", pod(true, restarts));
+        world.run(10, 0.2, 0.1);
+    }
+    let told: Vec<bool> = world.news.iter().map(|(_, news)| news.crashes).collect();
+    assert_eq!(told, [false, true]);
+    assert_eq!(world.controls.worse().count(), 2);
+}
+
+#[test]
+fn pods_that_crash_all_day_are_no_news() {
+    let mut world = World::new(5);
+    let mut restarts = 7;
+    world.take("a", pod(false, restarts));
+    world.take("b", pod(false, restarts));
+    for _ in 0..20 {
+        world.run(300, 0.0, 0.05);
+        restarts += 1;
+        world.take("a", pod(false, restarts));
+        world.take("b", pod(false, restarts));
+    }
+    assert_eq!(world.news, vec![]);
+}
+
+#[test]
+fn what_an_earlier_life_knew_shows_trouble_at_once() {
+    let usual = |world: &mut World| {
+        let rules = standard_rules();
+        let past = [(rules[0].name.clone(), Counts { bad: 10.0, total: 5000.0 })];
+        world.controls.know(&cart(), &rules, past);
+    };
+    let mut world = World::new(6);
+    usual(&mut world);
+    world.run(20, 0.2, 0.1);
+    assert!(world.news.iter().any(|(_, news)| news.worse_since.is_some()), "{:?}", world.news);
+    let mut ignorant = World::new(6);
+    ignorant.run(20, 0.2, 0.1);
+    assert_eq!(ignorant.news, vec![]);
+}
+
+#[test]
+fn there_are_so_many_and_no_more() {
+    let mut controls = Controls::default();
+    for n in 0..10_000 {
+        let target = TargetId { service: ServiceName::parse(format!("s{n}")).unwrap(), ..cart() };
+        let sample = Sample {
+            at: Timestamp::from_second(1).unwrap(),
+            service: target.service.clone(),
+            target: Some(target.target.clone()),
+            release: None,
+            pod: Some("a".into()),
+            reading: pod(true, 0),
+        };
+        controls.take(&target, &standard_rules(), &sample);
+    }
+    assert_eq!(controls.targets.len(), TARGETS_MAX);
+}

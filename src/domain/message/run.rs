@@ -241,6 +241,14 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
             let lines = vec![format!("Result: {reason}"), format!("Current version: {}", restored(opened))];
             (MessageKind::Complete, "[STABLE] The watch after the rollback is over", lines)
         }
+        (End::Unseen, RunEvent::WatchEnded { reason, .. }) => {
+            let lines = vec![
+                format!("Reason: {reason}"),
+                format!("{} was verified after the rollback, and keeps running", restored(opened)),
+                "Next: see to its measurements, then look whether it is well".to_string(),
+            ];
+            (MessageKind::Note, "[UNSEEN] The watch after the rollback could not see", lines)
+        }
         (End::Denied, RunEvent::Denied { by, reason }) => {
             let denied = format!("Denied by {by}: {reason}");
             (MessageKind::Note, "[DENIED] No rollback", vec![denied, untouched])
@@ -258,7 +266,7 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
             let line = format!("{by} was released meanwhile and is being watched now");
             (MessageKind::Note, "[SUPERSEDED] A newer release came", vec![line])
         }
-        (_, RunEvent::WatchEnded { healthy, reason }) => {
+        (_, RunEvent::WatchEnded { healthy, reason, .. }) => {
             let lines = vec![still_bad(after, *healthy, reason), COMPARE.to_string()];
             (still_bad_kind(after), "[FAILED] The rollback did not restore the service", lines)
         }

@@ -2,7 +2,7 @@
 use super::{Message, MessageKind};
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::evidence::{Cause, clock_time};
-use crate::domain::memory::{TargetMemory, Topic, topic};
+use crate::domain::memory::{OpenWatch, TargetMemory, Topic, topic};
 use crate::domain::policy::{Decided, Decision};
 use crate::domain::release::ReleaseKind;
 use crate::domain::watch::WatchSpec;
@@ -14,17 +14,14 @@ pub fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
     }
     let Some(spec) = before.watch.as_ref().map(|w| w.spec.as_ref()) else { return Vec::new() };
     match event {
-        TargetEvent::Decided { decided, cause, rule, .. } if decided.decision == Decision::Page => {
-            vec![page(spec, decided, topic(*cause, rule.as_deref()))]
+        TargetEvent::Decided { decided, cause, rule, together, .. } if decided.decision == Decision::Page => {
+            vec![page(spec, decided, topic(*cause, rule.as_deref()), together.is_some())]
         }
         TargetEvent::MinorTrouble { reason, .. } => vec![minor(spec, reason)],
-        TargetEvent::WatchClosed { end, reason, .. }
-            if before.watch.as_ref().is_some_and(|w| w.reached == Decision::Page && !w.paged.is_empty()) =>
-        {
-            resolve(spec, *end, reason)
+        TargetEvent::WatchClosed { end, reason, .. } => {
+            before.watch.iter().flat_map(|watch| resolve(watch, *end, reason)).collect()
         }
-        TargetEvent::WatchClosed { .. }
-        | TargetEvent::Decided { .. }
+        TargetEvent::Decided { .. }
         | TargetEvent::KnownGood { .. }
         | TargetEvent::WatchOpened(_)
         | TargetEvent::RolloutEnded { .. }
@@ -52,8 +49,9 @@ fn subject(spec: &WatchSpec) -> String {
     format!("{} {}", spec.release.target, spec.release.to.label)
 }
 
-fn page(spec: &WatchSpec, decided: &Decided, (cause, blind): Topic) -> Message {
+fn page(spec: &WatchSpec, decided: &Decided, (cause, blind): Topic, together: bool) -> Message {
     let (key, what) = match cause {
+        Cause::Shared if together => ("page-together", "is in trouble together with others: not rolled back"),
         Cause::Unknown if blind => ("page-blind", "cannot be judged"),
         Cause::Release => ("page-release", "is bad"),
         Cause::Shared => ("page-shared", "is in trouble, and so is what was not released: not rolled back"),
@@ -94,10 +92,18 @@ fn minor(spec: &WatchSpec, reason: &str) -> Message {
     of_watch(spec, "minor", MessageKind::Note, format!("[MINOR] {} is slightly worse", subject(spec)), lines)
 }
 
-/// A page ends with its watch, except that a version which is still bad keeps paging until a person acts on it.
-fn resolve(spec: &WatchSpec, end: WatchEnd, reason: &str) -> Vec<Message> {
+/// A page ends with its watch, except that a version which is still bad, or was when it was last seen, keeps paging until
+/// a person acts on it.
+fn resolve(watch: &OpenWatch, end: WatchEnd, reason: &str) -> Vec<Message> {
+    let spec = &watch.spec;
+    if watch.reached != Decision::Page || watch.paged.is_empty() {
+        return Vec::new();
+    }
+    let only_blind = watch.paged.iter().all(|(_, blind)| *blind);
     let what = match end {
         WatchEnd::Degraded => return Vec::new(),
+        WatchEnd::Blind if !only_blind => return Vec::new(),
+        WatchEnd::Blind => "is not being judged any more",
         WatchEnd::Healthy => "is healthy",
         WatchEnd::Inconclusive => "is not in trouble any more",
         WatchEnd::RolledBack => "was rolled back",

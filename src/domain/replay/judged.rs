@@ -45,8 +45,8 @@ pub struct Findings {
 pub(super) struct Reached {
     pub(super) decided: Decided,
     pub(super) on: Assessment,
-    /// Shown by what happened to other services, whatever the verdict on this one blames.
-    pub(super) shared: bool,
+    /// By what happened to other services too.
+    pub(super) cause: Cause,
 }
 
 /// How a watch came to its end.
@@ -78,14 +78,13 @@ impl Finished<'_> {
 
     fn decided(self, reached: Reached) -> Judged {
         let verdict = &reached.on.verdict;
-        let cause = if reached.shared { Cause::Shared } else { verdict.cause };
         let mut reason = reached.decided.reason.clone();
         if !reached.decided.barred.is_empty() {
             reason += &format!("; not rolled back by itself: {}", reached.decided.barred.join("; "));
         }
         Judged {
             verdict: verdict.health,
-            cause: Some(cause),
+            cause: Some(reached.cause),
             decision: reached.decided.reached(),
             rule: verdict.rule.clone(),
             evidence: lead(&reached.on),

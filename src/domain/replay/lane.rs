@@ -8,8 +8,7 @@ use super::judged::{Ending, Finished, Judged, Reached};
 use super::trace::Trace;
 use super::{Fleet, Settings};
 use crate::domain::event::{TargetEvent, WatchEnd};
-use crate::domain::evidence::Strength;
-use crate::domain::guardrails::{Bar, cooling_down};
+use crate::domain::guardrails::cooling_down;
 use crate::domain::memory::TargetMemory;
 use crate::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use crate::domain::past::Past;
@@ -38,8 +37,6 @@ struct Open {
     trial: Trial,
     reached: Option<Reached>,
     last: Option<Assessment>,
-    /// Set once several services have tripped together: what was held back then is not done later.
-    together: Option<Bar>,
     trace: Option<Box<Trace>>,
 }
 
@@ -129,24 +126,23 @@ impl Lane {
     fn decide(&mut self, assessment: Assessment, settings: &Settings, fleet: &mut Fleet) {
         let Some(open) = &mut self.open else { return };
         let mut bars = Vec::new();
-        if assessment.verdict.strength == Strength::Rollback {
+        if assessment.verdict.trips() {
             let cool_down = settings.cool_down.as_secs();
             bars.extend(cooling_down(self.memory.last_rollback_at, assessment.at, cool_down));
-            open.together = open.together.take().or_else(|| fleet.trip(&self.id.service, assessment.at));
-            bars.extend(open.together.clone());
+            open.trial.hold_back(fleet.trip(&self.id.service, assessment.at));
         }
         let kind = &open.watch.spec().release.kind;
         let terms = Terms { mode: settings.mode, page_after: settings.page_after, kind };
-        let decided = open.trial.decide(&assessment, terms, &bars);
+        let decided = open.trial.decide(&assessment, terms, bars);
         if decided.reached() > open.decision() {
             if decided.reached() == Decision::Rollback {
                 let bad = open.watch.spec().release.to.clone();
                 let event = TargetEvent::RolledBack { run: "backtest".into(), bad };
                 self.memory = std::mem::take(&mut self.memory).fold(&event, assessment.at);
             }
-            let shared = open.together.is_some();
+            let cause = open.trial.cause(&assessment.verdict);
             let on = Assessment { evidence: open.watch.shown(&assessment), ..assessment.clone() };
-            open.reached = Some(Reached { decided, on, shared });
+            open.reached = Some(Reached { decided, on, cause });
         }
         open.last = Some(assessment);
     }
@@ -174,16 +170,8 @@ impl Lane {
                 .fold(&TargetEvent::WatchOpened(Box::new(spec.clone())), line.sample.at);
             past.interrupt(self.target.as_ref());
             let trace = traced.then(|| Box::new(Trace::new(&spec)));
-            let mut watch = Watch::new(spec);
-            watch.resume(line.sample.at);
-            self.open = Some(Open {
-                watch,
-                trial: Trial::default(),
-                reached: None,
-                last: None,
-                together: None,
-                trace,
-            });
+            let watch = Watch::new(spec);
+            self.open = Some(Open { watch, trial: Trial::default(), reached: None, last: None, trace });
             self.take(line.sample);
         }
         (superseded, self.is_open())
@@ -269,8 +257,7 @@ impl Lane {
 
     fn complete(&mut self, at: Timestamp) -> Option<Judged> {
         let open = self.open.as_ref()?;
-        let verdict = open.last.as_ref().map(|last| &last.verdict);
-        let end = verdict.map_or(WatchEnd::Inconclusive, end_of);
+        let end = open.last.as_ref().map_or(WatchEnd::Inconclusive, end_of);
         self.close(end, Ending::Complete, at)
     }
 

@@ -160,12 +160,8 @@ impl Replay {
         let Some(target) = control_of(sample) else { return };
         if service.open() > 0 || matches!(sample.reading, Reading::Release { .. }) {
             self.fleet.controls.forget(&target);
-            self.fleet.control_targets.remove(&target);
-        } else if self.fleet.control_targets.len() < CONTROLS_MAX
-            || self.fleet.control_targets.contains(&target)
-        {
+        } else {
             self.fleet.controls.take(&target, service.rules(), sample);
-            self.fleet.control_targets.insert(target);
         }
     }
 
@@ -232,11 +228,7 @@ struct Fleet {
     watched: usize,
     tripped: BTreeMap<ServiceName, Timestamp>,
     controls: Controls,
-    control_targets: BTreeSet<TargetId>,
 }
-
-/// Unreleased targets beyond this are not asked how they do.
-const CONTROLS_MAX: usize = 1_000;
 
 /// Whom an unreleased service's line is about; without a target, the service.
 fn control_of(sample: &Sample) -> Option<TargetId> {
@@ -261,7 +253,7 @@ impl Fleet {
         self.watched = self.watched - usize::from(before > 0) + usize::from(after > 0);
     }
 
-    /// A service is past its limits for certain.
+    /// A service is past its limits for certain: whether others are too.
     fn trip(&mut self, service: &ServiceName, at: Timestamp) -> Option<Bar> {
         if !self.guarded {
             return None;

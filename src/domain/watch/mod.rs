@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::detect::errors::Counts;
 use super::detect::mixture::Span;
-use super::evidence::{Cause, Evidence, Strength, clock_time};
+use super::evidence::{BLIND, Cause, Evidence, Strength, clock_time};
 use super::histogram::Histogram;
 use super::names::{RuleName, TargetName};
 use super::release::{Release, ReleaseKind, Version};
@@ -203,10 +203,6 @@ impl Watch {
         self.rollout.ended()
     }
 
-    /// Nobody looked before this moment, or since the last tick: the process was down.
-    pub fn resume(&mut self, now: Timestamp) {
-        self.resumed_at = now;
-    }
     /// How long it was looked at, without the times at which nobody did.
     pub fn watched_secs(&self) -> f64 {
         self.watched_secs
@@ -352,7 +348,9 @@ impl Watch {
         evidence.extend(self.blind(now));
         evidence.retain(|e| e.strength > Strength::Quiet);
         let proof = self.proof();
-        let early = self.spec.judging.end_when_healthy && matches!(proof, Proof::Healthy { .. });
+        // After a rollback it is watched for as long as was promised.
+        let early = self.spec.judging.end_when_healthy && !self.spec.restores();
+        let early = early && matches!(proof, Proof::Healthy { .. });
         let ended = now >= self.spec.ends_at || (early && evidence.is_empty());
         let verdict = judge(&evidence, &proof, ended);
         Assessment { at: now, verdict, evidence, ended }
@@ -381,7 +379,7 @@ impl Watch {
             "{rule} has had no data since {}{why}: the release is not being judged on it",
             clock_time(since)
         );
-        Some(Evidence::fact("blind", Strength::Urgent, Cause::Unknown, Some(since), sentence))
+        Some(Evidence::fact(BLIND, Strength::Urgent, Cause::Unknown, Some(since), sentence))
     }
 
     fn proof(&self) -> Proof {

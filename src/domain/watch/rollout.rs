@@ -88,9 +88,10 @@ impl Rollout {
         let Some(since) = worse_since else { return };
         if self.others.len() < OTHERS_MAX || self.others.contains_key(other) {
             let times = self.others.entry(other.to_string()).or_default();
-            if times.len() < TIMES_MAX {
-                times.push(Other { since, crashes, detail: detail.chars().take(200).collect() });
+            if times.len() >= TIMES_MAX {
+                times.remove(0);
             }
+            times.push(Other { since, crashes, detail: detail.chars().take(200).collect() });
         }
     }
 

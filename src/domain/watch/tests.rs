@@ -2,6 +2,7 @@
 mod late;
 mod latency;
 mod simulation;
+mod time;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -472,16 +473,4 @@ fn what_pods_of_a_restored_version_counted_before_is_neither_evidence_nor_proof(
     assert_eq!(figures.restarts, 0);
     assert!(!incident.watch.troubled());
     assert!(verdict.strength >= Strength::Suspect, "{}", verdict.reason);
-}
-
-#[test]
-fn time_in_which_nobody_looked_proves_nothing_and_is_not_blindness() {
-    let mut incident = Incident::new(history());
-    incident.run(300, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.001)));
-    incident.second += 1200;
-    incident.watch.resume(at(incident.second));
-    let verdict =
-        incident.run(60, |i| (0..3).for_each(|pod| i.serve("v2", &format!("new-{pod}"), 10, 0.001)));
-    assert_eq!((verdict.health, verdict.strength), (Health::Pending, Strength::Quiet), "{}", verdict.reason);
-    assert!((350.0..=365.0).contains(&incident.watch.watched_secs()), "{}", incident.watch.watched_secs());
 }

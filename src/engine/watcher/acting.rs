@@ -30,12 +30,24 @@ const ORIENTATION: SignedDuration = SignedDuration::from_secs(30);
 impl Watcher {
     /// Judges one target now and does what has to be done.
     pub(super) async fn consider(&mut self, target: &TargetId) -> Result<(), JournalError> {
+        self.judge(target).await;
+        self.settle(target).await
+    }
+
+    /// Judges one target now.
+    pub(super) async fn judge(&mut self, target: &TargetId) {
         let now = self.now();
-        let Some(guarded) = self.targets.get_mut(target) else { return Ok(()) };
-        let Some(active) = &mut guarded.watch else { return Ok(()) };
-        let assessment = active.look(now);
-        self.record(target, now).await;
-        if self.is_oriented(target, now) {
+        if let Some(active) = self.targets.get_mut(target).and_then(|g| g.watch.as_mut()) {
+            active.look(now);
+            self.record(target, now).await;
+        }
+    }
+
+    /// Does what has to be done about the last judgement.
+    pub(super) async fn settle(&mut self, target: &TargetId) -> Result<(), JournalError> {
+        let last = self.targets.get(target).and_then(|g| g.watch.as_ref()?.last.clone());
+        let Some(assessment) = last else { return Ok(()) };
+        if self.is_oriented(target, assessment.at) {
             self.act(target, &assessment).await?;
             if assessment.ended && !self.run_ends_watch(target) {
                 self.end_watch(target, &assessment).await?;
@@ -77,8 +89,11 @@ impl Watcher {
             self.relapse(target, &run, verdict);
             return Ok(());
         }
-        let (decided, plan) = self.decide(guarded, assessment);
-        let known = watch.paged.contains(&topic(verdict.cause, verdict.rule.as_deref()));
+        self.hold_back(target, assessment);
+        let Some(guarded) = self.targets.get(target) else { return Ok(()) };
+        let (Some(watch), Some(active)) = (&guarded.memory.watch, &guarded.watch) else { return Ok(()) };
+        let (decided, plan) = self.decide(guarded, &active.trial, assessment);
+        let known = watch.paged.contains(&topic(active.trial.cause(verdict), verdict.rule.as_deref()));
         let news = decided.decision == Decision::Page && watch.reached == Decision::Page && !known;
         if !news && decided.reached() <= watch.reached {
             return Ok(());
@@ -94,10 +109,10 @@ impl Watcher {
     }
 
     /// Decides, with a plan if the evidence is enough for one.
-    fn decide(&self, guarded: &Guarded, assessment: &Assessment) -> (Decided, Option<Plan>) {
-        let (settings, verdict, now) = (&guarded.settings, &assessment.verdict, assessment.at);
+    fn decide(&self, guarded: &Guarded, trial: &Trial, assessment: &Assessment) -> (Decided, Option<Plan>) {
+        let (settings, now) = (&guarded.settings, assessment.at);
         let (mut bars, mut plan) = (Vec::new(), None);
-        if verdict.strength == Strength::Rollback {
+        if assessment.verdict.trips() {
             bars.extend(cooling_down(guarded.memory.last_rollback_at, now, settings.cool_down.as_secs()));
             let open = self.runs.iter().find(|(_, run)| run.service == settings.name);
             bars.extend(open.map(|(run, _)| Bar::RunOpen { run: run.clone() }));
@@ -108,8 +123,7 @@ impl Watcher {
         }
         let kind = guarded.memory.watch.as_ref().map_or(&ReleaseKind::New, |w| &w.spec.release.kind);
         let terms = Terms { mode: settings.mode, page_after: settings.page_after, kind };
-        let trial = guarded.watch.as_ref().map_or(Trial::default(), |active| active.trial);
-        (trial.decide(assessment, terms, &bars), plan)
+        (trial.decide(assessment, terms, bars), plan)
     }
 
     async fn note_decision(
@@ -118,13 +132,23 @@ impl Watcher {
         verdict: &Verdict,
         decided: Decided,
     ) -> Result<(), JournalError> {
-        let Some(watch) = self.targets.get(target).and_then(|g| g.memory.watch.as_ref()) else {
-            return Ok(());
-        };
-        let watch = watch.spec.id.clone();
+        let Some(event) = self.decision(target, verdict, decided) else { return Ok(()) };
+        self.commit(target, vec![event]).await
+    }
+
+    /// A decision as it is journaled.
+    fn decision(&self, target: &TargetId, verdict: &Verdict, decided: Decided) -> Option<TargetEvent> {
+        let guarded = self.targets.get(target)?;
+        let (watch, trial) = (guarded.memory.watch.as_ref()?.spec.id.clone(), &guarded.watch.as_ref()?.trial);
         self.count_decision(target, &decided);
-        let (cause, rule) = (verdict.cause, verdict.rule.clone());
-        self.commit(target, vec![TargetEvent::Decided { watch, decided, cause, rule }]).await
+        Some(TargetEvent::Decided {
+            watch,
+            decided,
+            cause: trial.cause(verdict),
+            rule: verdict.rule.clone(),
+            tripped: verdict.trips(),
+            together: trial.together(verdict).cloned().map(Box::new),
+        })
     }
 
     fn count_decision(&self, target: &TargetId, decided: &Decided) {
@@ -142,6 +166,7 @@ impl Watcher {
         plan: Plan,
     ) -> Result<(), JournalError> {
         let now = self.now();
+        let Some(event) = self.decision(target, verdict, decided.clone()) else { return Ok(()) };
         let Some(guarded) = self.targets.get(target) else { return Ok(()) };
         let Some(watch) = &guarded.memory.watch else { return Ok(()) };
         let (incident, settings) = (watch.spec.id.clone(), guarded.settings.clone());
@@ -149,11 +174,8 @@ impl Watcher {
         let request = Request {
             verdict: Some(verdict),
             released_at,
-            ..request(&settings, incident.clone(), decided.clone(), plan)
+            ..request(&settings, incident.clone(), decided, plan)
         };
-        self.count_decision(target, &decided);
-        let (cause, rule) = (verdict.cause, verdict.rule.clone());
-        let event = TargetEvent::Decided { watch: incident.clone(), decided, cause, rule };
         self.launch(request, run_id(&settings.name, &incident, now), vec![(target.clone(), event)], vec![])
             .await
     }
@@ -228,6 +250,7 @@ impl Watcher {
             let watch_end = match end {
                 End::Recovered => WatchEnd::Healthy,
                 End::StillBad => WatchEnd::Degraded,
+                End::Unseen => WatchEnd::Blind,
                 End::Superseded => WatchEnd::Superseded,
                 End::Denied | End::Expired | End::Aborted => WatchEnd::Inconclusive,
             };
@@ -238,8 +261,7 @@ impl Watcher {
     }
 
     async fn end_watch(&mut self, target: &TargetId, assessment: &Assessment) -> Result<(), JournalError> {
-        let verdict = &assessment.verdict;
-        self.close_watch(target, end_of(verdict), verdict.reason.clone()).await?;
+        self.close_watch(target, end_of(assessment), assessment.verdict.reason.clone()).await?;
         self.publish_book();
         Ok(())
     }
@@ -263,6 +285,7 @@ impl Watcher {
             events.push(TargetEvent::KnownGood { version: spec.release.to.clone(), why });
         }
         self.commit(target, events).await?;
+        self.heed_pods(target);
         self.parts.recorder.close(&spec.id).await;
         Ok(())
     }
@@ -272,10 +295,18 @@ impl Watcher {
         let Some(active) = self.targets.get_mut(target).and_then(|g| g.watch.as_mut()) else { return };
         let spec = active.watch.spec();
         let due = now.duration_since(active.recorded_at).as_secs_f64() >= spec.judging.batch_secs * 0.9;
-        if !due || active.batch.is_empty() {
+        if due {
+            self.write_batch(target, now).await;
+        }
+    }
+
+    /// What a new life of the process must know.
+    pub(super) async fn write_batch(&mut self, target: &TargetId, now: Timestamp) {
+        let Some(active) = self.targets.get_mut(target).and_then(|g| g.watch.as_mut()) else { return };
+        if active.batch.is_empty() {
             return;
         }
-        let watch = spec.id.clone();
+        let watch = active.watch.spec().id.clone();
         active.recorded_at = now;
         let mut samples: Vec<_> = std::mem::take(&mut active.batch).into_values().collect();
         samples.sort_by_key(|sample| sample.at);

@@ -7,6 +7,7 @@ mod inbox;
 mod minutes;
 mod noticing;
 mod restore;
+mod together;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -85,6 +86,8 @@ pub struct Watcher {
     runs: BTreeMap<String, OpenRun>,
     drivers: TaskTracker,
     found: mpsc::Sender<Found>,
+    /// The feed has changed what is worth asking: told at the next look, since it may tell of thousands of targets at once.
+    book_stale: bool,
     /// Inbox rows up to here were handed on in this life.
     inbox_seen: i64,
     began_at: Timestamp,
@@ -115,6 +118,7 @@ impl Watcher {
             runs: BTreeMap::new(),
             drivers,
             found,
+            book_stale: false,
             inbox_seen: 0,
             began_at,
             failed,
@@ -157,9 +161,16 @@ impl Watcher {
             self.targets.values().filter(|g| g.watch.is_some()).map(|g| g.id.clone()).collect();
         Metric::WatchesOpen.set(watched.len() as f64, vec![]);
         Metric::RunsOpen.set(self.runs.len() as f64, vec![]);
-        self.judge_controls();
-        for target in watched {
-            self.consider(&target).await?;
+        self.judge_controls().await;
+        // All are judged before anything is done: services that trip in the same second tripped together.
+        for target in &watched {
+            self.judge(target).await;
+        }
+        for target in &watched {
+            self.settle(target).await?;
+        }
+        if self.book_stale {
+            self.publish_book();
         }
         self.renew_surveys();
         // Commands that another replica took, or that were left by an earlier life.
@@ -173,17 +184,14 @@ impl Watcher {
             FeedEvent::Interrupted { why } => self.feed_health(false, why),
             FeedEvent::Restored => self.feed_health(true, String::new()),
         }
-        self.publish_book();
+        self.book_stale = true;
         Ok(())
     }
 
     fn feed_health(&self, up: bool, detail: String) {
-        let since = self.now();
+        let now = self.now();
         Metric::FeedUp.set(f64::from(u8::from(up)), vec![]);
-        self.parts.tools.picture.change(|s| match &mut s.feed {
-            Some(health) if health.up == up => health.detail = detail,
-            feed => *feed = Some(Health { up, since, detail }),
-        });
+        self.parts.tools.picture.change(|s| s.feed = Some(Health::turn(s.feed.as_ref(), up, detail, now)));
     }
 
     async fn on_answer(&mut self, answer: Answer) -> Result<(), JournalError> {
@@ -199,14 +207,11 @@ impl Watcher {
             Reading::NoData { reason, .. } if s.pod.is_none() => Some(reason.clone()),
             _ => None,
         });
-        let (up, since) = (blind.is_none(), self.now());
-        let detail = blind.unwrap_or_default();
+        let (up, now) = (blind.is_none(), self.now());
         Metric::SourceUp.set(f64::from(u8::from(up)), vec![label("source", &answer.source)]);
-        self.parts.tools.picture.change(|s| match s.sources.get_mut(&answer.source) {
-            Some(health) if health.up == up => health.detail = detail,
-            _ => {
-                s.sources.insert(answer.source.clone(), Health { up, since, detail });
-            }
+        self.parts.tools.picture.change(|s| {
+            let health = Health::turn(s.sources.get(&answer.source), up, blind.unwrap_or_default(), now);
+            s.sources.insert(answer.source.clone(), health);
         });
     }
 
@@ -225,8 +230,8 @@ impl Watcher {
         {
             return;
         }
-        self.controls.take(&id, &guarded.settings.rules, &sample);
         let rows = guarded.minutes.take(&sample);
+        self.heed(&sample, &id);
         if !rows.is_empty()
             && let Err(error) = self.parts.journal.save_minutes(&id, rows).await
         {
@@ -301,7 +306,8 @@ impl Watcher {
         }
     }
 
-    fn publish_book(&self) {
+    fn publish_book(&mut self) {
+        self.book_stale = false;
         let mut book = AskBook::default();
         for guarded in self.targets.values() {
             let list = if guarded.watch.is_some() { &mut book.fresh } else { &mut book.idle };

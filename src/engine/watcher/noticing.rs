@@ -31,9 +31,6 @@ impl Watcher {
         let Some(guarded) = self.targets.get_mut(&target) else { return Ok(()) };
         guarded.view = Some(view.clone());
         guarded.minutes.keep_only(|name| view.pods.iter().any(|pod| pod.name == name));
-        if guarded.watch.is_none() {
-            self.controls.take_view(&view, now);
-        }
         let notice = notice(&guarded.memory, &view, our_run.as_deref(), now, guarded.settings.watch);
         match notice {
             Notice::Nothing => self.follow(&target, &view, now).await?,
@@ -43,6 +40,7 @@ impl Watcher {
             }
             Notice::Release { release, .. } => self.begin_opening(&target, &release, false),
         }
+        self.heed_pods(&target);
         self.show(&target);
         Ok(())
     }
@@ -94,6 +92,7 @@ impl Watcher {
         tracing::info!(%target, version = release.to.label, kind = ?release.kind, "a release is noticed");
         let ask = guarded.ask().unwrap_or(AskTarget { target: target.clone(), pods: vec![] });
         let (sources, port) = (self.parts.sources.clone(), self.parts.tools.target.clone());
+        self.leave_controls(target);
         let (found, target, to) = (self.found.clone(), target.clone(), release.at);
         tokio::spawn(async move {
             let asked = sources.iter().map(|source| source.history(&ask, history_begins(to), to));
@@ -215,7 +214,6 @@ impl Watcher {
     }
 
     async fn begin_watch(&mut self, target: &TargetId, spec: WatchSpec) -> Result<(), JournalError> {
-        let now = self.now();
         Metric::ReleasesTotal.add(1, vec![label("service", &target.service)]);
         tracing::info!(%target, version = spec.release.to.label, watch = spec.id,
             known_good = spec.known_good.as_ref().map(|v| v.label.as_str()), "a watch is open");
@@ -225,7 +223,6 @@ impl Watcher {
         self.parts.recorder.record(&spec.id, as_samples(&history, &spec)).await;
         let sample = release_sample(&spec, spec.opened_at, None);
         let mut active = ActiveWatch::new(spec);
-        active.watch.resume(now);
         active.take(sample);
         let mut early = Vec::new();
         if let Some(guarded) = self.targets.get_mut(target) {
@@ -234,6 +231,7 @@ impl Watcher {
             early = std::mem::take(&mut guarded.early);
         }
         self.leave_controls(target);
+        self.tell_worse(target);
         early.into_iter().for_each(|(alert, at)| self.take_alert(alert, at));
         Ok(())
     }

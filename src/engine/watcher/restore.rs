@@ -45,6 +45,10 @@ impl Watcher {
         };
         let minutes = self.parts.journal.minutes(target, history_begins(self.now())).await?;
         if let Some(guarded) = self.targets.get_mut(target) {
+            if watch.is_none() {
+                let past = minutes.iter().map(|row| (row.rule.clone(), row.counts));
+                self.controls.know(target, &guarded.settings.rules, past);
+            }
             guarded.memory = memory;
             guarded.watch = watch;
             guarded.minutes.restore(minutes);
@@ -71,9 +75,9 @@ impl Watcher {
         if open.rollout_ended.is_some() && active.watch.rollout_ended().is_none() {
             active.take(release_sample(&open.spec, at, open.rollout_ended));
         }
+        active.trial.hold_back(open.together.clone());
         active.batch.clear();
         active.recorded_at = self.now();
-        active.watch.resume(self.now());
         active
     }
 

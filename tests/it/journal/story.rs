@@ -48,6 +48,8 @@ pub(super) fn target_events() -> Vec<TargetEvent> {
             decided: Decided { would: None, ..decided() },
             cause: Cause::Release,
             rule: None,
+            tripped: false,
+            together: None,
         },
         TargetEvent::RolledBack { run: "shop-1".into(), bad: version("v2") },
         TargetEvent::WatchClosed {
@@ -179,7 +181,7 @@ pub(super) fn run_events() -> Vec<RunEvent> {
         RunEvent::Checked { check: 2, result: CheckResult::no_data("timeout") },
         RunEvent::Verified { passed: true, watch_until: at(2400) },
         RunEvent::Relapsed { reason: "errors at 9.0 %".into() },
-        RunEvent::WatchEnded { healthy: false, reason: "errors at 9.0 %".into() },
+        RunEvent::WatchEnded { healthy: false, blind: false, reason: "errors at 9.0 %".into() },
         RunEvent::Superseded { by: "v3".into() },
         RunEvent::Denied { by: by(), reason: "a hot-fix is on its way".into() },
         RunEvent::ApprovalExpired,

@@ -49,6 +49,33 @@ fn now() -> Timestamp {
     SystemClock.now()
 }
 
+/// A Deployment that runs this version, with the versions that it knows, oldest first.
+pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Survey {
+    let revision = |(revision, label): (u64, &String)| Revision {
+        name: format!("shop-{label}"),
+        uid: label.clone(),
+        revision,
+        version: version(label),
+        template: template(label),
+        annotations: BTreeMap::new(),
+    };
+    Survey::Kubernetes(KubernetesSurvey {
+        target: target.clone(),
+        namespace: "default".into(),
+        name: target.service.to_string(),
+        uid: "uid".into(),
+        paused: false,
+        replicas: 1,
+        revision: 9,
+        template: template(running),
+        version: version(running),
+        annotations: BTreeMap::new(),
+        owner: None,
+        history: (1..).zip(history).map(revision).collect(),
+        revision_history_limit: Some(10),
+    })
+}
+
 pub(super) fn crash_looping(label: &str) -> Vec<PodView> {
     let reason = Some("CrashLoopBackOff".to_string());
     let reading =
@@ -257,7 +284,7 @@ fn settings(mode: Mode) -> ServiceSettings {
     }
 }
 
-struct Feed(mpsc::Receiver<FeedEvent>);
+pub(super) struct Feed(pub(super) mpsc::Receiver<FeedEvent>);
 
 #[async_trait]
 impl ReleaseFeed for Feed {
@@ -270,29 +297,7 @@ impl ReleaseFeed for Feed {
 impl Target for Cluster {
     async fn survey(&self, target: &TargetId) -> Result<Survey, SurveyError> {
         let running = self.running.lock().unwrap().clone();
-        let revision = |(revision, label): (u64, &String)| Revision {
-            name: format!("shop-{label}"),
-            uid: label.clone(),
-            revision,
-            version: version(label),
-            template: template(label),
-            annotations: BTreeMap::new(),
-        };
-        Ok(Survey::Kubernetes(KubernetesSurvey {
-            target: target.clone(),
-            namespace: "default".into(),
-            name: "shop".into(),
-            uid: "uid".into(),
-            paused: false,
-            replicas: 1,
-            revision: 9,
-            template: template(&running),
-            version: version(&running),
-            annotations: BTreeMap::new(),
-            owner: None,
-            history: (1..).zip(&self.history).map(revision).collect(),
-            revision_history_limit: Some(10),
-        }))
+        Ok(survey(target, &running, &self.history))
     }
     async fn observe(&self, _: &Step) -> Finding {
         Finding::Unseen { why: "nothing is carried out here".into() }
