@@ -21,6 +21,7 @@ mod metrics;
 mod notify;
 mod outbox;
 mod recorder;
+mod reference;
 mod sandbox;
 mod signals;
 mod support;
