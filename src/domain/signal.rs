@@ -81,6 +81,27 @@ pub enum Reading {
     },
 }
 
+impl Reading {
+    /// Whether it measures anything: counts are finite and not negative, and values are numbers.
+    pub fn is_readable(&self) -> bool {
+        let counts = |count: f64| count.is_finite() && count >= 0.0;
+        match self {
+            Reading::Counts { bad, total, .. } => counts(*bad) && counts(*total),
+            Reading::Histogram { times: Histogram::Classic(times), .. } => {
+                times.bounds().iter().all(|(_, count)| counts(*count))
+            }
+            Reading::Histogram { times: Histogram::Native(times), .. } => counts(times.count()),
+            Reading::Value { value, .. } => value.is_finite(),
+            Reading::Release { .. }
+            | Reading::Pod(_)
+            | Reading::Check { .. }
+            | Reading::Alert { .. }
+            | Reading::Control { .. }
+            | Reading::NoData { .. } => true,
+        }
+    }
+}
+
 /// A pod's state as Kubernetes reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodReading {

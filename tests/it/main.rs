@@ -23,6 +23,7 @@ mod metrics;
 mod notify;
 mod outbox;
 mod recorder;
+mod reference;
 mod sandbox;
 mod signals;
 mod support;

@@ -221,6 +221,17 @@ mod tests {
         assert!(worse.alarmed());
     }
 
+    /// A service has thousands of streams.
+    const STATE_BYTES_MAX: usize = 512;
+    const _: () =
+        assert!(size_of::<Absolute>() <= STATE_BYTES_MAX && size_of::<Relative>() <= STATE_BYTES_MAX);
+
+    /// What can be copied bit by bit owns no memory elsewhere, so an update has none to allocate.
+    #[test]
+    fn their_state_lies_in_one_place() {
+        assert!(!std::mem::needs_drop::<Absolute>() && !std::mem::needs_drop::<Relative>());
+    }
+
     proptest! {
         #[test]
         fn evidence_is_finite_and_not_negative(batches in proptest::collection::vec((0u32..2000, 0.0f64..1.0), 1..400)) {

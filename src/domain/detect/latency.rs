@@ -68,17 +68,22 @@ pub fn above(times: &Buckets, bound: f64) -> f64 {
     (times.count() - within).max(0.0)
 }
 
-/// The same where `bound` may lie inside a bucket: spread evenly over its logarithm, which takes usual requests for rather
-/// slower than they are.
+/// The same where `bound` may lie inside a bucket, rather too many: spread evenly over its logarithm, or with odds that rise
+/// evenly, whichever takes more for slower. The first overstates the times above the usual ones, the second those below.
 pub fn above_interpolated(times: &Buckets, bound: f64) -> f64 {
+    let count = times.count();
+    let log_odds = |within: f64| ((within + 0.5) / (count - within + 0.5)).ln();
     let (mut lower, mut before) = (0.0_f64, 0.0);
     for (le, within) in times.bounds() {
         if bound < *le {
-            let inside = within - before;
             // The first and the last bucket have no width in logarithms: all of it counts as slower.
-            let share =
-                if lower > 0.0 && le.is_finite() { (le / bound).ln() / (le / lower).ln() } else { 1.0 };
-            return (times.count() - within) + inside * share.clamp(0.0, 1.0);
+            if lower <= 0.0 || le.is_infinite() {
+                return count - before;
+            }
+            let share = ((bound / lower).ln() / (le / lower).ln()).clamp(0.0, 1.0);
+            let between = |from: f64, to: f64| from + (to - from) * share;
+            let by_odds = count / (1.0 + (-between(log_odds(before), log_odds(*within))).exp());
+            return count - between(before, *within).min(by_odds.max(before));
         }
         (lower, before) = (*le, *within);
     }
@@ -109,9 +114,10 @@ pub struct Slower {
     /// Requests of the old pods, and how many of them were above each threshold; both fade.
     old: (f64, Vec<f64>),
     tests: Vec<Test>,
-    /// Of the batch under way: above each threshold.
+    /// Of the batch under way: above each threshold, and what was usual there before it.
     above: Vec<f64>,
     old_above: Vec<f64>,
+    usual: Vec<f64>,
 }
 
 /// All thresholds together, or one alone.
@@ -141,6 +147,7 @@ impl Slower {
             tests: spans.iter().map(test).collect(),
             above: vec![0.0; count],
             old_above: vec![0.0; count],
+            usual: vec![0.0; count],
         }
     }
 
@@ -173,11 +180,11 @@ impl Slower {
         for (above, threshold) in self.old_above.iter_mut().zip(&self.thresholds) {
             *above = above_interpolated(old, threshold.usual_above);
         }
-        let usual = usual_shares(&self.old);
+        usual_shares(&self.old, &mut self.usual);
         for test in &mut self.tests {
             let range = test.from..test.to;
             let (usual, above, old_above) =
-                (&usual[range.clone()], &self.above[range.clone()], &self.old_above[range]);
+                (&self.usual[range.clone()], &self.above[range.clone()], &self.old_above[range]);
             let ratios = ODDS.map(|odds| {
                 bins(total, above)
                     .zip(bins(old_total, old_above))
@@ -231,13 +238,12 @@ impl Slower {
 }
 
 /// What the old pods showed so far: known before the batch at hand, as an e-process needs it. Falls along the thresholds.
-fn usual_shares((total, above): &(f64, Vec<f64>)) -> Vec<f64> {
+fn usual_shares((total, above): &(f64, Vec<f64>), shares: &mut [f64]) {
     let mut least = SHARE_MAX / APART;
-    let mut falling = |share: f64| {
-        least = share.clamp(SHARE_MIN, SHARE_MAX).min(least * APART);
-        least
-    };
-    above.iter().map(|above| falling(above / total)).collect()
+    for (share, above) in shares.iter_mut().zip(above) {
+        least = (above / total).clamp(SHARE_MIN, SHARE_MAX).min(least * APART);
+        *share = least;
+    }
 }
 
 /// Requests per bin: up to the first threshold, between neighbours, and above the last.

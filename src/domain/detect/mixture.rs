@@ -49,7 +49,7 @@ pub struct Span {
 }
 
 /// Where the evidence of the leading alternative begins, and what was counted from there on.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Onset {
     pub since: Timestamp,
     pub bad: f64,
@@ -62,9 +62,10 @@ struct Alternative {
     sum: f64,
     /// CUSUM of the same increments: the likeliest onset is where it was 0 last.
     cusum: f64,
-    /// The same, with starts inside the rollout only.
+    /// The same, with starts inside the rollout only; what was there at the first batch may have begun in it.
     early: f64,
-    onset: Option<Onset>,
+    /// Counted since then; there is none while the CUSUM is 0.
+    onset: Onset,
 }
 
 /// The process over a grid of `G` alternatives.
@@ -132,7 +133,7 @@ impl<const G: usize> Mixture<G> {
 
     /// Onset and counts of the alternative that explains the data best.
     pub fn onset(&self) -> Option<Onset> {
-        self.best()?.onset
+        self.best().filter(|a| a.cusum > 0.0).map(|a| a.onset)
     }
 
     /// Whether the trouble may have begun inside the rollout. With little traffic the likeliest onset is off by minutes,
@@ -154,16 +155,9 @@ impl Alternative {
     fn follow_onset(&mut self, step: f64, batch: Onset, in_rollout: bool) {
         let start = if in_rollout { self.early.max(0.0) } else { self.early };
         self.early = start + step;
-        if self.cusum <= 0.0 {
-            self.onset = None;
-        }
+        let since = if self.cusum > 0.0 { self.onset } else { Onset { bad: 0.0, total: 0.0, ..batch } };
         self.cusum = (self.cusum + step).max(0.0);
-        if self.cusum > 0.0 {
-            self.onset = Some(match self.onset {
-                None => batch,
-                Some(o) => Onset { bad: o.bad + batch.bad, total: o.total + batch.total, ..o },
-            });
-        }
+        self.onset = Onset { bad: since.bad + batch.bad, total: since.total + batch.total, ..since };
     }
 }
 

@@ -208,8 +208,12 @@ impl Watch {
         self.watched_secs
     }
 
-    /// Takes one sample of this watch's service. Samples of other targets are ignored.
+    /// Takes one sample of this watch's service. Samples of other targets are ignored, and so are those that are no numbers: they
+    /// are no data, however often they come.
     pub fn take(&mut self, sample: &Sample) {
+        if !sample.reading.is_readable() {
+            return;
+        }
         if sample.target.as_ref().is_some_and(|t: &TargetName| *t != self.spec.release.target.target) {
             return;
         }
