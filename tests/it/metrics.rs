@@ -4,6 +4,7 @@ mod counted;
 mod missing;
 mod paged;
 mod past;
+mod replay;
 mod values;
 
 use std::collections::BTreeMap;

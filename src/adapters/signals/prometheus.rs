@@ -21,6 +21,7 @@ use crate::ports::{Ask, AskTarget, History, SignalSource};
 mod answer;
 mod past;
 mod query;
+pub mod replay;
 mod values;
 
 /// Where a Prometheus is, how to ask it, and what it knows.
