@@ -83,7 +83,7 @@ pub enum Verb {
     Check(CheckArgs),
     /// Show it all in an embedded world, in a minute
     Demo(DemoArgs),
-    /// Judge past releases, recorded or in a Prometheus: which would have been rolled back or paged, when and why
+    /// Judge past releases: which would have been rolled back or paged, when and why
     #[command(after_help = backtest::AFTER_HELP)]
     Backtest(BacktestArgs),
     /// Targets, their versions and watches, and the rollbacks

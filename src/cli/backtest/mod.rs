@@ -12,7 +12,7 @@ use clap::Args;
 use super::serve::failure;
 use super::{Exit, Failure, Output};
 use crate::app::backtest::{
-    Judged, News, Options, Order, Policies, Tally, paced, policies, run as judge, run_past,
+    Judged, News, Options, Order, PastSource, Policies, Tally, paced, policies, run as judge, run_past,
 };
 use crate::config::{Config, load};
 use crate::domain::names::{NameError, ServiceName, TargetId};
@@ -87,10 +87,29 @@ pub(super) async fn run(args: &BacktestArgs, out: &Output) -> Result<Exit, Failu
         options: Options { fleet: args.fleet, traced: args.chart.is_some() },
     };
     let mut told = Told::new(args.compare.as_deref());
+    let tally = judged(&order, past.as_ref(), args, &mut told, out).await?;
+    told.finish(&tally, out);
+    left_out(&tally, out);
+    unnamed(&tally, config.as_ref(), out);
+    if tally.releases == 0 {
+        let nowhere = if past.is_some() { "no release was found" } else { "the recordings hold no release" };
+        return Err(Failure::new(Exit::NoData, format!("{nowhere}: nothing was judged")));
+    }
+    Ok(Exit::Ok)
+}
+
+/// Judges the past of a Prometheus, or recordings where there is none, and tells of each release.
+async fn judged(
+    order: &Order,
+    past: Option<&PastSource>,
+    args: &BacktestArgs,
+    told: &mut Told,
+    out: &Output,
+) -> Result<Tally, Failure> {
     let (mut broken, mut failed) = (0, None);
     let mut tell = |news| match news {
         News::Judged { judged, compared } => {
-            let done = tell(&Line { judged, compared }, args, &mut told, out);
+            let done = tell(&Line { judged, compared }, args, told, out);
             failed = failed.take().or(done.err());
         }
         News::Broken { path, why } => {
@@ -101,22 +120,11 @@ pub(super) async fn run(args: &BacktestArgs, out: &Output) -> Result<Exit, Failu
         }
         News::Unknown(targets) => unknown(&targets, out),
     };
-    let tally = match &past {
-        Some(past) => run_past(past, &order, &mut tell).await.map_err(|e| failure(&e)),
-        None => judge(&args.recording, &order, &mut tell).map_err(|e| failure(&e)),
+    let tally = match past {
+        Some(past) => run_past(past, order, &mut tell).await.map_err(|e| failure(&e)),
+        None => judge(&args.recording, order, &mut tell).map_err(|e| failure(&e)),
     };
-    if let Some(failed) = failed {
-        return Err(failed);
-    }
-    let tally = tally?;
-    told.finish(&tally, out);
-    left_out(&tally, out);
-    unnamed(&tally, config.as_ref(), out);
-    if tally.releases == 0 {
-        let nowhere = if past.is_some() { "no release was found" } else { "the recordings hold no release" };
-        return Err(Failure::new(Exit::NoData, format!("{nowhere}: nothing was judged")));
-    }
-    Ok(Exit::Ok)
+    failed.map_or(tally, Err)
 }
 
 fn unknown(targets: &[TargetId], out: &Output) {

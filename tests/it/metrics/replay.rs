@@ -1,10 +1,16 @@
 //! `rollguard backtest --prometheus`: releases that a real Prometheus remembers, with kube-state-metrics' series and without.
 use std::fmt::Write;
 use std::process::Command;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use rollguard::adapters::signals::prometheus::replay::{GivenRelease, PastOrder};
+use rollguard::domain::names::ServiceName;
+use rollguard::domain::signal::Reading;
 use serde_json::Value;
 
+use super::{errors, source, target};
+use crate::recorder::{Answer, Recorder};
 use crate::support::prometheus::{Prometheus, Setup};
 
 const STEP_SECS: i64 = 15;
@@ -26,13 +32,16 @@ sources:
 services:
   - name: shop
     policy: auto
-    targets: [{name: web, kubernetes: {namespace: shop, deployment: web}}]
+    targets: [{name: web, kubernetes: {namespace: shop, deployment: shop-web}}]
     rules:
       - name: error-rate
         errors: {above: ABOVE, source: prometheus, total: http_requests_total, bad: 'http_requests_total{code=\"500\"}'}
 ";
 
 /// Series by metric, since the format wants each metric's lines together.
+/// The value for a version at a second after the release.
+type Gauge<'a> = &'a dyn Fn(&str, i64) -> i64;
+
 struct Past {
     released_at: i64,
     text: String,
@@ -73,22 +82,22 @@ impl Past {
             (false, true) => 1,
         };
         let released_at = self.released_at;
-        let gauges: [(&str, &str, &dyn Fn(&str, i64) -> i64); 3] = [
+        let gauges: [(&str, &str, Gauge<'_>); 3] = [
             ("kube_replicaset_spec_replicas", "", &|hash, second| wanted(hash, second)),
             ("kube_replicaset_status_ready_replicas", "", &|hash, second| wanted(hash, second)),
-            ("kube_replicaset_owner", ",owner_kind=\"Deployment\",owner_name=\"web\"", &|_, _| 1),
+            ("kube_replicaset_owner", ",owner_kind=\"Deployment\",owner_name=\"shop-web\"", &|_, _| 1),
         ];
         for (name, more, value) in gauges {
             writeln!(self.text, "# TYPE {name} gauge").unwrap();
             for (hash, span, _) in sets {
-                self.series(name, &format!("replicaset=\"web-{hash}\"{more}"), span, |second| {
+                self.series(name, &format!("replicaset=\"shop-web-{hash}\"{more}"), span, |second| {
                     value(hash, second)
                 });
             }
         }
         self.text += "# TYPE kube_replicaset_created gauge\n";
         for (hash, span, made) in sets {
-            self.series("kube_replicaset_created", &format!("replicaset=\"web-{hash}\""), span, |_| {
+            self.series("kube_replicaset_created", &format!("replicaset=\"shop-web-{hash}\""), span, |_| {
                 released_at + made
             });
         }
@@ -111,7 +120,7 @@ impl Past {
 /// Each pod's name, and when it serves.
 fn pods() -> Vec<(String, (i64, i64))> {
     let of = |(hash, pods): (&str, [&str; 2]), span: (i64, i64)| {
-        pods.map(|pod| (format!("web-{hash}-{pod}"), span)).to_vec()
+        pods.map(|pod| (format!("shop-web-{hash}-{pod}"), span)).to_vec()
     };
     [of(OLD, (-BEFORE_SECS, OLD_UNTIL)), of(NEW, (NEW_FROM, AFTER_SECS))].concat()
 }
@@ -242,4 +251,34 @@ async fn a_prometheus_that_does_not_answer_is_a_failure_with_a_sentence() {
     let (_, stderr, exit) = backtest(&asked[..4]).await;
     assert_eq!(exit, Some(2));
     assert!(stderr.contains("--prometheus needs --config"), "{stderr}");
+}
+
+/// A store goes down after the releases were found: what is read from then on is partial, and no evidence.
+#[tokio::test]
+#[ignore = "tests/run metrics"]
+async fn an_answer_in_part_is_no_data() {
+    let at = some_time_ago();
+    let prometheus = Past::new(at).traffic(22).start().await;
+    let source = source(prometheus.url(), vec![errors("shop", "http_requests_total{code=\"500\"}")]);
+    let given =
+        GivenRelease { target: target("shop"), label: "v2".into(), at: Timestamp::from_second(at).unwrap() };
+    let order = PastOrder {
+        from: given.at,
+        to: given.at,
+        now: Timestamp::now(),
+        given: vec![given],
+        watches: [(ServiceName::parse("shop").unwrap(), Duration::from_secs(1800))].into(),
+        together: false,
+    };
+    let mut found = source.past_releases(&order).await.unwrap();
+    let whole = found.replays[0].next().await.unwrap().unwrap();
+    assert!(whole.iter().all(|sample| matches!(sample.reading, Reading::Counts { .. })), "{whole:?}");
+
+    let store = Recorder::start(Answer::new(503, "down")).await;
+    let partial = Setup { remote_read: Some(format!("{}/read", store.url)), ..Setup::default() };
+    prometheus.reload(&partial).await;
+    let partial = found.replays[0].next().await.unwrap().unwrap();
+    let warned =
+        |reading: &Reading| matches!(reading, Reading::NoData { reason, .. } if reason.contains("503"));
+    assert!(!partial.is_empty() && partial.iter().all(|sample| warned(&sample.reading)), "{partial:?}");
 }

@@ -383,3 +383,75 @@ impl Track {
         samples
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(releases: Vec<Release>) -> Track {
+        let place = Place { namespace: "shop".into(), workload: "web".into() };
+        let target = TargetId {
+            service: ServiceName::parse("shop").unwrap(),
+            target: crate::domain::names::TargetName::parse("web").unwrap(),
+        };
+        let names = [("aaa".to_string(), "v1".to_string())].into();
+        Track { target, pods: Pods::new(&place), place, releases, names }
+    }
+
+    fn lines(mut samples: Vec<Sample>) -> Vec<String> {
+        samples.sort_by_key(|sample| (sample.at, rank(&sample.reading)));
+        let who = |sample: &Sample| sample.pod.clone().or(sample.release.clone()).unwrap_or_default();
+        let what = |sample: &Sample| match &sample.reading {
+            Reading::Release { rollout_ended: Some(_), .. } => "ended".to_string(),
+            Reading::Release { previous, .. } => {
+                format!("after {}", previous.as_deref().unwrap_or("nothing"))
+            }
+            Reading::Value { value, .. } => {
+                format!("{value} of {}", sample.release.as_deref().unwrap_or("-"))
+            }
+            Reading::NoData { reason, .. } => reason.clone(),
+            other => panic!("{other:?}"),
+        };
+        samples.iter().map(|s| format!("{} {} {}", s.at.as_second(), who(s), what(s))).collect()
+    }
+
+    const GRID: Grid = Grid { from: 1000, to: 1030, step: STEP_SECS };
+
+    #[test]
+    fn every_step_has_its_readings_or_says_that_there_are_none() {
+        let release =
+            Release { label: "v2".into(), previous: Some("v1".into()), at: 1015, ended: Some(1030) };
+        let track = track(vec![release]);
+        let rule = RuleName::parse("memory").unwrap();
+        let value = |pod: &str, value: f64| (Some(pod.to_string()), Measured::Value(value));
+        let steps: Steps = [
+            (1015, [value("web-aaa-1", 1.0), value("web-bbb-1", 2.0)].into()),
+            (1030, [value("odd", 3.0)].into()),
+        ]
+        .into();
+        let mut samples = track.measured(GRID, &rule, Ok(&steps));
+        samples.extend(track.released(GRID));
+        let expected = [
+            "1000  no series",
+            "1015 v2 after v1",
+            "1015 web-aaa-1 1 of v1",
+            "1015 web-bbb-1 2 of bbb",
+            "1030 v2 ended",
+            "1030 odd 3 of -",
+        ];
+        assert_eq!(lines(samples), expected);
+    }
+
+    #[test]
+    fn a_release_is_in_one_piece_only_and_a_partial_answer_is_no_data() {
+        let release = |at| Release { label: "v2".into(), previous: None, at, ended: None };
+        let track = track(vec![release(999), release(1000), release(1044), release(1045)]);
+        assert_eq!(lines(track.released(GRID)), ["1000 v2 after nothing", "1044 v2 after nothing"]);
+        let rule = RuleName::parse("memory").unwrap();
+        let partial = track.measured(GRID, &rule, Err(&"a store is down".to_string()));
+        assert_eq!(
+            lines(partial),
+            ["1000  a store is down", "1015  a store is down", "1030  a store is down"]
+        );
+    }
+}
