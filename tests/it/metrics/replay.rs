@@ -38,10 +38,10 @@ services:
         errors: {above: ABOVE, source: prometheus, total: http_requests_total, bad: 'http_requests_total{code=\"500\"}'}
 ";
 
-/// Series by metric, since the format wants each metric's lines together.
 /// The value for a version at a second after the release.
 type Gauge<'a> = &'a dyn Fn(&str, i64) -> i64;
 
+/// Series by metric, since the format wants each metric's lines together.
 struct Past {
     released_at: i64,
     text: String,
