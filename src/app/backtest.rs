@@ -1,4 +1,6 @@
 //! Backtests: recordings from disk through the replay of the domain, one line in memory at a time.
+mod past;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::io;
@@ -9,16 +11,15 @@ use jiff::Timestamp;
 use super::build::{judging, runbook};
 use crate::adapters::recording::{RecordingReader, read_recording};
 use crate::config::Config;
-use crate::domain::names::{ServiceName, TargetName};
+use crate::domain::names::{ServiceName, TargetId, TargetName};
 use crate::domain::replay::Replay;
 pub use crate::domain::replay::{Judged, LeftOut, Options, Policies, Settings};
 use crate::domain::signal::Sample;
+pub use past::{GivenRelease, PastFailure, PastSource, paced, run_past};
 
-/// What is to be judged, and by what.
+/// By what it is judged.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// Each by itself, or with guard rails across services all together, in the order of time.
-    pub recordings: Vec<PathBuf>,
     pub policies: Policies,
     /// Other policies that the same releases are judged by.
     pub compare: Option<Policies>,
@@ -38,6 +39,8 @@ pub enum News {
         path: PathBuf,
         why: String,
     },
+    /// Targets of which kube-state-metrics has told nothing, so that their releases are not known.
+    Unknown(Vec<TargetId>),
 }
 
 /// What was read.
@@ -75,13 +78,14 @@ pub fn policies(config: &Config) -> Policies {
     }))
 }
 
-/// Judges every release of the recordings, and tells of each when its watch is over.
+/// Judges every release of the recordings, and tells of each when its watch is over. Each recording is judged by itself,
+/// or with guard rails across services all together, in the order of time.
 ///
 /// # Errors
 /// When a recording cannot be opened.
-pub fn run(order: &Order, tell: &mut dyn FnMut(News)) -> Result<Tally, Unreadable> {
+pub fn run(recordings: &[PathBuf], order: &Order, tell: &mut dyn FnMut(News)) -> Result<Tally, Unreadable> {
     let open = |path: &PathBuf| Input::open(path);
-    let inputs: Vec<Input> = order.recordings.iter().map(open).collect::<Result<_, _>>()?;
+    let inputs: Vec<Input> = recordings.iter().map(open).collect::<Result<_, _>>()?;
     let mut tally = Tally::default();
     if order.options.fleet {
         Bench::new(order).run(Merged::new(inputs), &mut tally, tell);
@@ -214,15 +218,23 @@ impl<'a> Bench<'a> {
 
     fn run(mut self, mut feed: impl Feed, tally: &mut Tally, tell: &mut dyn FnMut(News)) {
         while let Some(sample) = feed.next(tally, tell) {
-            if self.order.only.as_ref().is_some_and(|only| *only != sample.service) {
-                continue;
-            }
-            let judged = self.replay.take(&sample);
-            let compared = self.other.as_mut().map(|other| other.take(&sample));
-            if !judged.is_empty() || compared.as_ref().is_some_and(|compared| !compared.is_empty()) {
-                self.pair(judged, compared, tally, tell);
-            }
+            self.take(&sample, tally, tell);
         }
+        self.finish(tally, tell);
+    }
+
+    fn take(&mut self, sample: &Sample, tally: &mut Tally, tell: &mut dyn FnMut(News)) {
+        if self.order.only.as_ref().is_some_and(|only| *only != sample.service) {
+            return;
+        }
+        let judged = self.replay.take(sample);
+        let compared = self.other.as_mut().map(|other| other.take(sample));
+        if !judged.is_empty() || compared.as_ref().is_some_and(|compared| !compared.is_empty()) {
+            self.pair(judged, compared, tally, tell);
+        }
+    }
+
+    fn finish(mut self, tally: &mut Tally, tell: &mut dyn FnMut(News)) {
         let judged = self.replay.finish();
         let compared = self.other.as_mut().map(Replay::finish);
         self.pair(judged, compared, tally, tell);

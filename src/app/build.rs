@@ -143,6 +143,24 @@ fn prometheus_source(
     config: &Config,
     prometheus: &PrometheusConfig,
 ) -> Result<Arc<dyn SignalSource>, AppError> {
+    let rules = rules(config, SourceName::Prometheus);
+    Ok(Arc::new(prometheus_of(config, prometheus, rules)?))
+}
+
+/// What pods tell when they are scraped, a Prometheus that scrapes them has too.
+pub(super) fn prometheus_of_all(
+    config: &Config,
+    prometheus: &PrometheusConfig,
+) -> Result<PrometheusSource, AppError> {
+    let sources = [SourceName::Prometheus, SourceName::Scrape];
+    prometheus_of(config, prometheus, sources.into_iter().flat_map(|source| rules(config, source)).collect())
+}
+
+fn prometheus_of(
+    config: &Config,
+    prometheus: &PrometheusConfig,
+    rules: Vec<SourceRule>,
+) -> Result<PrometheusSource, AppError> {
     let place = |(target, kind): (TargetId, &TargetKindConfig)| match kind {
         TargetKindConfig::Kubernetes { namespace, deployment } => {
             (target, Place { namespace: namespace.clone(), workload: deployment.clone() })
@@ -157,11 +175,15 @@ fn prometheus_source(
         headers: prometheus.headers.clone(),
         namespace_label: prometheus.namespace_label.clone(),
         pod_label: prometheus.pod_label.clone(),
-        rules: rules(config, SourceName::Prometheus),
+        rules,
         places: targets(config).map(place).collect(),
     };
+<<<<<<< HEAD
     let source = PrometheusSource::new(options).map_err(setup("Prometheus"))?;
     Ok(Arc::new(source))
+=======
+    PrometheusSource::new(options).map_err(|e| setup("Prometheus")(e.to_string()))
+>>>>>>> past-backtest
 }
 
 fn scrape_source(config: &Config, scrape: &ScrapeConfig) -> Result<Arc<dyn SignalSource>, AppError> {

@@ -83,7 +83,7 @@ pub enum Verb {
     Check(CheckArgs),
     /// Show it all in an embedded world, in a minute
     Demo(DemoArgs),
-    /// Judge recorded releases: which would have been rolled back or paged, when and why
+    /// Judge past releases: which would have been rolled back or paged, when and why
     #[command(after_help = backtest::AFTER_HELP)]
     Backtest(BacktestArgs),
     /// Targets, their versions and watches, and the rollbacks
@@ -205,7 +205,7 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Serve(args) => serve::run(args, out).await,
         Verb::Check(args) => check::run(args, out).await,
         Verb::Demo(args) => demo::run(args, out).await,
-        Verb::Backtest(args) => backtest::run(args, out),
+        Verb::Backtest(args) => backtest::run(args, out).await,
         Verb::Status => show::status(&client()?, out).await,
         Verb::Show(args) => show::run(&args.run, &client()?, out).await,
         Verb::Plan(args) => show::plan(args, &client()?, out).await,

@@ -26,11 +26,12 @@ fn judged(recordings: Vec<PathBuf>) -> Vec<Judged> {
 
 fn judged_with(recordings: Vec<PathBuf>, options: Options) -> Vec<Judged> {
     let policies = Policies::new([]);
-    let order = Order { recordings, policies, compare: None, only: None, options };
+    let order = Order { policies, compare: None, only: None, options };
     let mut out = Vec::new();
-    run(&order, &mut |news| match news {
+    run(&recordings, &order, &mut |news| match news {
         News::Judged { judged, .. } => out.push(*judged),
         News::Broken { path, why } => panic!("{}: {why}", path.display()),
+        News::Unknown(targets) => panic!("{targets:?}"),
     })
     .unwrap();
     out

@@ -5,6 +5,7 @@ mod missing;
 mod native;
 mod paged;
 mod past;
+mod replay;
 mod values;
 
 use std::collections::BTreeMap;

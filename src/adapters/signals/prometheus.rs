@@ -22,6 +22,7 @@ mod answer;
 mod past;
 mod query;
 mod times;
+pub mod replay;
 mod values;
 
 /// Where a Prometheus is, how to ask it, and what it knows.

@@ -109,7 +109,7 @@ fn base(workload: &str) -> String {
 
 /// Names that Kubernetes gives to pods of this workload (NAME-HASH-RANDOM, NAME-RANDOM or NAME-ORDINAL), and not to those
 /// of another whose name begins alike.
-fn pods_of(place: &Place) -> String {
+pub(super) fn pods_of(place: &Place) -> String {
     format!("{}(?:[0-9]+|(?:{RANDOM}+-)?{RANDOM}{{5,}})", literal(&base(&place.workload)))
 }
 

@@ -26,7 +26,7 @@ pub(super) fn per_pod(value: &ValueQuery, Labels { namespace, pod }: &Labels, se
 }
 
 /// The value of what belongs to no pod.
-fn beside(value: &ValueQuery) -> String {
+pub(super) fn beside(value: &ValueQuery) -> String {
     format!("{}({})", operator(value.combine), grown(value, &value.series.narrowed(&[])))
 }
 

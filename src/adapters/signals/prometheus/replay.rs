@@ -1,0 +1,457 @@
+//! The past of a Prometheus as the samples of a recording: its releases, and what was measured around them.
+mod measured;
+mod pods;
+mod rollouts;
+mod windows;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+
+use self::measured::{Steps, first_seen, steps};
+use self::pods::Pods;
+use self::rollouts::{Finder, Rollout};
+use self::windows::{BEFORE_SECS, Watched, long_pieces, pieces};
+use super::answer::{self, Unanswered};
+use super::past::Grid;
+use super::{CONCURRENT, Place, PrometheusSource, query, values};
+use crate::adapters::signals::{Group, Measured, Query};
+use crate::domain::names::{RuleName, ServiceName, TargetId};
+use crate::domain::signal::{Reading, Sample};
+
+/// The usual scrape interval: shorter steps would only show its pattern.
+pub const STEP_SECS: i64 = 15;
+/// A release that is given is the one that kube-state-metrics tells of, if it began no further away.
+const SAME_RELEASE_SECS: i64 = 600;
+/// The first new pod may have reported so long before the moment that is given, since clocks and people differ.
+const EARLY_SECS: i64 = 60;
+
+/// What of the past is wanted.
+#[derive(Clone, Debug)]
+pub struct PastOrder {
+    /// Releases that began in here are looked for, unless some are given.
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// Nothing is read beyond.
+    pub now: Timestamp,
+    pub given: Vec<GivenRelease>,
+    /// The services that are wanted, and the length of their watches.
+    pub watches: BTreeMap<ServiceName, Duration>,
+    /// All services in one stream, in the order of time; otherwise one after the other.
+    pub together: bool,
+}
+
+/// A release that somebody knows of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenRelease {
+    pub target: TargetId,
+    pub label: String,
+    pub at: Timestamp,
+}
+
+/// Why the past cannot be judged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PastError {
+    #[error("the past of {target} cannot be read: {why}")]
+    Unanswered { target: TargetId, why: String },
+    #[error("{0} is not in the configuration: releases are given as SERVICE/TARGET=LABEL@TIME")]
+    Stranger(TargetId),
+    #[error(
+        "no pods of another version of {target} began to report within {} minutes after {at}: is that when it was released?",
+        SAME_RELEASE_SECS / 60
+    )]
+    NoNewPods { target: TargetId, at: Timestamp },
+    #[error(
+        "{target} has no rule on its pods that is read from Prometheus, so that its versions cannot be told apart"
+    )]
+    NoRule { target: TargetId },
+}
+
+/// The releases that were found.
+pub struct Found<'a> {
+    /// Each is in the order of time by itself.
+    pub replays: Vec<PastReplay<'a>>,
+    /// Of these kube-state-metrics has told nothing.
+    pub unknown: Vec<TargetId>,
+}
+
+/// A stream of samples.
+pub struct PastReplay<'a> {
+    source: &'a PrometheusSource,
+    tracks: Vec<Track>,
+    pieces: VecDeque<Grid>,
+}
+
+/// One target on its way through the past.
+struct Track {
+    target: TargetId,
+    place: Place,
+    releases: Vec<Release>,
+    /// What people call a version, by its hash.
+    names: BTreeMap<String, String>,
+    pods: Pods,
+}
+
+struct Release {
+    label: String,
+    previous: Option<String>,
+    at: i64,
+    ended: Option<i64>,
+}
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap_or(Timestamp::MAX)
+}
+
+impl PrometheusSource {
+    /// Finds the releases that are wanted.
+    ///
+    /// # Errors
+    /// When Prometheus does not answer in full, or a release that is given cannot be found.
+    pub async fn past_releases(&self, order: &PastOrder) -> Result<Found<'_>, PastError> {
+        if let Some(stranger) = order.given.iter().find(|given| !self.places.contains_key(&given.target)) {
+            return Err(PastError::Stranger(stranger.target.clone()));
+        }
+        let wanted = self.places.iter().filter(|(target, _)| order.watches.contains_key(&target.service));
+        let tracks = wanted.map(|(target, place)| self.track(order, target, place));
+        let tracks: Vec<(Track, bool)> =
+            futures::stream::iter(tracks.collect::<Vec<_>>()).buffered(CONCURRENT).try_collect().await?;
+        let unknown =
+            tracks.iter().filter(|(_, known)| !known).map(|(track, _)| track.target.clone()).collect();
+        let mut streams: BTreeMap<Option<ServiceName>, Vec<Track>> = BTreeMap::new();
+        for (track, _) in tracks {
+            let stream = (!order.together).then(|| track.target.service.clone());
+            streams.entry(stream).or_default().push(track);
+        }
+        let replays = streams.into_values().map(|tracks| self.replay(order, tracks));
+        Ok(Found { replays: replays.collect(), unknown })
+    }
+
+    fn replay(&self, order: &PastOrder, tracks: Vec<Track>) -> PastReplay<'_> {
+        let watch =
+            |track: &Track| order.watches.get(&track.target.service).map_or(0, |w| w.as_secs() as i64);
+        let watched = |track: &Track| {
+            let watch = watch(track);
+            track.releases.iter().map(move |release| Watched { at: release.at, watch }).collect::<Vec<_>>()
+        };
+        let pieces = pieces(tracks.iter().flat_map(watched), order.now.as_second());
+        PastReplay { source: self, tracks, pieces }
+    }
+
+    /// A target with its releases, and whether they could be known without being given.
+    async fn track(
+        &self,
+        order: &PastOrder,
+        target: &TargetId,
+        place: &Place,
+    ) -> Result<(Track, bool), PastError> {
+        let mut track = Track {
+            target: target.clone(),
+            place: place.clone(),
+            releases: vec![],
+            names: BTreeMap::new(),
+            pods: Pods::new(place),
+        };
+        let given: Vec<&GivenRelease> = order.given.iter().filter(|given| given.target == *target).collect();
+        if !order.given.is_empty() {
+            self.take_given(&mut track, order, given).await?;
+            return Ok((track, true));
+        }
+        let watch = order.watches.get(&target.service).map_or(0, |watch| watch.as_secs() as i64);
+        let (from, to) = (order.from.as_second(), order.to.as_second());
+        let until = (to + watch).min(order.now.as_second());
+        let finder = self.rollouts(target, place, long_pieces(from - BEFORE_SECS, until)).await?;
+        let known = finder.knows_any();
+        let found = finder.found().into_iter().filter(|rollout| (from..=to).contains(&rollout.at));
+        track.releases = found.map(Release::from).collect();
+        Ok((track, known))
+    }
+
+    async fn rollouts(
+        &self,
+        target: &TargetId,
+        place: &Place,
+        pieces: VecDeque<Grid>,
+    ) -> Result<Finder, PastError> {
+        let mut finder = Finder::new(place);
+        let text = rollouts::query(place);
+        for grid in pieces {
+            let taken = self.range(&text, grid).await.and_then(|body| finder.take(&body));
+            taken.map_err(unanswered(target))?;
+        }
+        Ok(finder)
+    }
+
+    /// The given releases of one target, in the order of time.
+    async fn take_given(
+        &self,
+        track: &mut Track,
+        order: &PastOrder,
+        mut given: Vec<&GivenRelease>,
+    ) -> Result<(), PastError> {
+        given.sort_by_key(|given| given.at);
+        let now = order.now.as_second();
+        for GivenRelease { label, at, .. } in given {
+            let at = at.as_second();
+            let around = long_pieces(at - BEFORE_SECS, (at + BEFORE_SECS).min(now));
+            let found = self.rollouts(&track.target, &track.place, around).await?.found().into_iter();
+            let near = found.filter(|rollout| (rollout.at - at).abs() <= SAME_RELEASE_SECS);
+            let rollout = match near.min_by_key(|rollout| (rollout.at - at).abs()) {
+                Some(rollout) => rollout,
+                None => self.appeared(track, at, now).await?,
+            };
+            let previous = rollout.previous.map(|hash| track.label(&hash));
+            track.names.insert(rollout.hash, label.clone());
+            track.releases.push(Release { label: label.clone(), previous, at, ended: rollout.ended });
+        }
+        Ok(())
+    }
+
+    /// The release at that time, by the pods that began to report then.
+    async fn appeared(&self, track: &Track, at: i64, now: i64) -> Result<Rollout, PastError> {
+        let of_pods = |query: &Query| !matches!(query, Query::Value(value) if !value.pods);
+        let group = self.groups_of(&track.target).find(|(group, _)| of_pods(&group.query));
+        let target = &track.target;
+        let (group, _) = group.ok_or_else(|| PastError::NoRule { target: target.clone() })?;
+        let text = query::of_workload(&group.query, &self.labels, &track.place);
+        let around = long_pieces(at - BEFORE_SECS, (at + SAME_RELEASE_SECS).min(now));
+        let (mut seen, mut newest) = (BTreeMap::new(), None);
+        for grid in around {
+            let body = self.range(&format!("group by ({}) ({text})", self.labels.pod), grid).await;
+            let pods = body.and_then(|body| first_seen(&self.labels, &body)).map_err(unanswered(target))?;
+            for (pod, first) in pods {
+                if let Some(hash) = track.pods.hash(&pod) {
+                    let known = seen.entry(hash.to_string()).or_insert(first);
+                    *known = first.min(*known);
+                }
+            }
+        }
+        let new =
+            seen.iter().filter(|(_, first)| **first >= at - EARLY_SECS).min_by_key(|(_, first)| **first);
+        let new = new.map(|(hash, _)| hash.clone());
+        for (hash, first) in &seen {
+            if Some(hash) != new.as_ref() && newest.as_ref().is_none_or(|(_, latest)| latest <= first) {
+                newest = Some((hash.clone(), *first));
+            }
+        }
+        let hash = new.ok_or_else(|| PastError::NoNewPods { target: target.clone(), at: second(at) })?;
+        Ok(Rollout { hash, previous: newest.map(|(hash, _)| hash), at, ended: None })
+    }
+
+    fn groups_of<'a>(&'a self, target: &'a TargetId) -> impl Iterator<Item = (&'a Group, Vec<&'a RuleName>)> {
+        let of = |group: &'a Group| (group, group.rules_of(&target.service).collect::<Vec<_>>());
+        self.groups.iter().map(of).filter(|(_, rules)| !rules.is_empty())
+    }
+
+    async fn steps(&self, query: &Query, place: &Place, grid: Grid) -> Result<Steps, Unanswered> {
+        let text = match query {
+            Query::Value(value) if !value.pods => values::beside(value),
+            Query::Errors { .. } | Query::Latency { .. } | Query::Value(_) => {
+                query::of_workload(query, &self.labels, place)
+            }
+        };
+        steps(query, &self.labels, &self.range(&text, grid).await?)
+    }
+
+    async fn range(&self, promql: &str, Grid { from, to, step }: Grid) -> Result<Vec<u8>, Unanswered> {
+        let request = self.client.query_range(promql, from, to, step as f64).timeout(self.timeout_ms());
+        answer::body(request.post_raw().await).await
+    }
+}
+
+fn unanswered(target: &TargetId) -> impl Fn(Unanswered) -> PastError {
+    move |why| PastError::Unanswered { target: target.clone(), why: why.to_string() }
+}
+
+impl PastReplay<'_> {
+    /// How many releases are in it.
+    pub fn releases(&self) -> usize {
+        self.tracks.iter().map(|track| track.releases.len()).sum()
+    }
+
+    /// The next samples in the order of time; `None` at the end.
+    ///
+    /// # Errors
+    /// When Prometheus does not answer. An answer in part becomes `NoData`.
+    pub async fn next(&mut self) -> Result<Option<Vec<Sample>>, PastError> {
+        let Some(grid) = self.pieces.pop_front() else { return Ok(None) };
+        let source = self.source;
+        let jobs: Vec<_> = self.tracks.iter_mut().map(|track| track.read(source, grid)).collect();
+        let read: Vec<Vec<Sample>> = futures::stream::iter(jobs).buffered(CONCURRENT).try_collect().await?;
+        let mut samples: Vec<Sample> = read.into_iter().flatten().collect();
+        samples.sort_by_key(|sample| (sample.at, rank(&sample.reading)));
+        Ok(Some(samples))
+    }
+}
+
+/// At the same time: what is released, then whose pods there are, then what they measured.
+fn rank(reading: &Reading) -> u8 {
+    match reading {
+        Reading::Release { .. } => 0,
+        Reading::Pod(_) => 1,
+        Reading::Counts { .. }
+        | Reading::Histogram { .. }
+        | Reading::Value { .. }
+        | Reading::Check { .. }
+        | Reading::Alert { .. }
+        | Reading::Control { .. }
+        | Reading::NoData { .. } => 2,
+    }
+}
+
+impl From<Rollout> for Release {
+    fn from(Rollout { hash, previous, at, ended }: Rollout) -> Self {
+        Self { label: hash, previous, at, ended }
+    }
+}
+
+impl Track {
+    fn label(&self, hash: &str) -> String {
+        self.names.get(hash).map_or(hash, String::as_str).to_string()
+    }
+
+    fn sample(&self, at: i64, release: Option<String>, pod: Option<String>, reading: Reading) -> Sample {
+        let TargetId { service, target } = self.target.clone();
+        Sample { at: second(at), service, target: Some(target), release, pod, reading }
+    }
+
+    /// A sample of one pod, which carries the label of the pod's version.
+    fn of_pod(&self, at: i64, pod: Option<String>, reading: Reading) -> Sample {
+        let release = pod.as_deref().and_then(|pod| self.pods.hash(pod)).map(|hash| self.label(hash));
+        self.sample(at, release, pod, reading)
+    }
+
+    async fn read(&mut self, source: &PrometheusSource, grid: Grid) -> Result<Vec<Sample>, PastError> {
+        let mut samples = self.released(grid);
+        let states = match source.range(&pods::query(&self.place), grid).await {
+            Ok(body) => self.pods.take(&body),
+            Err(why) => Err(why),
+        };
+        let states = match states {
+            Err(Unanswered::Partial(_)) => vec![],
+            states => states.map_err(unanswered(&self.target))?,
+        };
+        let told = states.into_iter().map(|s| self.of_pod(s.at, Some(s.pod), Reading::Pod(s.reading)));
+        samples.extend(told);
+        for (group, rules) in source.groups_of(&self.target) {
+            let measured = match source.steps(&group.query, &self.place, grid).await {
+                Err(why @ Unanswered::Partial(_)) => Err(why.to_string()),
+                measured => Ok(measured.map_err(unanswered(&self.target))?),
+            };
+            for rule in rules {
+                samples.extend(self.measured(grid, rule, measured.as_ref()));
+            }
+        }
+        self.pods.forget_gone();
+        Ok(samples)
+    }
+
+    fn released(&self, grid: Grid) -> Vec<Sample> {
+        let within = |at: i64| (grid.from..grid.to + grid.step).contains(&at);
+        let mut samples = Vec::new();
+        for Release { label, previous, at, ended } in &self.releases {
+            let line = |at: i64, previous: Option<String>, rollout_ended: Option<Timestamp>| {
+                self.sample(at, Some(label.clone()), None, Reading::Release { previous, rollout_ended })
+            };
+            samples.extend(within(*at).then(|| line(*at, previous.clone(), None)));
+            let ended = ended.filter(|ended| within(*ended));
+            samples.extend(ended.map(|ended| line(ended, None, Some(second(ended)))));
+        }
+        samples
+    }
+
+    /// At each step what each pod measured, or that there was nothing to read.
+    fn measured(&self, grid: Grid, rule: &RuleName, steps: Result<&Steps, &String>) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        for at in (grid.from..=grid.to).step_by(grid.step.unsigned_abs() as usize) {
+            let reason = match steps.map(|steps| steps.get(&at)) {
+                Ok(Some(pods)) => {
+                    let reading = |(pod, measured): (&Option<String>, &Measured)| {
+                        self.of_pod(at, pod.clone(), measured.clone().reading(rule))
+                    };
+                    samples.extend(pods.iter().map(reading));
+                    continue;
+                }
+                Ok(None) => "no series".to_string(),
+                Err(why) => why.clone(),
+            };
+            let reading = Reading::NoData { rule: rule.clone(), reason };
+            samples.push(self.sample(at, None, None, reading));
+        }
+        samples
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(releases: Vec<Release>) -> Track {
+        let place = Place { namespace: "shop".into(), workload: "web".into() };
+        let target = TargetId {
+            service: ServiceName::parse("shop").unwrap(),
+            target: crate::domain::names::TargetName::parse("web").unwrap(),
+        };
+        let names = [("aaa".to_string(), "v1".to_string())].into();
+        Track { target, pods: Pods::new(&place), place, releases, names }
+    }
+
+    fn lines(mut samples: Vec<Sample>) -> Vec<String> {
+        samples.sort_by_key(|sample| (sample.at, rank(&sample.reading)));
+        let who = |sample: &Sample| sample.pod.clone().or(sample.release.clone()).unwrap_or_default();
+        let what = |sample: &Sample| match &sample.reading {
+            Reading::Release { rollout_ended: Some(_), .. } => "ended".to_string(),
+            Reading::Release { previous, .. } => {
+                format!("after {}", previous.as_deref().unwrap_or("nothing"))
+            }
+            Reading::Value { value, .. } => {
+                format!("{value} of {}", sample.release.as_deref().unwrap_or("-"))
+            }
+            Reading::NoData { reason, .. } => reason.clone(),
+            other => panic!("{other:?}"),
+        };
+        samples.iter().map(|s| format!("{} {} {}", s.at.as_second(), who(s), what(s))).collect()
+    }
+
+    const GRID: Grid = Grid { from: 1000, to: 1030, step: STEP_SECS };
+
+    #[test]
+    fn every_step_has_its_readings_or_says_that_there_are_none() {
+        let release =
+            Release { label: "v2".into(), previous: Some("v1".into()), at: 1015, ended: Some(1030) };
+        let track = track(vec![release]);
+        let rule = RuleName::parse("memory").unwrap();
+        let value = |pod: &str, value: f64| (Some(pod.to_string()), Measured::Value(value));
+        let steps: Steps = [
+            (1015, [value("web-aaa-1", 1.0), value("web-bbb-1", 2.0)].into()),
+            (1030, [value("odd", 3.0)].into()),
+        ]
+        .into();
+        let mut samples = track.measured(GRID, &rule, Ok(&steps));
+        samples.extend(track.released(GRID));
+        let expected = [
+            "1000  no series",
+            "1015 v2 after v1",
+            "1015 web-aaa-1 1 of v1",
+            "1015 web-bbb-1 2 of bbb",
+            "1030 v2 ended",
+            "1030 odd 3 of -",
+        ];
+        assert_eq!(lines(samples), expected);
+    }
+
+    #[test]
+    fn a_release_is_in_one_piece_only_and_a_partial_answer_is_no_data() {
+        let release = |at| Release { label: "v2".into(), previous: None, at, ended: None };
+        let track = track(vec![release(999), release(1000), release(1044), release(1045)]);
+        assert_eq!(lines(track.released(GRID)), ["1000 v2 after nothing", "1044 v2 after nothing"]);
+        let rule = RuleName::parse("memory").unwrap();
+        let partial = track.measured(GRID, &rule, Err(&"a store is down".to_string()));
+        assert_eq!(
+            lines(partial),
+            ["1000  a store is down", "1015  a store is down", "1030  a store is down"]
+        );
+    }
+}
