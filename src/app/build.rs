@@ -178,12 +178,7 @@ fn prometheus_of(
         rules,
         places: targets(config).map(place).collect(),
     };
-<<<<<<< HEAD
-    let source = PrometheusSource::new(options).map_err(setup("Prometheus"))?;
-    Ok(Arc::new(source))
-=======
-    PrometheusSource::new(options).map_err(|e| setup("Prometheus")(e.to_string()))
->>>>>>> past-backtest
+    PrometheusSource::new(options).map_err(setup("Prometheus"))
 }
 
 fn scrape_source(config: &Config, scrape: &ScrapeConfig) -> Result<Arc<dyn SignalSource>, AppError> {

@@ -21,8 +21,8 @@ use crate::ports::{Ask, AskTarget, History, SignalSource};
 mod answer;
 mod past;
 mod query;
-mod times;
 pub mod replay;
+mod times;
 mod values;
 
 /// Where a Prometheus is, how to ask it, and what it knows.

@@ -14,7 +14,7 @@ use self::measured::{Steps, first_seen, steps};
 use self::pods::Pods;
 use self::rollouts::{Finder, Rollout};
 use self::windows::{BEFORE_SECS, Watched, long_pieces, pieces};
-use super::answer::{self, Unanswered};
+use super::answer::Unanswered;
 use super::past::Grid;
 use super::{CONCURRENT, Place, PrometheusSource, query, values};
 use crate::adapters::signals::{Group, Measured, Query};
@@ -178,7 +178,7 @@ impl PrometheusSource {
         let mut finder = Finder::new(place);
         let text = rollouts::query(place);
         for grid in pieces {
-            let taken = self.range(&text, grid).await.and_then(|body| finder.take(&body));
+            let taken = self.range(text.clone(), grid).await.and_then(|body| finder.take(&body));
             taken.map_err(unanswered(target))?;
         }
         Ok(finder)
@@ -219,7 +219,7 @@ impl PrometheusSource {
         let around = long_pieces(at - BEFORE_SECS, (at + SAME_RELEASE_SECS).min(now));
         let (mut seen, mut newest) = (BTreeMap::new(), None);
         for grid in around {
-            let body = self.range(&format!("group by ({}) ({text})", self.labels.pod), grid).await;
+            let body = self.range(format!("group by ({}) ({text})", self.labels.pod), grid).await;
             let pods = body.and_then(|body| first_seen(&self.labels, &body)).map_err(unanswered(target))?;
             for (pod, first) in pods {
                 if let Some(hash) = track.pods.hash(&pod) {
@@ -252,12 +252,7 @@ impl PrometheusSource {
                 query::of_workload(query, &self.labels, place)
             }
         };
-        steps(query, &self.labels, &self.range(&text, grid).await?)
-    }
-
-    async fn range(&self, promql: &str, Grid { from, to, step }: Grid) -> Result<Vec<u8>, Unanswered> {
-        let request = self.client.query_range(promql, from, to, step as f64).timeout(self.timeout_ms());
-        answer::body(request.post_raw().await).await
+        steps(query, &self.labels, &self.range(text, grid).await?)
     }
 }
 
@@ -325,7 +320,7 @@ impl Track {
 
     async fn read(&mut self, source: &PrometheusSource, grid: Grid) -> Result<Vec<Sample>, PastError> {
         let mut samples = self.released(grid);
-        let states = match source.range(&pods::query(&self.place), grid).await {
+        let states = match source.range(pods::query(&self.place), grid).await {
             Ok(body) => self.pods.take(&body),
             Err(why) => Err(why),
         };

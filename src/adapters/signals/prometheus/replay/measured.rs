@@ -1,7 +1,7 @@
 //! What the pods of a target measured at each step of a range query.
 use std::collections::BTreeMap;
 
-use super::super::answer::{self, Data, Unanswered};
+use super::super::answer::{self, Data, Shown, Unanswered};
 use super::super::query::{BAD, Labels, PART, TOTAL};
 use crate::adapters::signals::{Measured, Query};
 
@@ -13,7 +13,7 @@ pub(super) type Steps = BTreeMap<i64, BTreeMap<Option<String>, Measured>>;
 struct Parts {
     total: Option<f64>,
     bad: Option<f64>,
-    buckets: Vec<(f64, f64)>,
+    times: Shown,
     value: Option<f64>,
 }
 
@@ -21,7 +21,7 @@ impl Parts {
     fn measured(self, query: &Query) -> Option<Measured> {
         match query {
             Query::Errors { .. } => Measured::counts(self.total, self.bad),
-            Query::Latency { .. } => Measured::buckets(self.buckets),
+            Query::Latency { .. } => self.times.measured(),
             Query::Value(_) => self.value.filter(|value| value.is_finite()).map(Measured::Value),
         }
     }
@@ -37,17 +37,22 @@ pub(super) fn steps(query: &Query, labels: &Labels, body: &[u8]) -> Result<Steps
         if pod.is_none() && !beside {
             continue;
         }
-        let (part, le) = (one.metric.get(PART).map(String::as_str), one.metric.get("le"));
-        let le = le.and_then(|le| le.parse::<f64>().ok());
         for point in &one.values {
             let (at, value) = (point.0.round() as i64, point.value());
             let parts = parts.entry((at, pod.clone())).or_default();
-            match (query, part, le) {
-                (Query::Errors { .. }, Some(TOTAL), _) => parts.total = Some(value),
-                (Query::Errors { .. }, Some(BAD), _) => parts.bad = Some(value),
-                (Query::Latency { .. }, _, Some(le)) => parts.buckets.push((le, value)),
-                (Query::Value(_), _, _) => parts.value = Some(value),
-                (Query::Errors { .. } | Query::Latency { .. }, _, _) => return Err(Unanswered::NotNumbers),
+            match (query, one.metric.get(PART).map(String::as_str)) {
+                (Query::Errors { .. }, Some(TOTAL)) => parts.total = Some(value),
+                (Query::Errors { .. }, Some(BAD)) => parts.bad = Some(value),
+                (Query::Errors { .. }, _) => return Err(Unanswered::NotNumbers),
+                (Query::Latency { .. }, _) => parts.times.take(&one.metric, Some(point), None)?,
+                (Query::Value(_), _) => parts.value = Some(value),
+            }
+        }
+        for told in &one.histograms {
+            let parts = parts.entry((told.0.round() as i64, pod.clone())).or_default();
+            match query {
+                Query::Latency { .. } => parts.times.take(&one.metric, None, Some(told))?,
+                Query::Errors { .. } | Query::Value(_) => return Err(Unanswered::NotNumbers),
             }
         }
     }
@@ -65,7 +70,8 @@ pub(super) fn first_seen(labels: &Labels, body: &[u8]) -> Result<BTreeMap<String
     let Data::Matrix(series) = answer::data(body)? else { return Err(Unanswered::NotNumbers) };
     let mut seen: BTreeMap<String, i64> = BTreeMap::new();
     for mut one in series {
-        let first = one.values.iter().map(|point| point.0.round() as i64).min();
+        let moments = one.values.iter().map(|point| point.0).chain(one.histograms.iter().map(|told| told.0));
+        let first = moments.map(|at| at.round() as i64).min();
         if let (Some(pod), Some(first)) = (one.metric.remove(&labels.pod), first) {
             let known = seen.entry(pod).or_insert(first);
             *known = first.min(*known);
@@ -133,7 +139,10 @@ mod tests {
             [(series("+Inf"), &[(1000, "5"), (1015, "9")]), (series("0.5"), &[(1015, "2")])];
         assert_eq!(
             read(&query, &result),
-            ["1000 a Buckets(Buckets([(inf, 5.0)]))", "1015 a Buckets(Buckets([(0.5, 2.0), (inf, 9.0)]))"]
+            [
+                "1000 a Times(Classic(Buckets([(inf, 5.0)])))",
+                "1015 a Times(Classic(Buckets([(0.5, 2.0), (inf, 9.0)])))"
+            ]
         );
         let seen = first_seen(&labels(), &body(&result)).unwrap();
         assert_eq!(seen, [("a".to_string(), 1000)].into());
