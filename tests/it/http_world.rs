@@ -147,6 +147,7 @@ fn target_status() -> TargetStatus {
         current: Some(version("v2")),
         known_good: Some(version("v1")),
         watch: None,
+        last_watch: None,
         way_back: Some(WayBack::Open { to: "v1".into() }),
     }
 }

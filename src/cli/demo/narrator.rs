@@ -6,13 +6,13 @@ use super::scenario::Scenario;
 use super::stage::Stage;
 use crate::cli::{Failure, Output};
 use crate::domain::evidence::{Cause, Evidence, Strength};
+use crate::domain::memory::EndedWatch;
 use crate::domain::policy::Decision;
 use crate::http::dto::{RunAnswer, WatchStatus};
 
 pub(super) struct Narrator {
     began: Timestamp,
     now: Timestamp,
-    pub(super) broken: bool,
     noticed_at: Option<Timestamp>,
     decided_at: Option<Timestamp>,
     decision: Decision,
@@ -31,7 +31,6 @@ impl Narrator {
         Self {
             began: now,
             now,
-            broken: false,
             noticed_at: None,
             decided_at: None,
             decision: Decision::Hold,
@@ -61,12 +60,13 @@ impl Narrator {
     pub(super) async fn look(&mut self, stage: &Stage, out: &Output) -> Result<(), Failure> {
         let answer = stage.client.services().await?;
         self.now = answer.now;
-        let watch = answer.targets.into_iter().find_map(|t| t.watch);
+        let (watch, last) =
+            answer.targets.into_iter().next().map_or((None, None), |t| (t.watch, t.last_watch));
         match watch {
             Some(watch) if self.watch.is_none() => self.on_noticed(&watch, out),
             Some(watch) if self.watch.as_ref() == Some(&watch.id) => self.on_watch(&watch, out),
             Some(_) => {}
-            None => self.watch_over = self.watch.is_some(),
+            None => self.on_watch_over(last),
         }
         let runs = stage.client.runs().await?;
         if let Some(run) = runs.runs.first() {
@@ -107,6 +107,16 @@ impl Narrator {
             if self.decision == Decision::Page {
                 self.say(out, "decided", &format!("page a person: {}", self.reason));
             }
+        }
+    }
+
+    fn on_watch_over(&mut self, last: Option<EndedWatch>) {
+        self.watch_over = self.watch.is_some();
+        // What was decided keeps the reason for which it was decided.
+        if let Some(last) =
+            last.filter(|last| self.decision == Decision::Hold && self.watch.as_ref() == Some(&last.watch))
+        {
+            self.reason = last.reason;
         }
     }
 

@@ -27,7 +27,7 @@ use super::verdict::{Proof, Unproven, Verdict, judge};
 use alerts::Alerts;
 use checks::CheckRule;
 use errors::ErrorRule;
-use latency::{LatencyRule, WARM_UP};
+use latency::LatencyRule;
 use pods::Pods;
 use rollout::Rollout;
 use seen::Seen;
@@ -318,7 +318,7 @@ impl Watch {
         let since = self.batch_began;
         let span = |in_rollout| Span { since, secs, in_rollout };
         let during = span(self.rollout.covers(since));
-        let warmed_up = span(self.rollout.covers_with(since, WARM_UP));
+        let warmed_up = span(self.rollout.covers_with(since, self.spec.judging.warm_up()));
         self.errors.iter_mut().for_each(|rule| rule.close(during));
         self.latency.iter_mut().for_each(|rule| rule.close(warmed_up));
         self.pods.close(during);
