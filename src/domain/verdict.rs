@@ -101,9 +101,9 @@ impl Unproven {
     }
 }
 
-/// Such as `1 of 6 requests failed (error-rate)`.
+/// Such as `6 requests, 1 failed (error-rate)`.
 fn failed_of(counts: Counts, rule: &RuleName) -> String {
-    format!("{} of {} failed ({rule})", grouped(counts.bad), count_of_requests(counts.total))
+    format!("{}, {} failed ({rule})", count_of_requests(counts.total), grouped(counts.bad))
 }
 
 fn count_of_requests(n: f64) -> String {

@@ -5,7 +5,7 @@ use super::Outcome;
 use super::scenario::Scenario;
 use super::stage::Stage;
 use crate::cli::{Failure, Output};
-use crate::domain::evidence::{Cause, Evidence, Strength};
+use crate::domain::evidence::{Cause, Strength};
 use crate::domain::memory::EndedWatch;
 use crate::domain::policy::Decision;
 use crate::http::dto::{RunAnswer, WatchStatus};
@@ -22,6 +22,7 @@ pub(super) struct Narrator {
     watch_over: bool,
     told_evidence: f64,
     told_strength: Strength,
+    told_failed: bool,
     told_moments: u64,
     run: Option<RunAnswer>,
 }
@@ -40,6 +41,7 @@ impl Narrator {
             watch_over: false,
             told_evidence: 1.0,
             told_strength: Strength::Quiet,
+            told_failed: false,
             told_moments: 0,
             run: None,
         }
@@ -96,10 +98,6 @@ impl Narrator {
         if let Some(verdict) = &watch.verdict {
             self.reason.clone_from(&verdict.reason);
         }
-        let leading = watch.evidence.iter().max_by_key(|e| e.strength);
-        if let Some(evidence) = leading {
-            self.on_evidence(evidence, out);
-        }
         if watch.decision > self.decision {
             self.decision = watch.decision;
             self.decided_at = self.decided_at.or(Some(self.now));
@@ -107,6 +105,9 @@ impl Narrator {
             if self.decision == Decision::Page {
                 self.say(out, "decided", &format!("page a person: {}", self.reason));
             }
+        }
+        if self.decision == Decision::Hold {
+            self.on_evidence(watch, out);
         }
     }
 
@@ -120,11 +121,19 @@ impl Narrator {
         }
     }
 
-    fn on_evidence(&mut self, evidence: &Evidence, out: &Output) {
+    /// How the evidence mounts. What is enough for a rollback is told with the decision.
+    fn on_evidence(&mut self, watch: &WatchStatus, out: &Output) {
+        let failed: f64 = watch.figures.recent.values().map(|counts| counts.bad).sum();
+        let Some(evidence) = watch.evidence.iter().max_by_key(|e| e.strength) else { return };
+        if failed > 0.0 && !self.told_failed && evidence.strength == Strength::Quiet {
+            self.told_failed = true;
+            return self.say(out, "watching", &format!("nothing against the release yet; {}", self.reason));
+        }
         let e_value = evidence.numbers.as_ref().map_or(0.0, |n| n.e_value);
         let mounting = e_value >= self.told_evidence * 10.0;
         let stronger = evidence.strength > self.told_strength;
-        if !(mounting || stronger) || evidence.strength < Strength::Suspect {
+        let decisive = evidence.strength == Strength::Rollback;
+        if !(mounting || stronger) || decisive || evidence.strength < Strength::Suspect {
             return;
         }
         self.told_evidence = e_value.max(self.told_evidence);

@@ -37,6 +37,8 @@ pub(super) enum Incident {
 pub(super) const RELEASED: &str = "v2";
 /// Response times of a new pod are not judged for so long.
 pub(super) const WARM_UP: Duration = Duration::from_secs(10);
+/// No release is called healthy before.
+pub(super) const SETTLE: Duration = Duration::from_secs(20);
 
 impl Incident {
     pub(super) fn text(self) -> &'static str {
@@ -72,13 +74,13 @@ impl Scenario {
         }
     }
 
-    /// Requests that are measured before the release.
+    /// Requests that are served before the release: more than judging needs, as the first and the last few are not measured.
     pub(super) fn past_requests(self) -> u64 {
         match self {
             Scenario::Lowtraffic => 0,
             // A quantile is compared, for which more of them are needed than for a ratio of errors.
-            Scenario::Latency | Scenario::Healthy => 600,
-            Scenario::Errors | Scenario::Crashloop | Scenario::Probes | Scenario::Shared => 300,
+            Scenario::Latency | Scenario::Healthy => 1_000,
+            Scenario::Errors | Scenario::Crashloop | Scenario::Probes | Scenario::Shared => 600,
         }
     }
 
@@ -118,16 +120,17 @@ impl Scenario {
     }
 
     pub(super) fn introduction(self) -> String {
-        let (watch, warm_up) = (self.watch().as_secs(), WARM_UP.as_secs());
+        let (watch, warm_up, settle) = (self.watch().as_secs(), WARM_UP.as_secs(), SETTLE.as_secs());
         let deadline = self.options().progress_deadline.as_secs();
         let traffic =
             if self == Scenario::Lowtraffic { "one request in 10 seconds" } else { "90 requests per second" };
         format!(
             "rollguard demo: {}\n\
              An embedded Kubernetes API with 3 pods of v1 and {traffic}; the daemon is the real one.\n\
-             Shortened here: the watch is {watch} s instead of 30 minutes, both after the release and after a rollback,\n\
-             the progress deadline {deadline} s instead of 10 minutes, and the warm-up in which a new pod may be slow {warm_up} s\n\
-             instead of a minute. Batches of 5 s and all thresholds are the real ones.\n",
+             Shortened here: the watch is {watch} s instead of 30 minutes, both after the release and after a rollback; what\n\
+             must be well for 10 minutes to be called healthy, for {settle} s; the progress deadline from 10 minutes to {deadline} s; and\n\
+             the warm-up in which a new pod may be slow from a minute to {warm_up} s. Batches of 5 s and all thresholds are the\n\
+             real ones.\n",
             self.name()
         )
     }

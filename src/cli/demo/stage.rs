@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::scenario::{Incident, RELEASED, Scenario, WARM_UP};
+use super::scenario::{Incident, RELEASED, SETTLE, Scenario, WARM_UP};
 use crate::app::Daemon;
 use crate::cli::serve::failure;
 use crate::cli::{Exit, Failure};
@@ -99,7 +99,8 @@ fn state_dir() -> PathBuf {
 
 fn config(scenario: Scenario, sandbox: &Sandbox, state: &std::path::Path) -> String {
     let (front, kube) = (sandbox.front_url(), sandbox.kube_url());
-    let (watch, warm_up, state) = (scenario.watch().as_secs(), WARM_UP.as_secs(), state.display());
+    let (watch, warm_up, settle) = (scenario.watch().as_secs(), WARM_UP.as_secs(), SETTLE.as_secs());
+    let state = state.display();
     format!(
         r#"listen: 127.0.0.1:0
 state_dir: "{state}"
@@ -113,7 +114,7 @@ services:
   - name: shop
     policy: auto
     watch: {watch}s
-    judging: {{warm_up: {warm_up}s}}
+    judging: {{warm_up: {warm_up}s, settle: {settle}s}}
     targets:
       - name: backend
         kubernetes: {{namespace: default, deployment: shop}}
