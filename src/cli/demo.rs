@@ -12,6 +12,7 @@ use super::{Exit, Failure, Output};
 use crate::domain::evidence::Cause;
 use crate::domain::policy::Decision;
 use narrator::Narrator;
+use scenario::Incident;
 pub use scenario::Scenario;
 use stage::Stage;
 
@@ -41,13 +42,13 @@ pub(super) struct Outcome {
     pub(super) reason: String,
 }
 
-/// History before the release, so that there is something to compare with.
+/// What the time before the release is measured for at least, so that there is something to compare with.
 const QUIET: Duration = Duration::from_secs(5);
-/// From the break of a dependency on, both versions fail.
+/// A dependency breaks so long after the release.
 const BREAK_AFTER: Duration = Duration::from_secs(4);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// A demo that takes longer has failed.
-const DEMO_MAX: Duration = Duration::from_secs(110);
+/// A demo that takes longer has failed; they take one to two minutes.
+const DEMO_MAX: Duration = Duration::from_secs(240);
 
 pub(super) async fn run(args: &DemoArgs, out: &Output) -> Result<Exit, Failure> {
     let scenario = args.scenario;
@@ -71,23 +72,42 @@ pub(super) async fn run(args: &DemoArgs, out: &Output) -> Result<Exit, Failure> 
 
 async fn play(scenario: Scenario, stage: &Stage, out: &Output) -> Result<Narrator, Failure> {
     stage.ready().await?;
-    tokio::time::sleep(QUIET).await;
+    learn_the_past(scenario, stage).await;
     let mut narrator = Narrator::new(stage.now().await?);
     narrator.say(out, "deploying", scenario.release_text());
     stage.deploy(scenario)?;
-    let breaking = scenario.breaks_dependency();
+    let mut incident = scenario.incident();
     let mut looks: u32 = 0;
     while !narrator.is_over() {
         tokio::time::sleep(LOOK_EVERY).await;
         looks += 1;
-        if breaking && LOOK_EVERY * looks >= BREAK_AFTER && !narrator.broken {
-            narrator.broken = true;
-            stage.break_dependency();
-            narrator.say(out, "incident", "a dependency of both versions breaks: 20 % of all requests fail");
+        if let Some(incident) = incident.take_if(|incident| incident.is_due(stage, LOOK_EVERY * looks)) {
+            stage.happen(incident);
+            narrator.say(out, "incident", incident.text());
         }
         narrator.look(stage, out).await?;
     }
     Ok(narrator)
+}
+
+/// A busy machine serves fewer requests in the same time: the release waits until there is a past to compare it with.
+async fn learn_the_past(scenario: Scenario, stage: &Stage) {
+    let before = stage.requests_served();
+    loop {
+        tokio::time::sleep(QUIET).await;
+        if stage.requests_served() >= before + scenario.past_requests() {
+            return;
+        }
+    }
+}
+
+impl Incident {
+    fn is_due(self, stage: &Stage, since_release: Duration) -> bool {
+        match self {
+            Incident::DependencyBreaks => since_release >= BREAK_AFTER,
+            Incident::OneRequestFails => stage.rolled_out(),
+        }
+    }
 }
 
 fn summary(outcome: &Outcome) -> String {

@@ -232,6 +232,11 @@ const JUDGING: &[Field] = &[
     optional("blind_after", span(1_000, DAY), "A rule without data for so long pages."),
     optional("settle", span(1_000, 7 * DAY), "Before this no watch ends healthy."),
     optional(
+        "warm_up",
+        span(0, HOUR),
+        "A new pod's response times are not judged for so long after it is ready.",
+    ),
+    optional(
         "late_onset",
         leaf(Leaf::Choice(&["page", "rollback"])),
         "What is done about trouble that begins after the rollout, with no old pods beside.",

@@ -175,6 +175,7 @@ fn judging(fields: &Fields<'_>, watch: Duration) -> Judging {
     set("start_failure_after", &mut judging.start_failure_after_secs);
     set("blind_after", &mut judging.blind_after_secs);
     set("settle", &mut judging.settle_secs);
+    set("warm_up", &mut judging.warm_up_secs);
     judging.late_onset = own.read("late_onset").unwrap_or_default();
     judging.end_when_healthy = own.read("end_when_healthy").unwrap_or_default();
     judging

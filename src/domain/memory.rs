@@ -2,6 +2,7 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::event::{TargetEvent, WatchEnd};
 use super::evidence::{Cause, is_blindness};
@@ -21,6 +22,8 @@ pub struct TargetMemory {
     pub seen: VecDeque<Fingerprint>,
     pub known_bad: VecDeque<Fingerprint>,
     pub watch: Option<OpenWatch>,
+    /// How the watch before ended.
+    pub last_watch: Option<EndedWatch>,
     pub last_rollback_at: Option<Timestamp>,
     /// When the evidence against a release here was last found to be enough for a rollback. It outlives the watch.
     pub tripped_at: Option<Timestamp>,
@@ -41,6 +44,17 @@ pub struct OpenWatch {
     pub paged: Vec<Topic>,
     /// Held back because several services tripped together.
     pub together: Option<Bar>,
+}
+
+/// What a watch came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndedWatch {
+    pub watch: String,
+    /// The label of the version that was watched.
+    pub version: String,
+    pub end: WatchEnd,
+    pub ended_at: Timestamp,
+    pub reason: String,
 }
 
 /// What a page is about. Another cause is news, even if no more can be done about it than before.
@@ -95,9 +109,15 @@ impl TargetMemory {
                 });
             }
             TargetEvent::MinorTrouble { watch, .. } => self.in_watch(watch, |w| w.told_minor = true),
-            TargetEvent::WatchClosed { watch, .. } => {
-                if self.watch.as_ref().is_some_and(|w| w.spec.id == *watch) {
-                    self.watch = None;
+            TargetEvent::WatchClosed { watch, end, reason } => {
+                if let Some(open) = self.watch.take_if(|open| open.spec.id == *watch) {
+                    self.last_watch = Some(EndedWatch {
+                        watch: watch.clone(),
+                        version: open.spec.release.to.label.clone(),
+                        end: *end,
+                        ended_at: at,
+                        reason: reason.clone(),
+                    });
                 }
             }
             TargetEvent::RolledBack { run, bad } => {
@@ -160,6 +180,11 @@ pub fn makes_known_good(end: WatchEnd, clean: bool, watched_secs: f64, spec: &Wa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::names::{ServiceName, TargetId, TargetName};
+    use crate::domain::release::Release;
+    use crate::domain::runbook::Judging;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
 
     fn version(label: &str) -> Version {
         Version { fingerprint: Fingerprint::named(label), label: label.into(), images: vec![] }
@@ -176,6 +201,37 @@ mod tests {
         assert_eq!(folded(vec![good(), taken("v1")]).known_good, None);
         let kept = folded(vec![good(), taken("v2")]);
         assert_eq!((kept.known_good, kept.rolled_back_by.as_deref()), (Some(version("v1")), Some("shop-1")));
+    }
+
+    #[test]
+    fn what_a_watch_came_to_outlives_it() {
+        let at = Timestamp::UNIX_EPOCH;
+        let (service, target) = (ServiceName::parse("shop").unwrap(), TargetName::parse("backend").unwrap());
+        let target = TargetId { service, target };
+        let release = Release { target, kind: ReleaseKind::New, from: None, to: version("v2"), at };
+        let spec = WatchSpec {
+            id: WatchSpec::id_of(&release),
+            known_good: None,
+            opened_at: at,
+            ends_at: at,
+            rules: vec![],
+            judging: Judging::standard(Duration::ZERO),
+            baseline: BTreeMap::new(),
+            release,
+        };
+        let watch = spec.id.clone();
+        let closed = |watch: &str| TargetEvent::WatchClosed {
+            watch: watch.into(),
+            end: WatchEnd::Inconclusive,
+            reason: "traffic was too low to judge".into(),
+        };
+        let opened = TargetEvent::WatchOpened(Box::new(spec));
+        let other = folded(vec![opened.clone(), closed("another")]);
+        assert!(other.watch.is_some() && other.last_watch.is_none());
+        let over = folded(vec![opened, closed(&watch)]);
+        assert_eq!(over.watch, None);
+        let last = over.last_watch.unwrap();
+        assert_eq!((last.version.as_str(), last.reason.as_str()), ("v2", "traffic was too low to judge"));
     }
 
     #[test]

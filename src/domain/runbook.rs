@@ -79,6 +79,9 @@ pub struct Judging {
     pub blind_after_secs: f64,
     /// Before this a watch cannot end healthy, and an inconclusive one leaves no known good version.
     pub settle_secs: f64,
+    /// A new pod's first time, from its readiness on, in which its response times are not judged: caches are cold by nature.
+    #[serde(default = "warm_up_secs")]
+    pub warm_up_secs: f64,
     /// Firing alerts of outside roll back only together with a signal of our own.
     pub corroborate_alerts: bool,
     #[serde(default)]
@@ -98,11 +101,21 @@ impl Judging {
             start_failure_after_secs: 60.0,
             blind_after_secs: 120.0,
             settle_secs: watch.as_secs_f64().min(600.0),
+            warm_up_secs: warm_up_secs(),
             corroborate_alerts: true,
             late_onset: LateOnset::Page,
             end_when_healthy: false,
         }
     }
+
+    pub fn warm_up(&self) -> SignedDuration {
+        SignedDuration::from_secs_f64(self.warm_up_secs)
+    }
+}
+
+/// Also for what was journaled before there was a choice.
+fn warm_up_secs() -> f64 {
+    60.0
 }
 
 /// The thresholds of the user's runbook, used where the configuration names no others.

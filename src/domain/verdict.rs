@@ -78,13 +78,14 @@ impl fmt::Display for Unproven {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unproven::NoErrorRule => f.write_str("no error rule is configured"),
-            Unproven::TooLittle { rule, counts } => write!(
-                f,
-                "{}: {} of {rule}, {} failed",
-                if counts.total < LOW { "traffic is too low to judge" } else { "not yet enough for health" },
-                count_of_requests(counts.total),
-                grouped(counts.bad)
-            ),
+            Unproven::TooLittle { rule, counts } => {
+                let what = if counts.total < LOW {
+                    "too little traffic so far"
+                } else {
+                    "not yet enough for health"
+                };
+                write!(f, "{what}: {}", failed_of(*counts, rule))
+            }
             Unproven::MaybeSlower { rule } => {
                 write!(f, "{rule} does not yet show that it is not slower than before")
             }
@@ -94,6 +95,27 @@ impl fmt::Display for Unproven {
             }
         }
     }
+}
+
+impl Unproven {
+    /// Said of a watch that is over.
+    fn in_the_end(&self) -> String {
+        match self {
+            Unproven::TooLittle { rule, counts } if counts.total < LOW => {
+                format!("traffic was too low to judge: {}", failed_of(*counts, rule))
+            }
+            Unproven::NoErrorRule
+            | Unproven::TooLittle { .. }
+            | Unproven::MaybeSlower { .. }
+            | Unproven::Troubled
+            | Unproven::Settling { .. } => format!("could not be judged: {self}"),
+        }
+    }
+}
+
+/// Such as `6 requests, 1 failed (error-rate)`.
+fn failed_of(counts: Counts, rule: &RuleName) -> String {
+    format!("{}, {} failed ({rule})", count_of_requests(counts.total), grouped(counts.bad))
 }
 
 fn count_of_requests(n: f64) -> String {
@@ -130,7 +152,7 @@ fn quiet(lead: Option<&Evidence>, proof: &Proof, ended: bool) -> Verdict {
         (Proof::Healthy { requests }, _) => {
             (Health::Healthy, format!("nothing is wrong on {} of the new pods", count_of_requests(*requests)))
         }
-        (Proof::Open(why), true) => (Health::Inconclusive, format!("could not be judged: {why}")),
+        (Proof::Open(why), true) => (Health::Inconclusive, why.in_the_end()),
         (Proof::Open(why), false) => (Health::Pending, why.to_string()),
     };
     let suspect = lead.filter(|e| e.strength == Strength::Suspect);

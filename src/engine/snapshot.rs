@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::domain::evidence::Evidence;
+use crate::domain::memory::EndedWatch;
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::plan::PlanDigest;
 use crate::domain::policy::{Decision, Mode};
@@ -32,6 +33,9 @@ pub struct TargetStatus {
     pub current: Option<Version>,
     pub known_good: Option<Version>,
     pub watch: Option<WatchStatus>,
+    /// How the last watch ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_watch: Option<EndedWatch>,
     /// The way back, before it is needed: whether this target could be rolled back now, and if not, why.
     pub way_back: Option<WayBack>,
 }

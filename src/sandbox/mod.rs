@@ -54,7 +54,7 @@ pub struct SandboxOptions {
     /// The Deployment's name, and its container's.
     pub deployment: String,
     pub replicas: u32,
-    /// For all pods together, spread evenly over the ready ones.
+    /// For all pods together, spread evenly over the ready ones. They come by chance, or under one a second evenly.
     pub requests_per_second: f64,
     /// From a process's start until its readiness probe passes.
     pub ready_after: Duration,
@@ -195,6 +195,11 @@ impl Sandbox {
         self.floor.dependency.break_for(error_ratio);
     }
 
+    /// Makes the next request fail, whichever pod answers it, and no other.
+    pub fn fail_one_request(&self) {
+        self.floor.dependency.fail_once();
+    }
+
     /// The image tag in the Deployment's template.
     pub fn running_version(&self) -> Result<String, SandboxError> {
         let deployment =
@@ -258,6 +263,8 @@ fn new_world(
             requests_per_second: options.requests_per_second,
             random: random(),
             until: clock::now(),
+            owed: 0.0,
+            turn: 0,
         },
         ready_after: options.ready_after,
     }

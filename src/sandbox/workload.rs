@@ -17,7 +17,8 @@ use super::metrics::Served;
 use super::random::Random;
 
 const LATENCY_MEDIAN_SECS: f64 = 0.08;
-const LATENCY_SIGMA: f64 = 0.5;
+/// A 95th percentile of 155 ms.
+const LATENCY_SIGMA: f64 = 0.4;
 
 /// What is wrong with a version.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,6 +61,7 @@ impl Fault {
 #[derive(Debug, Default)]
 pub(super) struct Dependency {
     error_ratio_bits: AtomicU64,
+    fails_once: AtomicBool,
 }
 
 impl Dependency {
@@ -68,7 +70,15 @@ impl Dependency {
         self.error_ratio_bits.store(bits, Ordering::Relaxed);
     }
 
+    pub(super) fn fail_once(&self) {
+        self.fails_once.store(true, Ordering::Relaxed);
+    }
+
+    /// Asked once per request.
     fn error_ratio(&self) -> f64 {
+        if self.fails_once.swap(false, Ordering::Relaxed) {
+            return 1.0;
+        }
         f64::from_bits(self.error_ratio_bits.load(Ordering::Relaxed))
     }
 }
@@ -200,5 +210,15 @@ mod tests {
         assert!((2_800..3_200).contains(&failures_of_10_000(Fault::None, 0.3)));
         assert!((7_300..7_700).contains(&failures_of_10_000(Fault::Errors(0.5), 0.5)));
         assert_eq!(failures_of_10_000(Fault::Errors(7.0), 0.0), 10_000);
+    }
+
+    #[test]
+    fn an_unlucky_request_is_the_only_one_that_fails() {
+        let dependency = Arc::new(Dependency::default());
+        let random = Random::seeded(5);
+        let workload = Workload::new("p", "v1", Fault::None, &dependency, Timestamp::UNIX_EPOCH, random);
+        dependency.fail_once();
+        let answers: Vec<StatusCode> = (0..3).map(|_| workload.answer()).collect();
+        assert_eq!(answers, [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::OK, StatusCode::OK]);
     }
 }

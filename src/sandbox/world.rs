@@ -11,9 +11,13 @@ use super::clock;
 use super::kubelet::Kubelet;
 use super::random::Random;
 use super::store::Store;
+use super::workload::Workload;
 use super::{replicas, rollout};
 
 const BEAT: Duration = Duration::from_millis(100);
+
+/// Fewer requests than this in a second come evenly: in a world of one minute, chance could leave none.
+const EVEN_BELOW: f64 = 1.0;
 
 /// After a pause of the whole machine, the requests of the pause are not made up for.
 const MAX_TRAFFIC_STEP: Duration = Duration::from_secs(2);
@@ -31,6 +35,9 @@ pub(super) struct Traffic {
     pub(super) requests_per_second: f64,
     pub(super) random: Random,
     pub(super) until: Timestamp,
+    /// The part of a request that is due by now, where they come evenly.
+    pub(super) owed: f64,
+    pub(super) turn: usize,
 }
 
 impl World {
@@ -56,8 +63,25 @@ impl World {
         let elapsed = now.duration_since(self.traffic.until).unsigned_abs();
         self.traffic.until = now;
         let expected = self.traffic.requests_per_second * elapsed.min(MAX_TRAFFIC_STEP).as_secs_f64();
+        if self.traffic.requests_per_second < EVEN_BELOW {
+            return self.traffic.send_evenly(expected, &ready);
+        }
         for pod in &ready {
             for _ in 0..self.traffic.random.poisson(expected / ready.len() as f64) {
+                pod.answer();
+            }
+        }
+    }
+}
+
+impl Traffic {
+    /// To one pod after the other.
+    fn send_evenly(&mut self, expected: f64, ready: &[Arc<Workload>]) {
+        self.owed += expected;
+        while self.owed >= 1.0 {
+            self.owed -= 1.0;
+            self.turn += 1;
+            if let Some(pod) = ready.get(self.turn % ready.len().max(1)) {
                 pod.answer();
             }
         }
@@ -97,7 +121,13 @@ mod tests {
             random: Random::seeded(2),
             processes: HashMap::new(),
         };
-        let traffic = Traffic { requests_per_second: 60.0, random: Random::seeded(3), until: at(0) };
+        let traffic = Traffic {
+            requests_per_second: 60.0,
+            random: Random::seeded(3),
+            until: at(0),
+            owed: 0.0,
+            turn: 0,
+        };
         let mut world = World {
             store: Arc::new(Store::new(Random::seeded(1))),
             kubelet,
@@ -190,5 +220,19 @@ mod tests {
             let served = pod.requests_served();
             assert!((1_000..1_400).contains(&served), "{served} of 1200 expected");
         }
+    }
+
+    #[tokio::test]
+    async fn little_traffic_comes_evenly() {
+        let mut world = world();
+        world.traffic.requests_per_second = 0.1;
+        let mut served = Vec::new();
+        for second in 1..=61 {
+            world.send_requests(at(second));
+            let each = world.kubelet.floor.ready();
+            served.push(each.iter().map(|pod| pod.requests_served()).sum::<u64>());
+        }
+        assert_eq!([9, 19, 29, 60].map(|i: usize| served[i]), [0, 1, 2, 6], "{served:?}");
+        assert!(world.kubelet.floor.ready().iter().all(|pod| pod.requests_served() == 2));
     }
 }

@@ -87,6 +87,7 @@ fn services() -> ServicesAnswer {
         current: Some(change.from),
         known_good: Some(change.to.clone()),
         watch: Some(watch),
+        last_watch: None,
         way_back: Some(WayBack::Open { to: change.to.label.clone() }),
     };
     let mut cart = TargetStatus { watch: None, mode: Mode::Auto, ..shop.clone() };

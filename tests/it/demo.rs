@@ -15,7 +15,8 @@ fn demo(scenario: &str) -> (Output, Value) {
     (output, outcome)
 }
 
-fn rolled_back(scenario: &str) {
+/// Answers the reason.
+fn rolled_back(scenario: &str) -> String {
     let (_, outcome) = demo(scenario);
     let expected = json!({
         "scenario": scenario, "decision": "rollback", "cause": "release", "rolled_back": true,
@@ -29,12 +30,20 @@ fn rolled_back(scenario: &str) {
         .map(|key| outcome[key].as_str().unwrap_or_else(|| panic!("{key} in {outcome}")).parse().unwrap())
         .collect();
     assert!(times.is_sorted(), "{scenario}: {outcome}");
-    assert!(!outcome["reason"].as_str().unwrap().is_empty());
+    let reason = outcome["reason"].as_str().unwrap();
+    assert!(!reason.is_empty());
+    reason.to_string()
 }
 
 #[test]
 fn errors_are_rolled_back() {
     rolled_back("errors");
+}
+
+#[test]
+fn a_slower_release_is_rolled_back() {
+    let reason = rolled_back("latency");
+    assert!(reason.contains("before the release") && reason.contains("limit +50 %"), "{reason}");
 }
 
 #[test]
@@ -59,16 +68,33 @@ fn a_shared_incident_pages_and_is_not_rolled_back() {
     assert_eq!(outcome["verification"], Value::Null);
 }
 
+fn left_alone(scenario: &str) -> (Output, Value) {
+    let (output, outcome) = demo(scenario);
+    let expected = json!({
+        "scenario": scenario, "decision": "hold", "cause": null, "rolled_back": false,
+        "version_before": "v1", "version_after": "v2", "verification": null,
+        "decided_at": null, "acted_at": null, "recovered_at": null,
+    });
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&outcome[key], value, "{scenario}: {key} in {outcome}");
+    }
+    assert!(outcome["noticed_at"].is_string(), "it was noticed: {outcome}");
+    (output, outcome)
+}
+
+#[test]
+fn one_unlucky_error_at_low_traffic_is_left_alone_and_said_to_be_too_little() {
+    let (_, outcome) = left_alone("lowtraffic");
+    let reason = outcome["reason"].as_str().unwrap();
+    let said =
+        reason.starts_with("traffic was too low to judge: ") && reason.ends_with(" 1 failed (error-rate)");
+    assert!(said, "{reason}");
+}
+
 #[test]
 fn a_healthy_release_is_left_alone() {
-    let (output, outcome) = demo("healthy");
-    assert_eq!((&outcome["decision"], &outcome["cause"]), (&json!("hold"), &Value::Null), "{outcome}");
-    assert_eq!(
-        (&outcome["rolled_back"], &outcome["version_after"]),
-        (&json!(false), &json!("v2")),
-        "{outcome}"
-    );
-    assert_eq!(outcome["noticed_at"].as_str().map(|t| t.is_empty()), Some(false), "it was noticed");
+    let (output, outcome) = left_alone("healthy");
+    assert!(outcome["reason"].as_str().unwrap().starts_with("nothing is wrong on "), "{outcome}");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("Shortened here"), "what is shortened is said:\n{told}");
 }

@@ -147,6 +147,7 @@ fn target_status() -> TargetStatus {
         current: Some(version("v2")),
         known_good: Some(version("v1")),
         watch: None,
+        last_watch: None,
         way_back: Some(WayBack::Open { to: "v1".into() }),
     }
 }
@@ -199,8 +200,8 @@ pub(crate) fn run_status(run: &str, phase: &str) -> RunStatus {
     }
 }
 
-pub(crate) const REASON: &str =
-    "error rate 7.9 % > 5 % on 412 requests of 3 new pods since 10:02:15, old pods 0.3 %";
+pub(crate) const REASON: &str = "7.9 % errors on 412 requests of 3 new pods since 10:02:15, threshold 5.0 %, old pods 0.3 %; \
+    it began with the rollout; a release with a true error rate of up to 2.5 % would cause this in fewer than 1 of 2,500 watches";
 
 /// Records as the journal keeps them.
 pub(crate) fn records(run: &str, events: &[RunEvent]) -> Vec<Record> {

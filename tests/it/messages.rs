@@ -16,7 +16,8 @@ use rollguard::domain::runbook::{ChecklistItem, Item, Judging};
 use rollguard::domain::verification::{CheckKind, CheckResult, CheckSpec};
 use rollguard::domain::watch::WatchSpec;
 
-const REASON: &str = "error rate 15.2 % > 5 % on 412 requests of 3 new pods since 10:01:20, old pods 0.3 %";
+const REASON: &str = "15.2 % errors on 412 requests of 3 new pods since 10:01:20, threshold 5.0 %, old pods 0.3 %; \
+    it began with the rollout; a release with a true error rate of up to 2.5 % would cause this in fewer than 1 of 2,500 watches";
 
 fn at(secs: i64) -> Timestamp {
     let zero: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
@@ -299,7 +300,9 @@ fn pages_about_a_release() {
 
 #[test]
 fn small_trouble_is_told_with_the_alternatives() {
-    let reason = "error rate 0.4 % on 20000 requests of 3 new pods, 0.1 % before".to_string();
+    let reason = "0.4 % errors on 20,000 requests of 3 new pods, threshold 5.0 %, old pods 0.1 %; \
+                  more than the old pods";
+    let reason = reason.to_string();
     let minor = TargetEvent::MinorTrouble { watch: "shop/backend.v2.1795341600".into(), reason };
     insta::assert_snapshot!(told(vec![(minor, watched(Some(version("v1")), None))]));
 }

@@ -125,7 +125,7 @@ async fn slack_without_ok_did_not_take_it() {
 #[tokio::test]
 async fn webhooks_are_cloud_events_with_a_signature_that_anybody_can_check() {
     let server = Recorder::start(Answer::new(202, "")).await;
-    let page = message(MessageKind::Page, &["error rate 15.0 % > 5 %"]);
+    let page = message(MessageKind::Page, &["15.0 % errors on 412 requests"]);
     assert_eq!(webhook(&server.url).deliver(&page, now()).await, Ok(Delivered::Once));
     let sent = server.last();
     assert_eq!(sent.header("content-type"), "application/cloudevents+json; charset=utf-8");
@@ -134,7 +134,7 @@ async fn webhooks_are_cloud_events_with_a_signature_that_anybody_can_check() {
         "subject": "shop", "time": "2026-11-22T10:00:00Z", "datacontenttype": "application/json",
         "data": {
             "incident": "shop/backend.0123456789ab.1795341600", "kind": "page", "service": "shop",
-            "title": "[PAGE] shop/backend v2 is bad", "lines": ["error rate 15.0 % > 5 %"],
+            "title": "[PAGE] shop/backend v2 is bad", "lines": ["15.0 % errors on 412 requests"],
         },
     });
     assert_eq!(sent.json(), expected);

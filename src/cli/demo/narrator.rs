@@ -5,14 +5,14 @@ use super::Outcome;
 use super::scenario::Scenario;
 use super::stage::Stage;
 use crate::cli::{Failure, Output};
-use crate::domain::evidence::{Cause, Evidence, Strength};
+use crate::domain::evidence::{Cause, Strength};
+use crate::domain::memory::EndedWatch;
 use crate::domain::policy::Decision;
 use crate::http::dto::{RunAnswer, WatchStatus};
 
 pub(super) struct Narrator {
     began: Timestamp,
     now: Timestamp,
-    pub(super) broken: bool,
     noticed_at: Option<Timestamp>,
     decided_at: Option<Timestamp>,
     decision: Decision,
@@ -22,6 +22,7 @@ pub(super) struct Narrator {
     watch_over: bool,
     told_evidence: f64,
     told_strength: Strength,
+    told_failed: bool,
     told_moments: u64,
     run: Option<RunAnswer>,
 }
@@ -31,7 +32,6 @@ impl Narrator {
         Self {
             began: now,
             now,
-            broken: false,
             noticed_at: None,
             decided_at: None,
             decision: Decision::Hold,
@@ -41,6 +41,7 @@ impl Narrator {
             watch_over: false,
             told_evidence: 1.0,
             told_strength: Strength::Quiet,
+            told_failed: false,
             told_moments: 0,
             run: None,
         }
@@ -61,12 +62,13 @@ impl Narrator {
     pub(super) async fn look(&mut self, stage: &Stage, out: &Output) -> Result<(), Failure> {
         let answer = stage.client.services().await?;
         self.now = answer.now;
-        let watch = answer.targets.into_iter().find_map(|t| t.watch);
+        let (watch, last) =
+            answer.targets.into_iter().next().map_or((None, None), |t| (t.watch, t.last_watch));
         match watch {
             Some(watch) if self.watch.is_none() => self.on_noticed(&watch, out),
             Some(watch) if self.watch.as_ref() == Some(&watch.id) => self.on_watch(&watch, out),
             Some(_) => {}
-            None => self.watch_over = self.watch.is_some(),
+            None => self.on_watch_over(last),
         }
         let runs = stage.client.runs().await?;
         if let Some(run) = runs.runs.first() {
@@ -96,10 +98,6 @@ impl Narrator {
         if let Some(verdict) = &watch.verdict {
             self.reason.clone_from(&verdict.reason);
         }
-        let leading = watch.evidence.iter().max_by_key(|e| e.strength);
-        if let Some(evidence) = leading {
-            self.on_evidence(evidence, out);
-        }
         if watch.decision > self.decision {
             self.decision = watch.decision;
             self.decided_at = self.decided_at.or(Some(self.now));
@@ -108,13 +106,34 @@ impl Narrator {
                 self.say(out, "decided", &format!("page a person: {}", self.reason));
             }
         }
+        if self.decision == Decision::Hold {
+            self.on_evidence(watch, out);
+        }
     }
 
-    fn on_evidence(&mut self, evidence: &Evidence, out: &Output) {
+    fn on_watch_over(&mut self, last: Option<EndedWatch>) {
+        self.watch_over = self.watch.is_some();
+        // What was decided keeps the reason for which it was decided.
+        if let Some(last) =
+            last.filter(|last| self.decision == Decision::Hold && self.watch.as_ref() == Some(&last.watch))
+        {
+            self.reason = last.reason;
+        }
+    }
+
+    /// How the evidence mounts. What is enough for a rollback is told with the decision.
+    fn on_evidence(&mut self, watch: &WatchStatus, out: &Output) {
+        let failed: f64 = watch.figures.recent.values().map(|counts| counts.bad).sum();
+        let Some(evidence) = watch.evidence.iter().max_by_key(|e| e.strength) else { return };
+        if failed > 0.0 && !self.told_failed && evidence.strength == Strength::Quiet {
+            self.told_failed = true;
+            return self.say(out, "watching", &format!("nothing against the release yet; {}", self.reason));
+        }
         let e_value = evidence.numbers.as_ref().map_or(0.0, |n| n.e_value);
         let mounting = e_value >= self.told_evidence * 10.0;
         let stronger = evidence.strength > self.told_strength;
-        if !(mounting || stronger) || evidence.strength < Strength::Suspect {
+        let decisive = evidence.strength == Strength::Rollback;
+        if !(mounting || stronger) || decisive || evidence.strength < Strength::Suspect {
             return;
         }
         self.told_evidence = e_value.max(self.told_evidence);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::scenario::Scenario;
+use super::scenario::{Incident, RELEASED, SETTLE, Scenario, WARM_UP};
 use crate::app::Daemon;
 use crate::cli::serve::failure;
 use crate::cli::{Exit, Failure};
@@ -57,8 +57,22 @@ impl Stage {
         self.sandbox.deploy(&scenario.deploy()).map_err(|e| failure(&e))
     }
 
-    pub(super) fn break_dependency(&self) {
-        self.sandbox.break_dependency(0.2);
+    pub(super) fn happen(&self, incident: Incident) {
+        match incident {
+            Incident::DependencyBreaks => self.sandbox.break_dependency(0.2),
+            Incident::OneRequestFails => self.sandbox.fail_one_request(),
+        }
+    }
+
+    /// Requests that the pods which serve now have answered.
+    pub(super) fn requests_served(&self) -> u64 {
+        self.sandbox.ready_pods().iter().map(|pod| pod.requests_served).sum()
+    }
+
+    /// Whether only the released version serves.
+    pub(super) fn rolled_out(&self) -> bool {
+        let pods = self.sandbox.ready_pods();
+        !pods.is_empty() && pods.iter().all(|pod| pod.version == RELEASED)
     }
 
     pub(super) fn running_version(&self) -> Result<String, Failure> {
@@ -85,7 +99,8 @@ fn state_dir() -> PathBuf {
 
 fn config(scenario: Scenario, sandbox: &Sandbox, state: &std::path::Path) -> String {
     let (front, kube) = (sandbox.front_url(), sandbox.kube_url());
-    let (watch, state) = (scenario.watch().as_secs(), state.display());
+    let (watch, warm_up, settle) = (scenario.watch().as_secs(), WARM_UP.as_secs(), SETTLE.as_secs());
+    let state = state.display();
     format!(
         r#"listen: 127.0.0.1:0
 state_dir: "{state}"
@@ -99,6 +114,7 @@ services:
   - name: shop
     policy: auto
     watch: {watch}s
+    judging: {{warm_up: {warm_up}s, settle: {settle}s}}
     targets:
       - name: backend
         kubernetes: {{namespace: default, deployment: shop}}

@@ -94,18 +94,18 @@ fn action(run: &Run, opened: &RunOpened, at: Timestamp) -> Message {
 
 /// Why, to what, and at what price.
 fn case(opened: &RunOpened) -> Vec<String> {
-    let released =
-        opened.released_at.map_or(String::new(), |at| format!(", released {} UTC", clock_time(at)));
     let chosen = if opened.requested_by.is_some() { "as ordered" } else { "known good" };
     let limit = opened.plan.steps.iter().map(|step| step.deadline_secs).sum();
-    vec![
-        format!("Reason: {}{released}", opened.decided.reason),
+    let mut lines = vec![format!("Reason: {}", opened.decided.reason)];
+    lines.extend(opened.released_at.map(|at| format!("Released: {} UTC", clock_time(at))));
+    lines.extend([
         format!("Target: rollback to {}, {chosen}", restored(opened)),
         format!(
             "Impact: pods are replaced as in any rollout; after {} without success a person is paged",
             duration(limit)
         ),
-    ]
+    ]);
+    lines
 }
 
 fn ask(opened: &RunOpened) -> Vec<String> {

@@ -77,7 +77,7 @@ pub(super) fn attribute(found: &Suspicion, rollout: &Rollout) -> Attributed {
     }
     let began = if found.with_rollout { "it began with the rollout" } else { "it began in this watch" };
     match found.before {
-        Before::Alike => Attributed::new(Page, Unknown, "not clearly more than before the release"),
+        Before::Alike => Attributed::new(Page, Unknown, "not yet shown to be more than before the release"),
         Before::Worse => Attributed::new(Rollback, Release, began),
         Before::Unknown => {
             Attributed::new(Rollback, Release, &format!("{began}; no history to compare with"))

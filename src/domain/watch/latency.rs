@@ -26,8 +26,6 @@ const E_SUSPECT: f64 = 10.0;
 const NULL_SHARE: f64 = 0.7;
 /// Not slower than this share of the increase is healthy: 1.25 for +50 %.
 const HEALTHY_SHARE: f64 = 0.5;
-/// A pod's first minute is slow by nature: caches are cold and code is not compiled yet.
-pub(super) const WARM_UP: SignedDuration = SignedDuration::from_secs(60);
 /// Usual requests that thresholds can be chosen from.
 const USUAL_MIN: f64 = 200.0;
 /// Requests that a quantile can be taken of.
@@ -57,6 +55,7 @@ pub(super) struct LatencyRule {
     recent: VecDeque<Histogram>,
     old_seen_at: Option<Timestamp>,
     old_patience: SignedDuration,
+    warm_up: SignedDuration,
     idle_secs: f64,
 }
 
@@ -131,6 +130,7 @@ impl LatencyRule {
             recent: VecDeque::new(),
             old_seen_at: None,
             old_patience: SignedDuration::from_secs_f64(spec.judging.batch_secs * 3.0),
+            warm_up: spec.judging.warm_up(),
             idle_secs: 0.0,
         };
         if let Some(usual) = usual {
@@ -179,7 +179,7 @@ impl LatencyRule {
         let came = stream.last.advance(times);
         let warm_at = ready_since.unwrap_or(stream.first_seen);
         match arm {
-            Arm::New if fresh && at.duration_since(warm_at) < WARM_UP => self.warming.add(&came),
+            Arm::New if fresh && at.duration_since(warm_at) < self.warm_up => self.warming.add(&came),
             Arm::New => {
                 stream.since_onset.add(&came);
                 self.new.add(&came);
@@ -296,7 +296,7 @@ impl LatencyRule {
         Suspicion {
             onset,
             lag: SignedDuration::ZERO,
-            with_rollout: rollout.covers_with(onset, WARM_UP) || leading.may_have_begun_in_rollout(),
+            with_rollout: rollout.covers_with(onset, self.warm_up) || leading.may_have_begun_in_rollout(),
             old_too: tests.and_then(|t| t.old_before.as_ref()).is_some_and(Slower::alarmed),
             one_pod: self.one_pod_has_most(),
             worse_than_old: seen_since && tests.is_some_and(|t| t.beside.is_at(ALPHA_TOO)),

@@ -27,7 +27,7 @@ use super::verdict::{Proof, Unproven, Verdict, judge};
 use alerts::Alerts;
 use checks::CheckRule;
 use errors::ErrorRule;
-use latency::{LatencyRule, WARM_UP};
+use latency::LatencyRule;
 use pods::Pods;
 use rollout::Rollout;
 use seen::Seen;
@@ -324,9 +324,10 @@ impl Watch {
 
     fn close(&mut self, secs: f64) {
         let since = self.batch_began;
+        let warm_up = self.spec.judging.warm_up();
         let span = |later| Span { since, secs, in_rollout: self.rollout.covers_with(since, later) };
         self.errors.iter_mut().for_each(|rule| rule.close(span(rule.lag)));
-        self.latency.iter_mut().for_each(|rule| rule.close(span(WARM_UP)));
+        self.latency.iter_mut().for_each(|rule| rule.close(span(warm_up)));
         self.pods.close(span(SignedDuration::ZERO));
     }
 

@@ -211,6 +211,7 @@ impl Guarded {
             current: self.memory.current.clone(),
             known_good: self.memory.known_good.clone(),
             watch: self.watch.as_ref().map(|active| self.watch_status(active)),
+            last_watch: self.memory.last_watch.clone(),
             way_back: self.watch.as_ref().map(|_| self.way_back()),
         }
     }

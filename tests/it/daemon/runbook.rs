@@ -61,7 +61,7 @@ async fn everybody_was_told(stage: &Stage) {
     for (message, start) in told.iter().zip(starts) {
         assert!(title(message).starts_with(start), "{message:#}");
     }
-    for part in ["error rate 1", "> 5.0 %", "requests of", "known good", "by policy"] {
+    for part in [" % errors on ", "threshold 5.0 %", "requests of", "known good", "by policy"] {
         assert!(told[0].to_string().contains(part), "{part}: {:#}", told[0]);
     }
     for part in ["✅ pods ready: 3 of 3 pods ready", "✅ errors: 0.0 %", "✅ alerts: no alert is active"] {

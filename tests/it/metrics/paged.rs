@@ -37,7 +37,7 @@ fn message(kind: MessageKind, title: &str) -> Message {
         kind,
         service: ServiceName::parse("shop").unwrap(),
         title: title.into(),
-        lines: vec!["Reason: error rate 15 % > 5 %".into(), "Nothing was changed".into()],
+        lines: vec!["Reason: 15.0 % errors on 412 requests".into(), "Nothing was changed".into()],
     }
 }
 
@@ -81,7 +81,7 @@ async fn a_page_reaches_the_pager_is_repeated_and_ends() {
     let firing = receiver.wait_for("the page is delivered", LIMIT, |d| d.json()["status"] == "firing").await;
     let annotations = firing.json()["alerts"][0]["annotations"].clone();
     assert_eq!(annotations["summary"], "[PAGE] shop/backend v2 is bad");
-    assert_eq!(annotations["description"], "Reason: error rate 15 % > 5 %\nNothing was changed");
+    assert_eq!(annotations["description"], "Reason: 15.0 % errors on 412 requests\nNothing was changed");
 
     // A minute later it is posted again: the same alert, which ends later.
     assert!(!outbox.deliver_due().await, "nothing is due before");
