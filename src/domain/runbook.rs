@@ -100,7 +100,8 @@ impl Judging {
             unready_after_secs: 60.0,
             start_failure_after_secs: 60.0,
             blind_after_secs: 120.0,
-            settle_secs: watch.as_secs_f64().min(600.0),
+            // A watch that is not longer than that must have room for the last look, too.
+            settle_secs: (watch.as_secs_f64() * 0.8).min(600.0),
             warm_up_secs: warm_up_secs(),
             corroborate_alerts: true,
             late_onset: LateOnset::Page,

@@ -60,6 +60,9 @@ pub async fn poll(
     }
 }
 
+/// A tick that comes this little too early is on time, or every other one would be left out.
+const PUNCTUAL: f64 = 0.9;
+
 /// How long ago something was asked.
 #[derive(Default)]
 struct Pace {
@@ -68,7 +71,7 @@ struct Pace {
 
 impl Pace {
     fn is_due(&mut self, every: Duration) -> bool {
-        let due = self.asked.as_ref().is_none_or(|asked| asked.elapsed() >= every);
+        let due = self.asked.as_ref().is_none_or(|asked| asked.elapsed() >= every.mul_f64(PUNCTUAL));
         if due {
             self.asked = Some(Stopwatch::start());
         }

@@ -36,7 +36,7 @@ async fn an_alert_that_our_own_evidence_confirms_rolls_back() {
     stage.release_over_known_good(&daemon, "v2-errors4").await;
     let run = daemon.await_run("it is rolled back", EVIDENCE, |_| true).await;
     assert!(run.reason.starts_with("alert HighErrorRate is firing since "), "{}", run.reason);
-    assert!(run.reason.contains(", and error rate "), "{}", run.reason);
+    assert!(run.reason.contains(" % errors on "), "{}", run.reason);
     let told = daemon.run(&run.run).await;
     assert_eq!(told.cause, rollguard::domain::evidence::Cause::Release);
     daemon.await_run("it is verified", EVIDENCE, in_phase(&run.run, "watching")).await;

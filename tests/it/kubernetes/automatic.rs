@@ -13,7 +13,7 @@ async fn fifteen_percent_of_errors_are_rolled_back_and_everybody_is_told() {
     let run = world.verified().await;
     assert_eq!(world.tag().await, "v1");
     assert_eq!(run.summary, "backend v2-errors15 → v1");
-    assert!(run.reason.contains("error rate 1") && run.reason.contains("> 5.0 %"), "{}", run.reason);
+    assert!(run.reason.contains(" % errors on ") && run.reason.contains("threshold 5.0 %"), "{}", run.reason);
     world.rolled_out().await;
 
     let action = world.told("action", "[ACTION] Initiating rollback").await;

@@ -100,7 +100,7 @@ async fn a_watch_that_ends_in_trouble_pages() {
     // Under the threshold of a rollback, and over that of a page.
     world.deploy("v2-errors4").await;
     let page = world.told("page", "shop/backend v2-errors4").await;
-    assert!(page.contains(" % under 5.0 % on "), "{page}");
+    assert!(page.contains(" % errors on ") && page.contains("threshold 5.0 %"), "{page}");
     untouched(&world, 2).await;
     world.daemon.await_target("the watch is over", SOON, |target| target.watch.is_none()).await;
 }
