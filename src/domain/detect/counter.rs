@@ -13,6 +13,11 @@ pub struct Counter {
 const LATE: f64 = 0.8;
 
 impl Counter {
+    /// Whether nothing was read of it yet.
+    pub fn is_unread(&self) -> bool {
+        self.last.is_none()
+    }
+
     /// What came since the last reading. A counter that shrank was reset: all of it is new. One that shrank by less than a
     /// fifth is an older reading that came late, as from a replica that lags: it is left out. The first reading counts from
     /// zero if the stream is `fresh` (it started inside the watch), else it only sets the mark. A gap just makes the next

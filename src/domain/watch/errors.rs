@@ -119,8 +119,9 @@ impl ErrorRule {
     }
 
     /// `fresh`: this pod's counters began at zero inside the watch.
-    pub(super) fn take(&mut self, at: Timestamp, arm: Arm, pod: &str, now: Counts, fresh: bool) {
+    pub(super) fn take(&mut self, at: Timestamp, arm: Arm, pod: &str, now: Counts, fresh: impl Fn() -> bool) {
         let Some(stream) = stream(&mut self.pods, pod) else { return };
+        let fresh = stream.counter.is_unread() && fresh();
         let came = stream.counter.advance(now, fresh);
         // While a release has no pods of its own yet, data about the old ones shows that the source answers.
         match arm {

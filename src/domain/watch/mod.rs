@@ -230,7 +230,8 @@ impl Watch {
                 self.take_counts(sample.at, arm, pod, rule, Counts { bad: *bad, total: *total });
             }
             Reading::Histogram { rule, times } => {
-                let life = (self.pods.ready_since(pod), arm == Arm::New && self.began_inside(pod));
+                let fresh = arm == Arm::New && began_inside(&self.spec, &self.pods, pod);
+                let life = (self.pods.ready_since(pod), fresh);
                 let rules = self.latency.iter_mut().filter(|r| r.name == *rule);
                 rules.for_each(|r| r.take(sample.at, arm, pod, times, life));
             }
@@ -255,7 +256,8 @@ impl Watch {
     }
 
     fn take_counts(&mut self, at: Timestamp, arm: Arm, pod: &str, rule: &RuleName, counts: Counts) {
-        let fresh = arm == Arm::New && self.began_inside(pod);
+        // Only a stream's first reading asks for this.
+        let fresh = || arm == Arm::New && began_inside(&self.spec, &self.pods, pod);
         let restored = self.spec.restores() && pod.is_empty();
         for rule in self.errors.iter_mut().filter(|r| r.name == *rule) {
             match self.rollout.counts_from(at, restored, rule.lag) {
@@ -286,16 +288,6 @@ impl Watch {
         let checks = self.checks.iter_mut().map(|r| (&r.name, &mut r.seen));
         let all = errors.chain(latency).chain(values).chain(checks);
         all.filter(move |(name, _)| *name == rule).map(|(_, seen)| seen)
-    }
-
-    /// Whether the pod's counters began at zero inside this watch. Where nothing is known of the pod, those of a version
-    /// that is new did.
-    fn began_inside(&self, pod: &str) -> bool {
-        let release = &self.spec.release;
-        match self.pods.created_at(pod) {
-            Some(created_at) => created_at >= release.at.min(self.spec.opened_at) - CLOCK_SLACK,
-            None => self.spec.starts_pods() || self.pods.came_after(pod, self.spec.opened_at),
-        }
     }
 
     fn arm_of(&self, label: Option<&str>) -> Arm {
@@ -426,6 +418,15 @@ impl Watch {
             pods_ready,
             restarts,
         }
+    }
+}
+
+/// Whether the pod's counters began at zero inside this watch. Where nothing is known of the pod, those of a version that is
+/// new did.
+fn began_inside(spec: &WatchSpec, pods: &Pods, pod: &str) -> bool {
+    match pods.created_at(pod) {
+        Some(created_at) => created_at >= spec.release.at.min(spec.opened_at) - CLOCK_SLACK,
+        None => spec.starts_pods() || pods.came_after(pod, spec.opened_at),
     }
 }
 
