@@ -78,23 +78,20 @@ fn difference(name: &str, judged: &Judged, expected: &Value) -> String {
     wrong
 }
 
-/// The recordings are what their generator makes, so that nobody has to trust a compressed file.
+/// The recordings are what their generator makes, so that nobody has to trust a compressed file. With `MAKE_RECORDINGS=1` it
+/// writes them.
 #[test]
 fn the_recordings_are_those_of_the_generator() {
+    let write = std::env::var_os("MAKE_RECORDINGS").is_some_and(|value| value == "1");
     for (name, wanted) in incidents::all() {
+        if write {
+            let mut encoder = GzEncoder::new(fs::File::create(recording(name)).unwrap(), Compression::best());
+            encoder.write_all(wanted.as_bytes()).unwrap();
+            encoder.finish().unwrap();
+        }
         let mut found = String::new();
         let file = fs::File::open(recording(name)).unwrap();
         GzDecoder::new(file).read_to_string(&mut found).unwrap();
-        assert!(found == wanted, "{name} is not what the generator makes: run make_recordings");
-    }
-}
-
-#[test]
-#[ignore = "writes tests/recordings: cargo test --test it -- --ignored make_recordings"]
-fn make_recordings() {
-    for (name, text) in incidents::all() {
-        let mut encoder = GzEncoder::new(fs::File::create(recording(name)).unwrap(), Compression::best());
-        encoder.write_all(text.as_bytes()).unwrap();
-        encoder.finish().unwrap();
+        assert!(found == wanted, "{name} is not what the generator makes: run this with MAKE_RECORDINGS=1");
     }
 }
