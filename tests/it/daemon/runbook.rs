@@ -34,7 +34,9 @@ async fn fifteen_percent_errors_are_rolled_back_once_however_often_the_daemon_di
     let told = daemon.run(&run.run).await;
     assert_eq!((told.open, told.verified), (false, Some(true)));
     let times = |kind: &str| told.timeline.iter().filter(|moment| moment.kind == kind).count();
-    assert_eq!((times("opened"), times("applied"), times("adopted")), (1, 1, 4), "{:#?}", told.timeline);
+    assert_eq!((times("opened"), times("adopted")), (1, 4), "{:#?}", told.timeline);
+    // Killed between the patch and its record, it finds the patch done; that it was made once is what `changes` says.
+    assert!(times("applied") <= 1, "{:#?}", told.timeline);
     let target = daemon.target().await;
     assert!(target.watch.is_none(), "{target:?}");
     assert_eq!(target.current, target.known_good);
