@@ -244,8 +244,9 @@ proptest! {
         let sent = Histogram { schema: Some(schema), positive_span, positive_delta, ..Histogram::default() };
         let mut heard = Heard::default();
         read(&page(&[family("h", vec![histogram(sent)])]), chunk, &mut heard).unwrap();
+        // Buckets that lie beyond all numbers are refused there, and so they are here.
         let expected = Native::from_spans(schema, Zero::default(), &[(offset / 8, counts.len() as u32)], &counts);
-        prop_assert_eq!(heard.natives, [expected.unwrap()]);
+        prop_assert_eq!(heard.natives, Vec::from_iter(expected));
     }
 }
 
