@@ -22,7 +22,7 @@ pub fn learn(batches: &[Counts], step: Duration) -> Baseline {
     }
 }
 
-/// The same for response times: their distribution, and how much the slow ones come together.
+/// The same for response times: their distribution. How much slow requests come together is not learned: the dispersion is 1.
 pub fn learn_times(batches: &[Histogram], step: Duration) -> Baseline {
     let mut sum = Histogram::default();
     batches.iter().for_each(|batch| sum.add(batch));
@@ -30,7 +30,7 @@ pub fn learn_times(batches: &[Histogram], step: Duration) -> Baseline {
         total: sum.count(),
         dispersion: 1.0,
         seconds: step.as_secs_f64() * batches.len() as f64,
-        p95_ms: sum.quantile(0.95).map(|seconds| seconds * 1000.0),
+        p95_ms: sum.p95_ms(),
         times: Some(sum),
         ..Baseline::default()
     }

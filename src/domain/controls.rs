@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::detect::errors::Counts;
-use super::detect::mixture::Span;
+use super::detect::mixture::{Bounds, Enough, Span};
 use super::names::{RuleName, TargetId};
 use super::runbook::{Rule, RuleKind};
 use super::signal::{Reading, Sample};
@@ -49,6 +49,10 @@ const ALPHA: f64 = 0.1;
 const RENEW_AFTER: u32 = 60;
 /// Batches without trouble after which it is over.
 const OVER_AFTER: u32 = 24;
+/// A test is quiet, and may begin anew, below this.
+const QUIET: f64 = 2.0;
+/// Requests from which it is known what is usual.
+const USUAL_MIN: f64 = 200.0;
 /// Unreleased targets beyond this are not asked how they do.
 const TARGETS_MAX: usize = 1_000;
 
@@ -85,11 +89,7 @@ impl Controls {
         let pod = sample.pod.as_deref().unwrap_or("");
         match &sample.reading {
             Reading::Counts { rule, bad, total } => {
-                let above = rules.iter().find(|r| r.name == *rule).and_then(|rule| match rule.kind {
-                    RuleKind::Errors { above } => Some(above),
-                    RuleKind::Latency { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => None,
-                });
-                let Some(above) = above else { return };
+                let Some(above) = kind_of(rules, rule).and_then(RuleKind::errors_above) else { return };
                 let Some(control) = self.control(target) else { return };
                 control
                     .errors
@@ -98,11 +98,9 @@ impl Controls {
                     .take(pod, *bad, *total);
             }
             Reading::Histogram { rule, times } => {
-                let increase = rules.iter().find(|r| r.name == *rule).and_then(|rule| match rule.kind {
-                    RuleKind::Latency { increase } => Some(increase),
-                    RuleKind::Errors { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => None,
-                });
-                let Some(increase) = increase else { return };
+                let Some(increase) = kind_of(rules, rule).and_then(RuleKind::latency_increase) else {
+                    return;
+                };
                 let Some(control) = self.control(target) else { return };
                 let latency = &mut control.latency;
                 latency.entry(rule.clone()).or_insert_with(|| LatencyControl::new(increase)).take(pod, times);
@@ -137,10 +135,7 @@ impl Controls {
         past: impl IntoIterator<Item = (RuleName, Counts)>,
     ) {
         for (name, counts) in past {
-            let above = rules.iter().find(|r| r.name == name).and_then(|rule| match rule.kind {
-                RuleKind::Errors { above } => Some(above),
-                RuleKind::Latency { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => None,
-            });
+            let above = kind_of(rules, &name).and_then(RuleKind::errors_above);
             if let (Some(above), Some(control)) = (above, self.control(target)) {
                 control.errors.entry(name).or_insert_with(|| ErrorControl::new(above)).know(counts);
             }
@@ -210,6 +205,16 @@ impl Control {
         let all = errors.chain(latency).chain([(None, self.pods.trouble())]);
         all.filter_map(|(kind, trouble)| Some((kind, trouble?))).collect()
     }
+}
+
+fn kind_of<'a>(rules: &'a [Rule], name: &RuleName) -> Option<&'a RuleKind> {
+    rules.iter().find(|rule| rule.name == *name).map(|rule| &rule.kind)
+}
+
+/// How sure a test of a control is, and how soon.
+fn bounds() -> Bounds {
+    let enough = Enough { batches: 2, secs: 10.0 };
+    Bounds { alpha: ALPHA, enough, batches: RENEW_AFTER, dispersion: 1.0, together: 1 }
 }
 
 fn news_of(target: &TargetId, trouble: Option<Trouble>) -> ControlNews {

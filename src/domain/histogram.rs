@@ -116,6 +116,11 @@ impl Histogram {
         }
     }
 
+    /// The 95th percentile, for people and for verification.
+    pub fn p95_ms(&self) -> Option<f64> {
+        self.quantile(0.95).map(|seconds| seconds * 1000.0)
+    }
+
     /// The quantile in seconds, as Prometheus' `histogram_quantile` works it out; `None` without observations.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         match self {

@@ -43,6 +43,24 @@ pub enum RuleKind {
     Check { failing_for_secs: f64 },
 }
 
+impl RuleKind {
+    /// The threshold of an error rule, a share of the requests.
+    pub fn errors_above(&self) -> Option<f64> {
+        match self {
+            RuleKind::Errors { above } => Some(*above),
+            RuleKind::Latency { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => None,
+        }
+    }
+
+    /// The limit of a latency rule, as a ratio.
+    pub fn latency_increase(&self) -> Option<f64> {
+        match self {
+            RuleKind::Latency { increase } => Some(*increase),
+            RuleKind::Errors { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => None,
+        }
+    }
+}
+
 /// What a plain value is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

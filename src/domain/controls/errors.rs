@@ -1,17 +1,12 @@
 //! Errors of an unreleased service against its own running past.
-use super::{ALPHA, OVER_AFTER, RENEW_AFTER, Trouble};
+use super::{OVER_AFTER, QUIET, RENEW_AFTER, Trouble, USUAL_MIN, bounds};
 use crate::domain::detect::counter::Counters;
 use crate::domain::detect::errors::{Absolute, Counts};
-use crate::domain::detect::mixture::{Bounds, Enough, Span};
+use crate::domain::detect::mixture::Span;
 use crate::domain::evidence::percent;
 
 /// What was seen fades by this much per batch: about a quarter of an hour counts.
 const FADE: f64 = 0.995;
-/// A test is quiet, and may begin anew, below this.
-const QUIET: f64 = 2.0;
-
-/// Requests that a usual ratio can be taken of.
-const USUAL_MIN: f64 = 200.0;
 
 #[derive(Clone, Debug)]
 pub(super) struct ErrorControl {
@@ -82,7 +77,7 @@ impl ErrorControl {
     fn renew(&mut self) {
         (self.batches, self.well) = (0, 0);
         let usual = self.usual.ratio().filter(|_| self.usual.total >= USUAL_MIN);
-        self.test = usual.map(|usual| test(self.above, usual));
+        self.test = usual.map(|usual| Absolute::page(self.above, usual, bounds()));
     }
 
     pub(super) fn trouble(&self) -> Option<Trouble> {
@@ -91,10 +86,4 @@ impl ErrorControl {
         let detail = format!("{} errors", percent(onset.bad / onset.total));
         Some(Trouble { since: onset.since, crashes: false, detail })
     }
-}
-
-fn test(above: f64, usual: f64) -> Absolute {
-    let enough = Enough { batches: 2, secs: 10.0 };
-    let bounds = Bounds { alpha: ALPHA, enough, batches: RENEW_AFTER, dispersion: 1.0, together: 1 };
-    Absolute::page(above, usual, bounds)
 }

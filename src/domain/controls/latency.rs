@@ -1,15 +1,12 @@
 //! Response times of an unreleased service against its own running past.
 use std::collections::BTreeMap;
 
-use super::{ALPHA, OVER_AFTER, RENEW_AFTER, Trouble};
+use super::{OVER_AFTER, QUIET, RENEW_AFTER, Trouble, USUAL_MIN, bounds};
 use crate::domain::detect::counter::STREAMS_MAX;
 use crate::domain::detect::latency::{Slower, thresholds};
-use crate::domain::detect::mixture::{Bounds, Enough, Span};
+use crate::domain::detect::mixture::Span;
 use crate::domain::histogram::Histogram;
 
-/// Requests that thresholds can be chosen from.
-const USUAL_MIN: f64 = 200.0;
-const QUIET: f64 = 2.0;
 /// Slower by this share of the limit is worse already.
 const NULL_SHARE: f64 = 0.5;
 
@@ -84,11 +81,9 @@ impl LatencyControl {
         let mut usual = std::mem::take(&mut self.before);
         self.before = std::mem::take(&mut self.block);
         usual.add(&self.before);
-        let enough = Enough { batches: 2, secs: 10.0 };
-        let bounds = Bounds { alpha: ALPHA, enough, batches: RENEW_AFTER, dispersion: 1.0, together: 1 };
         let chosen = thresholds(&usual.cumulative(), 1.0 + self.increase * NULL_SHARE);
         let known = usual.count() >= USUAL_MIN && !chosen.is_empty();
-        self.test = known.then(|| Slower::new(&chosen, bounds));
+        self.test = known.then(|| Slower::new(&chosen, bounds()));
     }
 
     pub(super) fn trouble(&self) -> Option<Trouble> {

@@ -161,11 +161,10 @@ impl Track {
 
     fn close(&mut self, at: Timestamp) {
         let (counts, times) = (std::mem::take(&mut self.counts), std::mem::take(&mut self.times));
-        let p95 = |times: &Histogram| times.quantile(0.95).map(|seconds| seconds * 1000.0);
         let of = match self.kind {
             RuleKind::Errors { .. } => Arms { new: counts.new.ratio(), old: counts.old.ratio() },
             RuleKind::Latency { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => {
-                Arms { new: p95(&times.new), old: p95(&times.old) }
+                Arms { new: times.new.p95_ms(), old: times.old.p95_ms() }
             }
         };
         if (of.new.is_some() || of.old.is_some()) && self.points.len() < POINTS_MAX {

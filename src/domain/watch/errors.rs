@@ -16,7 +16,7 @@ use crate::domain::evidence::{
     Cause, Evidence, Numbers, PodShare, Strength, clock_time, count_of, grouped, percent,
 };
 use crate::domain::names::RuleName;
-use crate::domain::runbook::{Rule, RuleKind};
+use crate::domain::runbook::Rule;
 
 /// The share of a watch's false-alarm budget (1 in 1,000) that all error rules have together.
 const ALPHA_ROLLBACK: f64 = 4e-4;
@@ -78,10 +78,7 @@ struct Pod {
 impl ErrorRule {
     /// `rules` error rules share the budget of false alarms.
     pub(super) fn new(rule: &Rule, rules: usize, spec: &WatchSpec, baseline: Option<&Baseline>) -> Self {
-        let threshold = match rule.kind {
-            RuleKind::Errors { above } => above,
-            RuleKind::Latency { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => f64::INFINITY,
-        };
+        let threshold = rule.kind.errors_above().unwrap_or(f64::INFINITY);
         let dispersion = baseline.map_or(1.0, |b| b.dispersion).clamp(1.0, DISPERSION_MAX);
         let bounds = |alpha, batches, secs| Bounds {
             alpha,

@@ -13,7 +13,7 @@ use crate::domain::detect::mixture::{Bounds, Enough, Span};
 use crate::domain::evidence::{Cause, Evidence, Numbers, Strength, clock_time, count_of, grouped};
 use crate::domain::histogram::{Buckets, Histogram};
 use crate::domain::names::RuleName;
-use crate::domain::runbook::{Rule, RuleKind};
+use crate::domain::runbook::Rule;
 
 /// The share of a watch's false-alarm budget (1 in 1,000) that all latency rules have together: half of it for the comparison
 /// with the time before, half for the one with old pods alone.
@@ -102,10 +102,7 @@ impl Estimate {
 impl LatencyRule {
     /// `rules` latency rules share the budget of false alarms.
     pub(super) fn new(rule: &Rule, rules: usize, spec: &WatchSpec, baseline: Option<&Baseline>) -> Self {
-        let increase = match rule.kind {
-            RuleKind::Latency { increase } => increase,
-            RuleKind::Errors { .. } | RuleKind::Value { .. } | RuleKind::Check { .. } => f64::INFINITY,
-        };
+        let increase = rule.kind.latency_increase().unwrap_or(f64::INFINITY);
         let bounds = Bounds {
             alpha: ALPHA_ROLLBACK / 2.0 / rules.max(1) as f64,
             enough: Enough { batches: 3, secs: 20.0 },
@@ -399,7 +396,7 @@ impl LatencyRule {
     pub(super) fn p95_ms(&self) -> Option<f64> {
         let mut sum = Histogram::default();
         self.recent.iter().filter(|b| b.count() > 0.0).for_each(|b| sum.add(b));
-        sum.quantile(0.95).map(|seconds| seconds * 1000.0)
+        sum.p95_ms()
     }
 }
 
