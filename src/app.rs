@@ -31,7 +31,7 @@ use crate::engine::sources::{AskBook, poll};
 use crate::engine::watcher::{Parts, Watcher};
 use crate::http::auth::People;
 use crate::http::{HttpParts, HttpState, Inquiries, metrics, serve};
-use crate::ports::{Clock, Journal, JournalError, Notifier, Recorder, ReleaseFeed, Target};
+use crate::ports::{Clock, Journal, JournalError, Notifier, Recorder, ReleaseFeed, SignalSource, Target};
 use inquiries::Answers;
 
 /// Why the daemon did not start, or had to stop.
@@ -82,7 +82,12 @@ impl Daemon {
         tracing::info!(%address, epoch, services = config.services.len(), "rollguard is up");
         let stop = CancellationToken::new();
         let world = World { clock, journal, recorder, metrics, listener, epoch, stop: stop.clone() };
-        let tasks = world.set_going(&config, Box::new(cluster.feed()), Arc::new(cluster.targets()))?;
+        let mut sources = build::sources(&config)?;
+        if let Some(logs) = build::logs_source(&config, &cluster)? {
+            sources.push(Arc::new(logs));
+        }
+        let tasks =
+            world.set_going(&config, sources, Box::new(cluster.feed()), Arc::new(cluster.targets()))?;
         Ok(Self { address, stop, tasks })
     }
 
@@ -132,12 +137,12 @@ impl World {
     fn set_going(
         self,
         config: &Config,
+        sources: Vec<Arc<dyn SignalSource>>,
         feed: Box<dyn ReleaseFeed>,
         target: Arc<dyn Target>,
     ) -> Result<Tasks, AppError> {
         let picture = Picture::default();
         let notifiers: Arc<[Arc<dyn Notifier>]> = build::notifiers(config)?.into();
-        let sources = build::sources(config)?;
         let fleet = build::fleet(config);
         let (journal, clock) = (self.journal.clone(), self.clock.clone());
         let ledger =

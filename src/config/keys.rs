@@ -74,6 +74,7 @@ const KUBERNETES: &[Field] = &[
     optional("kubeconfig", PATH, "Path of a kubeconfig."),
     optional("context", TEXT, "Context in the kubeconfig."),
     optional("url", URL, "An API server without credentials, such as kubectl proxy."),
+    optional("events", BOOL, "Whether Events about failed probes are watched; needs a right on events."),
 ];
 
 const SOURCES: &[Field] = &[
@@ -169,6 +170,11 @@ const TARGET: &[Field] = &[
 const WORKLOAD: &[Field] = &[
     optional("namespace", leaf(Leaf::KubernetesName), "Its namespace, default unless said otherwise."),
     required("deployment", leaf(Leaf::KubernetesName), "The Deployment's name."),
+    optional(
+        "service",
+        leaf(Leaf::KubernetesName),
+        "The Service in front of it, whose endpoints are watched.",
+    ),
 ];
 
 const RULE: &[Field] = &[
@@ -176,6 +182,7 @@ const RULE: &[Field] = &[
     optional("errors", Shape::Map(ERRORS), "Failed requests over all requests."),
     optional("latency", Shape::Map(LATENCY), "Response time against what it was before."),
     optional("value", Shape::Map(VALUE), "Any other number that must not be past a bound."),
+    optional("logs", Shape::Map(LOGS), "Error lines in the pods' logs, per minute and pod."),
     optional("http", Shape::Map(HTTP_RULE), "A GET that must answer as expected."),
 ];
 
@@ -218,6 +225,15 @@ const VALUE: &[Field] = &[
     ),
 ];
 
+const LOGS: &[Field] = &[
+    optional("error", TEXT, "Regular expression of error lines; the usual levels unless said otherwise."),
+    optional("above", NUMBER, "More error lines per minute and pod than this are too many."),
+    optional("increase", share(100.0), "How many more than before the release are too many."),
+    optional("for", span(1_000, DAY), "How long it must be past the bound without interruption."),
+    optional("container", TEXT, "Whose log it is, for pods with several containers."),
+    optional("show_lines", BOOL, "Whether messages show a line of each new kind, and not only its pattern."),
+];
+
 const ALERTS: &[Field] = &[
     required("match", Shape::Labels, "Labels that an alert about this service has."),
     optional("severities", Shape::Texts, "Values of the label severity that count."),
@@ -254,6 +270,7 @@ pub(super) const CHECK: &[Field] = &[
     optional("http", Shape::Map(HTTP), "A GET that answers as expected."),
     optional("version", Shape::Map(VERSION), "A GET that answers with the restored version."),
     optional("pods_ready", Shape::Map(&[]), "All pods ready, none restarted."),
+    optional("endpoints_ready", Shape::Map(&[]), "The Service sends requests to all ready pods."),
     optional("error_rate", Shape::Map(ERROR_RATE), "Failed requests of the last minute."),
     optional("latency_p95", Shape::Map(LATENCY_P95), "95th percentile of the last minute."),
     optional("throughput", Shape::Map(THROUGHPUT), "Requests per second against before the release."),

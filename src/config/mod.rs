@@ -47,6 +47,8 @@ pub struct Config {
     pub status_page: Option<Url>,
     pub people: Vec<Person>,
     pub kubernetes: KubernetesConfig,
+    /// Events about failed probes are watched, which needs a right of its own.
+    pub watch_events: bool,
     pub sources: SourcesConfig,
     pub alertmanager: Option<AlertmanagerConfig>,
     pub notify: NotifyConfig,
@@ -161,6 +163,8 @@ pub struct ServiceConfig {
 pub struct TargetConfig {
     pub name: TargetName,
     pub kind: TargetKindConfig,
+    /// The Kubernetes Service in front of it.
+    pub service: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -183,6 +187,8 @@ pub enum SourceName {
     CloudWatch,
     /// rollguard's own requests.
     Http,
+    /// The pods' logs.
+    Logs,
 }
 
 impl SourceName {
@@ -196,6 +202,7 @@ impl SourceName {
             SourceName::Scrape => "scrape",
             SourceName::CloudWatch => "cloudwatch",
             SourceName::Http => "http",
+            SourceName::Logs => "logs",
         }
     }
 }
@@ -220,6 +227,7 @@ pub enum RuleQuery {
     },
     CloudWatch(CloudWatchQuery),
     Http(HttpCheckConfig),
+    Logs(LogsConfig),
 }
 
 /// How several series become one value.
@@ -239,6 +247,17 @@ pub struct HttpCheckConfig {
     pub expect: Vec<Expect>,
     pub every: Duration,
     pub timeout: Duration,
+}
+
+/// What counts as an error line in the pods' logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogsConfig {
+    /// A regular expression that compiles.
+    pub error: String,
+    /// For pods with several.
+    pub container: Option<String>,
+    /// Whether lines are shown to people, and not only their patterns.
+    pub show_lines: bool,
 }
 
 /// Which alerts are about a service. Corroboration is part of its judging.

@@ -26,12 +26,14 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
     let listen = root.read::<SocketAddr>("listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9095)));
     check::exposed(&root, listen, &around);
     let state_dir = root.read::<PathBuf>("state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/rollguard"));
+    let cluster = root.map("kubernetes");
     let config = Config {
         listen,
         state_dir: outside.path(state_dir),
         status_page: root.read("status_page"),
         people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),
-        kubernetes: root.map("kubernetes").map_or(KubernetesConfig::Infer, |k| kubernetes(&k, &outside)),
+        kubernetes: cluster.map_or(KubernetesConfig::Infer, |k| kubernetes(&k, &outside)),
+        watch_events: cluster.and_then(|k| k.read("events")).unwrap_or(false),
         sources: root.map("sources").map(|s| sources(&s, &outside)).unwrap_or_default(),
         alertmanager: root.map("alertmanager").map(|a| alertmanager(&a, &outside)),
         notify: root.map("notify").map(|n| notify(&n, &outside)).unwrap_or_default(),

@@ -43,7 +43,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
     check::service(fields, shown, &settings, around);
     check::settings(fields, &settings);
     let targets = targets(fields, shown, placed);
-    let (verify_deadline, checks) = verify::read(fields, &settings, around);
+    let (verify_deadline, checks) = verify::read(fields, &settings, around, &targets);
     Some(ServiceConfig {
         name: fields.read::<ServiceName>("name")?,
         mode: settings.mode?,
@@ -70,9 +70,11 @@ fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<
     check::distinct(&all, "name", "target");
     let mut read = |target: &Fields<'_>| {
         let name = target.read::<TargetName>("name");
-        let kind = workload(&target.map("kubernetes")?)?;
+        let fields = target.map("kubernetes")?;
+        let in_front = fields.read::<KubernetesName>("service").map(|name| name.0);
+        let kind = workload(&fields)?;
         placed.push(Placed { at: target.at("kubernetes"), service: service.to_string(), kind: kind.clone() });
-        Some(TargetConfig { name: name?, kind })
+        Some(TargetConfig { name: name?, kind, service: in_front })
     };
     all.iter().filter_map(&mut read).collect()
 }

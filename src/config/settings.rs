@@ -60,14 +60,19 @@ impl Settings {
 
 fn rule(fields: &Fields<'_>, around: &Around) -> Option<RuleConfig> {
     let name = fields.read::<RuleName>("name");
-    let key = fields.one_of(&["errors", "latency", "value", "http"])?;
+    let key = fields.one_of(&["errors", "latency", "value", "logs", "http"])?;
     let kind = fields.map(key)?;
-    let source = if key == "http" { Some(SourceName::Http) } else { source(&kind, around) };
+    let source = match key {
+        "http" => Some(SourceName::Http),
+        "logs" => Some(SourceName::Logs),
+        _ => source(&kind, around),
+    };
     let (threshold, query) = match key {
         "errors" if source == Some(SourceName::CloudWatch) => cloudwatch::errors(&kind)?,
         "errors" => errors(&kind)?,
         "latency" => latency(&kind, source)?,
         "value" => rules::value(&kind, source)?,
+        "logs" => rules::logs(&kind)?,
         _ => rules::http(&kind)?,
     };
     if source == Some(SourceName::Scrape) && matches!(query, RuleQuery::Value { pods: false, .. }) {

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::TargetConfig;
 use super::check::{self, Around};
 use super::raw::Fields;
 use super::settings::Settings;
@@ -11,15 +12,36 @@ use super::yaml::{Node, Scalar, Value};
 use crate::domain::verification::{CheckKind, CheckSpec, Expect};
 
 const DEADLINE: Duration = Duration::from_secs(600);
-const KINDS: [&str; 7] =
-    ["http", "version", "pods_ready", "error_rate", "latency_p95", "throughput", "no_active_alerts"];
+const KINDS: [&str; 8] = [
+    "http",
+    "version",
+    "pods_ready",
+    "endpoints_ready",
+    "error_rate",
+    "latency_p95",
+    "throughput",
+    "no_active_alerts",
+];
 
 /// The deadline and the checks of a service.
-pub(super) fn read(fields: &Fields<'_>, settings: &Settings, around: &Around) -> (Duration, Vec<CheckSpec>) {
-    let Some(verify) = fields.map("verify") else { return (DEADLINE, standard(settings)) };
+pub(super) fn read(
+    fields: &Fields<'_>,
+    settings: &Settings,
+    around: &Around,
+    targets: &[TargetConfig],
+) -> (Duration, Vec<CheckSpec>) {
+    let has_service = targets.iter().any(|target| target.service.is_some());
+    let standard = || standard(settings, has_service);
+    let Some(verify) = fields.map("verify") else { return (DEADLINE, standard()) };
     let (deadline, checks) = by_itself(&verify);
-    verify.maps("checks").iter().for_each(|check| check::measured(check, settings, around));
-    (deadline, checks.unwrap_or_else(|| standard(settings)))
+    for check in verify.maps("checks") {
+        check::measured(&check, settings, around);
+        if check.has("endpoints_ready") && !has_service {
+            let message = "endpoints_ready: nothing measures this: name the Service as service of a target";
+            check.notes.error(check.key_at("endpoints_ready"), message);
+        }
+    }
+    (deadline, checks.unwrap_or_else(standard))
 }
 
 /// A section `verify` whatever the service measures; `None` for the standard checks.
@@ -37,9 +59,12 @@ pub(super) fn by_itself(verify: &Fields<'_>) -> (Duration, Option<Vec<CheckSpec>
     (deadline, Some(all.iter().filter_map(read_check).collect()))
 }
 
-fn standard(settings: &Settings) -> Vec<CheckSpec> {
+fn standard(settings: &Settings, has_service: bool) -> Vec<CheckSpec> {
     let check = |name: &str, kind| CheckSpec { name: name.to_string(), kind };
     let mut checks = vec![check("pods ready", CheckKind::PodsReady)];
+    if has_service {
+        checks.push(check("endpoints ready", CheckKind::EndpointsReady));
+    }
     if settings.measures_errors() {
         checks.push(check("error rate", CheckKind::ErrorRate { below: 0.01 }));
     }
@@ -60,6 +85,7 @@ fn read_check(fields: &Fields<'_>) -> Option<CheckSpec> {
             pointer: body.read::<Pointer>("pointer").map(|pointer| pointer.0),
         },
         "pods_ready" => CheckKind::PodsReady,
+        "endpoints_ready" => CheckKind::EndpointsReady,
         "error_rate" => CheckKind::ErrorRate { below: body.read::<Share>("below")?.0 },
         "latency_p95" => {
             CheckKind::LatencyP95 { below_ms: body.read::<Duration>("below")?.as_secs_f64() * 1000.0 }

@@ -2,6 +2,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::diagnosis::Diagnosis;
 use super::event::{RunEvent, RunOpened};
 use super::outcome::Finding;
 use super::plan::Action;
@@ -72,6 +73,8 @@ pub struct Run {
     applied: u32,
     applied_at: Option<Timestamp>,
     checks: Vec<Option<Checked>>,
+    /// What stood in the way of the step under way when it was last looked at: for people, so a new life keeps it.
+    pub diagnosis: Diagnosis,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +98,7 @@ impl Default for Run {
             applied: 0,
             applied_at: None,
             checks: Vec::new(),
+            diagnosis: Diagnosis::default(),
         }
     }
 }
@@ -151,7 +155,14 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
             run.phase = Phase::Executing { step: *step, started };
             (run.last, run.applied, run.applied_at) = (None, 0, None);
         }
-        RunEvent::Observed { finding, .. } => run.last = Some(Observed { finding: finding.clone(), at }),
+        RunEvent::Observed { finding, .. } => {
+            run.diagnosis = match finding {
+                Finding::NotYet { diagnosis, .. } => diagnosis.clone(),
+                Finding::Unseen { .. } => run.diagnosis,
+                Finding::Satisfied { .. } | Finding::Conflict { .. } => Diagnosis::default(),
+            };
+            run.last = Some(Observed { finding: finding.clone(), at });
+        }
         RunEvent::Applied { .. } => {
             (run.last, run.applied_at) = (None, Some(at));
             run.applied = run.applied.saturating_add(1);
@@ -189,12 +200,14 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
 }
 
 fn close(mut run: Run, end: End, at: Timestamp) -> Run {
+    run.diagnosis = Diagnosis::default();
     run.phase = Phase::Closed(end);
     run.closed_at = Some(at);
     run
 }
 
 fn begin_step(mut run: Run, step: usize, at: Timestamp) -> Run {
+    run.diagnosis = Diagnosis::default();
     (run.last, run.applied, run.applied_at) = (None, 0, None);
     let Some(opened) = &run.opened else { return run };
     run.phase = if step < opened.plan.steps.len() {
@@ -243,12 +256,12 @@ fn execute(run: &Run, opened: &RunOpened, step: usize, started: &Started, now: T
             Next::Record(RunEvent::StepDone { step })
         }
         Some(Observed { finding: Finding::Conflict { why }, .. }) => stuck(why.clone()),
-        Some(Observed { finding: Finding::NotYet { detail: why } | Finding::Unseen { why }, .. })
+        Some(Observed { finding: Finding::NotYet { detail: why, .. } | Finding::Unseen { why }, .. })
             if now >= started.deadline =>
         {
             stuck(format!("not done in time: {why}"))
         }
-        Some(Observed { finding: Finding::NotYet { detail }, at }) if planned.action.mutates() => {
+        Some(Observed { finding: Finding::NotYet { detail, .. }, at }) if planned.action.mutates() => {
             reapply(run, step, *at, now, detail)
         }
         Some(Observed { finding: Finding::NotYet { .. } | Finding::Unseen { .. }, at }) => {

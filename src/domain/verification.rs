@@ -17,6 +17,8 @@ pub enum CheckKind {
     Version { url: String, pointer: Option<String> },
     /// All pods of the restored version are ready, and none restarted since the rollback.
     PodsReady,
+    /// The Service in front sends requests to all ready pods of the restored version.
+    EndpointsReady,
     /// Failed requests of the last minute stay under this ratio (0.01 for 1 %).
     ErrorRate { below: f64 },
     /// The 95th percentile of the last minute is under `below_ms`, or within a tenth of what it was before the release.

@@ -19,6 +19,7 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
     };
     let judge: fn(&Figures, &Option<Baseline>, f64) -> CheckResult = match kind {
         CheckKind::PodsReady => |figures, _, _| pods_ready(figures),
+        CheckKind::EndpointsReady => |figures, _, _| endpoints_ready(figures),
         CheckKind::ErrorRate { .. } => |figures, _, below| error_rate(figures, below),
         CheckKind::LatencyP95 { .. } => latency,
         CheckKind::Throughput { .. } => throughput,
@@ -29,6 +30,7 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
         CheckKind::LatencyP95 { below_ms } => *below_ms,
         CheckKind::Throughput { at_least } => *at_least,
         CheckKind::PodsReady
+        | CheckKind::EndpointsReady
         | CheckKind::Http { .. }
         | CheckKind::Version { .. }
         | CheckKind::NoActiveAlerts => 0.0,
@@ -52,6 +54,20 @@ fn pods_ready(figures: &Figures) -> CheckResult {
         )),
         (pods, 0) if figures.pods_ready == pods => CheckResult::passed(format!("{detail}, no restarts")),
         (_, 0) => CheckResult::failed(detail),
+    }
+}
+
+fn endpoints_ready(figures: &Figures) -> CheckResult {
+    let Some(ready) = figures.endpoints else {
+        return CheckResult::no_data(
+            "the Service's endpoints are not known: check its name, and allow list and watch on endpointslices",
+        );
+    };
+    let detail = format!("the Service has {ready} of {} as ready endpoints", count_of(figures.pods, "pod"));
+    if ready > 0 && ready >= figures.pods_ready {
+        CheckResult::passed(detail)
+    } else {
+        CheckResult::failed(detail)
     }
 }
 

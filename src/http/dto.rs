@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::diagnosis::Diagnosis;
 use crate::domain::evidence::Cause;
 use crate::domain::names::{NameError, ServiceName, TargetId, TargetName};
 use crate::domain::plan::{Change, Plan, PlanDigest, Step};
@@ -74,6 +75,9 @@ pub struct RunAnswer {
     pub verified: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relapsed: Option<String>,
+    /// What stands in the way of the step under way.
+    #[serde(default, skip_serializing_if = "Diagnosis::is_empty")]
+    pub diagnosis: Diagnosis,
     pub timeline: Vec<Moment>,
 }
 

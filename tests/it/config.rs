@@ -1,4 +1,6 @@
 //! The configuration as its authors meet it: the example, the messages, and whatever else a file may hold.
+mod inside;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -101,13 +103,15 @@ fn the_examples_service_is_typed() {
     assert_eq!((metric.name.as_str(), statistic.as_str(), *scale), ("TargetResponseTime", "p95", 1000.0));
     assert!(shop.alarms[1].matches("shop-rds-deadlocks"));
     assert_eq!(shop.judging, rollguard::domain::runbook::Judging::standard(shop.watch));
-    assert_eq!(shop.checks.len(), 7);
+    assert_eq!((shop.checks.len(), shop.targets[0].service.as_deref()), (8, Some("blockchain-backend")));
+    assert!(config.watch_events);
+    assert_eq!(shop.checks[3].kind, CheckKind::EndpointsReady);
     let CheckKind::Http { status: 200, expect, .. } = &shop.checks[0].kind else {
         panic!("{:?}", shop.checks[0])
     };
     let json = Expect::Json { pointer: "/status".into(), equals: "healthy".into() };
     assert_eq!(*expect, [Expect::Text("healthy".into()), json]);
-    assert_eq!(shop.checks[4].kind, CheckKind::LatencyP95 { below_ms: 200.0 });
+    assert_eq!(shop.checks[5].kind, CheckKind::LatencyP95 { below_ms: 200.0 });
 }
 
 #[test]

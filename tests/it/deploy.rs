@@ -45,6 +45,11 @@ fn only(kind: &str) -> Value {
     found.remove(0)
 }
 
+fn role(name: &str) -> Value {
+    let mut roles = of_kind("Role").into_iter().filter(|role| role["metadata"]["name"] == name);
+    roles.next().unwrap_or_else(|| panic!("no Role is named {name}"))
+}
+
 /// Kubernetes' own type takes it whole: a misspelt or misplaced field would be lost on the way.
 fn understood<T: DeserializeOwned + Serialize>(document: &Value) {
     let typed: T = serde_json::from_value(document.clone()).unwrap();
@@ -71,12 +76,12 @@ fn kubernetes_understands_every_field() {
             }
         }
     }
-    assert_eq!(seen, 11);
+    assert_eq!(seen, 17);
 }
 
 #[test]
 fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
-    let role = only("Role");
+    let role = role("rollguard");
     let expected = json!([
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list", "watch"]},
@@ -88,11 +93,26 @@ fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
 }
 
 #[test]
+fn what_is_optional_has_a_role_of_its_own_with_nothing_else_in_it() {
+    let right = |group: &str, resource: &str, verbs: &[&str]| json!([{"apiGroups": [group], "resources": [resource], "verbs": verbs}]);
+    assert_eq!(role("rollguard-events")["rules"], right("", "events", &["list", "watch"]));
+    let slices = right("discovery.k8s.io", "endpointslices", &["list", "watch"]);
+    assert_eq!(role("rollguard-endpoints")["rules"], slices);
+    assert_eq!(role("rollguard-logs")["rules"], right("", "pods/log", &["get"]));
+    assert_eq!(of_kind("Role").len(), 4);
+}
+
+#[test]
 fn the_role_is_bound_to_the_account_that_the_pod_runs_under() {
-    let (account, binding) = (only("ServiceAccount"), only("RoleBinding"));
-    assert_eq!(binding["roleRef"]["name"], only("Role")["metadata"]["name"]);
-    assert_eq!(binding["subjects"].as_array().unwrap().len(), 1);
-    assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
+    let account = only("ServiceAccount");
+    let bindings = of_kind("RoleBinding");
+    assert_eq!(bindings.len(), of_kind("Role").len());
+    for binding in bindings {
+        let name = binding["roleRef"]["name"].as_str().unwrap();
+        assert_eq!((&binding["metadata"]["name"], name), (&role(name)["metadata"]["name"], name));
+        assert_eq!(binding["subjects"].as_array().unwrap().len(), 1);
+        assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
+    }
     assert_eq!(
         only("Deployment")["spec"]["template"]["spec"]["serviceAccountName"],
         account["metadata"]["name"]
@@ -163,7 +183,7 @@ fn kustomizations_name_files_that_exist() {
 fn the_example_configuration_fits_the_manifests() {
     let config = &documents()["kubernetes/rollguard.yaml"][0];
     let kubernetes = &config["services"][0]["targets"][0]["kubernetes"];
-    let role = only("Role");
+    let role = role("rollguard");
     let mut rules = role["rules"].as_array().unwrap().iter();
     let patching = rules.find(|rule| rule["verbs"] == json!(["patch"])).unwrap();
     assert_eq!(patching["resourceNames"], json!([kubernetes["deployment"]]));

@@ -3,8 +3,11 @@
 mod adapter;
 mod approval;
 mod automatic;
+mod hindered;
+mod inside;
 mod interrupted;
 mod left_alone;
+mod logs;
 mod rights;
 mod undo;
 mod world;

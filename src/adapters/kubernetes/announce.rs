@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hasher};
 use jiff::Timestamp;
 
 use super::KubernetesTarget;
+use super::beside::Beside;
 use super::index::{Changed, Index, Kind, Object};
 use super::trim::Name;
 use crate::domain::names::TargetId;
@@ -31,6 +32,8 @@ pub(super) enum What {
     Listed(Vec<Object>),
     Applied(Object),
     Removed(Name),
+    /// Something else is known of these pods.
+    Touched(Vec<Name>),
     Failed(String),
 }
 
@@ -81,6 +84,7 @@ pub(super) struct Announcer {
     dirty: BTreeSet<usize>,
     came_up: bool,
     queue: VecDeque<Item>,
+    beside: Beside,
 }
 
 impl Announcer {
@@ -110,7 +114,13 @@ impl Announcer {
             dirty: BTreeSet::new(),
             came_up: false,
             queue: VecDeque::new(),
+            beside: Beside::default(),
         }
+    }
+
+    /// Views then say also what is known beside.
+    pub(super) fn with(self, beside: Beside) -> Self {
+        Self { beside, ..self }
     }
 
     /// The namespaces, in the order in which sources number them.
@@ -132,14 +142,22 @@ impl Announcer {
                     changed.extend(place.targets.keys().cloned());
                 }
             }
+            What::Touched(pods) => {
+                changed.extend(pods.iter().filter_map(|pod| place.index.workload_of(pod)));
+                return self.mark(source.place, &changed);
+            }
             What::Failed(why) => return self.interrupted(source, why),
         }
-        if place.is_complete() {
-            let changed = changed.iter().filter_map(|name| place.targets.get(name));
-            self.dirty.extend(changed.flatten());
-        }
+        self.mark(source.place, &changed);
         if self.broken.remove(&source).is_some() || !self.up {
             self.come_up();
+        }
+    }
+
+    fn mark(&mut self, place: usize, changed: &Changed) {
+        if let Some(place) = self.places.get(place).filter(|place| place.is_complete()) {
+            let changed = changed.iter().filter_map(|name| place.targets.get(name));
+            self.dirty.extend(changed.flatten());
         }
     }
 
@@ -188,7 +206,11 @@ impl Announcer {
 
     fn look(&mut self, i: usize, now: Timestamp) -> Option<FeedEvent> {
         let watched = self.watched.get_mut(i)?;
-        let view = self.places.get_mut(watched.place)?.index.view(&watched.name, &watched.target, now);
+        let place = self.places.get_mut(watched.place)?;
+        let mut view = place.index.view(&watched.name, &watched.target, now);
+        if let Some(view) = &mut view {
+            self.beside.add_to(view, &place.namespace);
+        }
         let tell = view.as_ref().map_or(Told::Gone, |view| Told::View(digest(view)));
         if watched.told == tell {
             return None;

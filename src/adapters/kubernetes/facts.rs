@@ -1,4 +1,6 @@
 //! From a Deployment and its pods to the facts that steps are assessed by.
+use std::collections::HashMap;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::DynamicObject;
 
@@ -8,7 +10,6 @@ use crate::domain::release::Fingerprint;
 
 /// Names in a detail text; more would not be read.
 const WAITING_MAX: usize = 20;
-const HASH_LABEL: &str = "pod-template-hash";
 
 /// Without the pods; see [`waiting`]. `None` if it is no Deployment that an API server would send.
 pub(super) fn facts(deployment: &DynamicObject) -> Option<WorkloadFacts> {
@@ -29,16 +30,25 @@ pub(super) fn facts(deployment: &DynamicObject) -> Option<WorkloadFacts> {
     })
 }
 
-/// Selects the pods of the ReplicaSets that have this version: `pod-template-hash in (…)`.
-pub(super) fn pods_selector(uid: &str, sets: &[DynamicObject], version: &Fingerprint) -> Option<String> {
-    let ours = sets.iter().filter(|set| {
-        controller(&set.metadata).is_some_and(|o| o.uid == uid)
-            && super::trim::version(set).fingerprint == *version
-    });
-    let hashes: Vec<&str> = ours
-        .filter_map(|set| set.data.pointer("/spec/template/metadata/labels")?.get(HASH_LABEL)?.as_str())
+/// The Deployment's pods, those of this version apart from its others.
+pub(super) fn by_version(
+    uid: &str,
+    sets: &[DynamicObject],
+    version: &Fingerprint,
+    pods: Vec<Pod>,
+) -> (Vec<Pod>, Vec<Pod>) {
+    let ours = sets.iter().filter(|set| controller(&set.metadata).is_some_and(|o| o.uid == uid));
+    let of_version: HashMap<&str, bool> = ours
+        .filter_map(|set| {
+            let wanted = super::trim::version(set).fingerprint == *version;
+            Some((set.metadata.uid.as_deref()?, wanted))
+        })
         .collect();
-    (!hashes.is_empty()).then(|| format!("{HASH_LABEL} in ({})", hashes.join(",")))
+    let wanted = |pod: &Pod| of_version.get(controller(&pod.metadata)?.uid.as_str()).copied();
+    let ours = pods.into_iter().filter_map(|pod| Some((wanted(&pod)?, pod)));
+    let (new, old): (Vec<_>, Vec<_>) = ours.partition(|(wanted, _)| *wanted);
+    let plain = |pods: Vec<(bool, Pod)>| pods.into_iter().map(|(_, pod)| pod).collect();
+    (plain(new), plain(old))
 }
 
 /// Pods that are not ready, with the reason: `web-7f-x1 (ImagePullBackOff)`.
@@ -67,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_wanted_versions_pods_are_selected() {
+    fn pods_of_the_wanted_version_are_told_from_the_others() {
         let sets = [
             replica_set("web", "web-a", "shop:v1", "1", 0),
             replica_set("web", "web-b", "shop:v2", "2", 1),
@@ -75,9 +85,11 @@ mod tests {
             replica_set("other", "other-d", "shop:v2", "1", 0),
         ];
         let version = super::super::trim::version(&sets[1]).fingerprint;
-        let selector = pods_selector("uid-web", &sets, &version);
-        assert_eq!(selector.as_deref(), Some("pod-template-hash in (web-b,web-c)"));
-        assert_eq!(pods_selector("uid-web", &[], &version), None);
+        let pods = ["web-a", "web-b", "web-c", "other-d"].map(|set| pod(set, &format!("{set}-1"), &ready(1)));
+        let (wanted, others) = by_version("uid-web", &sets, &version, pods.to_vec());
+        let names = |pods: Vec<Pod>| pods.into_iter().filter_map(|p| p.metadata.name).collect::<Vec<_>>();
+        assert_eq!(names(wanted), ["web-b-1", "web-c-1"]);
+        assert_eq!(names(others), ["web-a-1"], "and not what somebody else's ReplicaSet made");
     }
 
     #[test]

@@ -111,6 +111,11 @@ impl Index {
         Some(view)
     }
 
+    /// The Deployment that a pod belongs to.
+    pub(super) fn workload_of(&self, pod: &Name) -> Option<Name> {
+        self.sets.get(self.set_of_pod.get(pod)?).map(|set| set.workload.clone())
+    }
+
     fn names(&self, kind: Kind) -> Box<dyn Iterator<Item = &Name> + '_> {
         match kind {
             Kind::Deployment => Box::new(self.deployments.keys()),

@@ -1,10 +1,13 @@
 //! Kubernetes: watches Deployments with their ReplicaSets and pods, surveys them, and puts pod templates back.
 mod access;
 mod announce;
+mod beside;
 mod facts;
 mod failure;
 mod feed;
 mod index;
+pub mod logs;
+mod obstacles;
 mod rollout;
 mod survey;
 mod target;
@@ -20,10 +23,14 @@ use std::sync::Arc;
 
 use kube::Client;
 
+use beside::Beside;
+use logs::{LogRule, LogsSource};
+
 use crate::domain::names::TargetId;
 use crate::ports::Clock;
 
 pub use access::AccessError;
+pub use beside::Extras;
 pub use feed::KubernetesFeed;
 pub use target::KubernetesTargets;
 
@@ -52,6 +59,7 @@ pub struct Kubernetes {
     client: Client,
     targets: Vec<KubernetesTarget>,
     clock: Arc<dyn Clock>,
+    beside: Beside,
 }
 
 impl Kubernetes {
@@ -65,16 +73,28 @@ impl Kubernetes {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
         let client = access::client(access).await?;
-        Ok(Self { client, targets, clock })
+        Ok(Self { client, targets, clock, beside: Beside::default() })
+    }
+
+    /// Watches more than workloads, where that is allowed.
+    #[must_use]
+    pub fn with(self, extras: Extras) -> Self {
+        Self { beside: Beside::new(extras), ..self }
     }
 
     /// Starts the watches; they end when the feed is dropped. Call it within a tokio runtime.
     pub fn feed(&self) -> KubernetesFeed {
-        KubernetesFeed::start(&self.client, self.targets.clone(), Arc::clone(&self.clock))
+        KubernetesFeed::start(&self.client, self.targets.clone(), &self.beside, Arc::clone(&self.clock))
+    }
+
+    /// Reads the pods' logs for these rules; needs `get` on `pods/log`.
+    pub fn logs(&self, rules: Vec<LogRule>) -> LogsSource {
+        let namespaces = self.targets.iter().map(|t| (t.target.clone(), t.namespace.clone())).collect();
+        LogsSource::new(self.client.clone(), namespaces, rules)
     }
 
     pub fn targets(&self) -> KubernetesTargets {
         let by_id: BTreeMap<_, _> = self.targets.iter().map(|t| (t.target.clone(), t.clone())).collect();
-        KubernetesTargets::new(self.client.clone(), by_id)
+        KubernetesTargets::new(self.client.clone(), by_id, self.beside.clone(), Arc::clone(&self.clock))
     }
 }

@@ -1,5 +1,6 @@
 //! Deployments as targets: surveyed, observed, and put back with one guarded patch.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,8 +10,10 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 
+use super::beside::Beside;
 use super::survey::{selector, survey};
-use super::{KubernetesTarget, facts, failure};
+use super::{KubernetesTarget, facts, failure, obstacles};
+use crate::domain::diagnosis::diagnose;
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
 use crate::domain::plan::kubernetes::{
@@ -18,11 +21,11 @@ use crate::domain::plan::kubernetes::{
 };
 use crate::domain::plan::{Action, Step};
 use crate::domain::survey::{KubernetesSurvey, Survey};
-use crate::ports::{SurveyError, Target};
+use crate::ports::{Clock, SurveyError, Target};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const FIELD_MANAGER: &str = "rollguard";
-/// Pods of one version that are looked at for a detail text.
+/// Pods of a Deployment that are looked at for a diagnosis.
 const PODS_MAX: u32 = 500;
 
 /// The targets of one cluster.
@@ -30,6 +33,8 @@ const PODS_MAX: u32 = 500;
 pub struct KubernetesTargets {
     client: Client,
     targets: BTreeMap<TargetId, KubernetesTarget>,
+    beside: Beside,
+    clock: Arc<dyn Clock>,
 }
 
 /// Why something could not be read or done.
@@ -69,9 +74,18 @@ async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T,
     }
 }
 
+fn own_selector(deployment: &DynamicObject) -> Result<String, Trouble> {
+    selector(deployment).ok_or_else(|| Trouble::Unclear("its selector cannot be read".into()))
+}
+
 impl KubernetesTargets {
-    pub(super) fn new(client: Client, targets: BTreeMap<TargetId, KubernetesTarget>) -> Self {
-        Self { client, targets }
+    pub(super) fn new(
+        client: Client,
+        targets: BTreeMap<TargetId, KubernetesTarget>,
+        beside: Beside,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { client, targets, beside, clock }
     }
 
     fn deployments(&self, namespace: &str) -> Api<DynamicObject> {
@@ -84,8 +98,7 @@ impl KubernetesTargets {
         namespace: &str,
         deployment: &DynamicObject,
     ) -> Result<Vec<DynamicObject>, Trouble> {
-        let selector =
-            selector(deployment).ok_or_else(|| Trouble::Unclear("its selector cannot be read".into()))?;
+        let selector = own_selector(deployment)?;
         let resource = ApiResource::erase::<ReplicaSet>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
         Ok(in_time(api.list(&ListParams::default().labels(&selector))).await?.items)
@@ -124,22 +137,19 @@ impl KubernetesTargets {
         if !matches!(finding, Finding::NotYet { .. }) {
             return Ok(finding);
         }
-        facts.waiting = self.waiting(step, &deployment, &facts.uid).await?;
-        Ok(assess_rollout(step, Some(&facts)))
+        let sets = self.replica_sets(&step.workload.namespace, &deployment).await?;
+        let pods = self.pods(&step.workload.namespace, &deployment).await?;
+        let (wanted, others) = facts::by_version(&facts.uid, &sets, &step.version, pods);
+        facts.waiting = facts::waiting(&wanted);
+        let stall = obstacles::stall(&step.workload, &deployment, &wanted, &others, &self.beside);
+        Ok(assess_rollout(step, Some(&facts)).because(diagnose(&stall, self.clock.now())))
     }
 
-    async fn waiting(
-        &self,
-        step: &AwaitRollout,
-        deployment: &DynamicObject,
-        uid: &str,
-    ) -> Result<Vec<String>, Trouble> {
-        let namespace = &step.workload.namespace;
-        let sets = self.replica_sets(namespace, deployment).await?;
-        let Some(selector) = facts::pods_selector(uid, &sets, &step.version) else { return Ok(Vec::new()) };
+    async fn pods(&self, namespace: &str, deployment: &DynamicObject) -> Result<Vec<Pod>, Trouble> {
+        let selector = own_selector(deployment)?;
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         let list = in_time(api.list(&ListParams::default().labels(&selector).limit(PODS_MAX))).await?;
-        Ok(facts::waiting(&list.items))
+        Ok(list.items)
     }
 
     async fn restore(&self, step: &RestoreTemplate) -> Outcome {

@@ -205,7 +205,7 @@ pub fn assess_restore(step: &RestoreTemplate, facts: Option<&WorkloadFacts>) -> 
             why: format!("somebody deployed {} since the plan was made", facts.label),
         };
     }
-    Finding::NotYet { detail: format!("the template is still that of {}", facts.label) }
+    Finding::not_yet(format!("the template is still that of {}", facts.label))
 }
 
 /// The decision table of `kubectl rollout status`, in its order; another version means that we were superseded.
@@ -220,7 +220,7 @@ pub fn assess_rollout(step: &AwaitRollout, facts: Option<&WorkloadFacts>) -> Fin
         };
     }
     let waiting = if f.waiting.is_empty() { String::new() } else { format!(": {}", f.waiting.join(", ")) };
-    let not_yet = |detail: String| Finding::NotYet { detail: format!("{detail}{waiting}") };
+    let not_yet = |detail: String| Finding::not_yet(format!("{detail}{waiting}"));
     if f.generation > f.observed_generation {
         return not_yet("the change is not observed yet".into());
     }

@@ -3,6 +3,7 @@ mod alerts;
 mod attribution;
 mod checks;
 mod errors;
+mod kinds;
 mod latency;
 mod pods;
 mod rollout;
@@ -146,6 +147,9 @@ pub struct Figures {
     pub pods: usize,
     pub pods_ready: usize,
     pub restarts: u32,
+    /// Pods that the Service in front sends requests to, where that is watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<usize>,
 }
 
 /// Looks that are further apart than this many batches leave a gap in which nobody watched.
@@ -247,6 +251,10 @@ impl Watch {
             Reading::Check { rule, ok, detail } => {
                 let rules = self.checks.iter_mut().filter(|r| r.name == *rule);
                 rules.for_each(|r| r.take(sample.at, *ok, detail));
+            }
+            Reading::Remark { rule, detail } => {
+                let rules = self.values.iter_mut().filter(|r| r.name == *rule);
+                rules.for_each(|r| r.kinds.take(arm, detail));
             }
             Reading::Value { rule, value } => {
                 let rules = self.values.iter_mut().filter(|r| r.name == *rule);
@@ -417,6 +425,7 @@ impl Watch {
             pods,
             pods_ready,
             restarts,
+            endpoints: self.pods.endpoints(),
         }
     }
 }

@@ -112,6 +112,15 @@ impl Place {
         token
     }
 
+    /// Binds one of the optional Roles to the account of [`Place::shipped_role`].
+    pub(crate) async fn optional_role(&self, text: &str) {
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+        self.cluster.apply(&self.namespace, &documents[0]).await;
+        let role = documents[0]["metadata"]["name"].as_str().unwrap();
+        let account = format!("--serviceaccount={}:guard", self.namespace);
+        self.kubectl(&format!("create rolebinding {role} --role={role} {account}")).await;
+    }
+
     /// Waits for the end of a rollout as a person would.
     pub(crate) async fn rolled_out(&self) {
         self.kubectl("rollout status deployment/web --timeout=40s").await;
