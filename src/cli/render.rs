@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use super::output::{Table, Tone, clean};
 use crate::client::dto::{
     CheckStatus, Health, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetStatus,
-    WatchStatus, WayBack,
+    WayBack,
 };
+use crate::domain::event::WatchEnd;
 use crate::domain::evidence::Cause;
 use crate::domain::policy::{Decision, Mode};
 use crate::domain::verdict::Health as Verdict;
@@ -43,7 +44,7 @@ fn targets(targets: &[TargetStatus], now: Timestamp) -> Table {
         let label = |version: &Option<_>| {
             version.as_ref().map_or("-".to_string(), |v: &crate::domain::release::Version| v.label.clone())
         };
-        let (watch, tone) = watch_cell(target.watch.as_ref(), now);
+        let (watch, tone) = watch_cell(target, now);
         let mut notes = Vec::new();
         notes.extend(target.watch.as_ref().and_then(|w| w.verdict.as_ref()).map(|v| v.reason.clone()));
         let way_back = match &target.way_back {
@@ -68,8 +69,12 @@ fn targets(targets: &[TargetStatus], now: Timestamp) -> Table {
     table
 }
 
-fn watch_cell(watch: Option<&WatchStatus>, now: Timestamp) -> (String, Tone) {
-    let Some(watch) = watch else { return ("-".to_string(), Tone::Plain) };
+/// The watch that is open, or how the last one ended.
+fn watch_cell(target: &TargetStatus, now: Timestamp) -> (String, Tone) {
+    let Some(watch) = &target.watch else {
+        let Some(last) = &target.last_watch else { return ("-".to_string(), Tone::Plain) };
+        return (format!("{}, {} ago", ended(last.end), span(last.ended_at, now)), Tone::Plain);
+    };
     let (state, tone) = match watch.verdict.as_ref().map(|v| v.health) {
         None | Some(Verdict::Pending) => ("watching", Tone::Busy),
         Some(Verdict::Healthy) => ("healthy", Tone::Good),
@@ -78,6 +83,18 @@ fn watch_cell(watch: Option<&WatchStatus>, now: Timestamp) -> (String, Tone) {
         Some(Verdict::Inconclusive) => ("inconclusive", Tone::Busy),
     };
     (format!("{state}, {} left", span(now, watch.ends_at)), tone)
+}
+
+fn ended(end: WatchEnd) -> &'static str {
+    match end {
+        WatchEnd::Healthy => "healthy",
+        WatchEnd::Inconclusive => "inconclusive",
+        WatchEnd::Degraded => "degraded",
+        WatchEnd::Blind => "not seen",
+        WatchEnd::RolledBack => "rolled back",
+        WatchEnd::Superseded => "superseded",
+        WatchEnd::Gone => "gone",
+    }
 }
 
 fn runs_table(runs: &[RunStatus], now: Timestamp) -> Table {

@@ -63,17 +63,22 @@ pub fn learn_level(values: &[f64], step: Duration) -> Baseline {
     }
 }
 
-/// Pearson's dispersion `Σ (e − n p)² / (n p (1 − p)) / (K − 1)`, shrunk to 1 and held in [1, 4].
+/// Pearson's dispersion `Σ (e − n p)² / (n p (1 − p)) / (K − 1)`, less its own standard error, shrunk to 1 and held in [1, 4].
+/// Without that error taken off, independent failures would look a little clustered in every other history, and all those
+/// watches would be slower for nothing.
 fn dispersion(batches: &[Counts], sum: Counts) -> f64 {
     let served: Vec<&Counts> = batches.iter().filter(|b| b.total > 0.0).collect();
     let p = sum.bad / sum.total.max(1.0);
     if served.len() < 2 || p <= 0.0 || p >= 1.0 {
         return 1.0;
     }
-    let term = |b: &&Counts| (b.bad - b.total * p).powi(2) / (b.total * p * (1.0 - p));
-    let raw = served.iter().map(term).sum::<f64>() / (served.len() - 1) as f64;
+    let (pq, free) = (p * (1.0 - p), (served.len() - 1) as f64);
+    let raw = served.iter().map(|b| (b.bad - b.total * p).powi(2) / (b.total * pq)).sum::<f64>() / free;
+    // The variance of each term is 2 + (1 − 6 p q) / (n p q): that of a binomial count's squared deviation.
+    let variance = served.iter().map(|b| 2.0 + (1.0 - 6.0 * pq) / (b.total * pq)).sum::<f64>();
+    let error = variance.max(0.0).sqrt() / free;
     let weight = sum.bad / (sum.bad + SHRINK);
-    (weight * raw + (1.0 - weight)).clamp(1.0, DISPERSION_MAX)
+    (weight * (raw - error) + (1.0 - weight)).clamp(1.0, DISPERSION_MAX)
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use rollguard::client::dto::{
     CheckStatus, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetStatus,
     WatchStatus, WayBack,
 };
+use rollguard::domain::event::WatchEnd;
 use rollguard::domain::evidence::{Cause, Strength};
+use rollguard::domain::memory::EndedWatch;
 use rollguard::domain::policy::{Decision, Mode};
 use rollguard::domain::release::{Release, ReleaseKind};
 use rollguard::domain::runbook::{ChecklistItem, Item};
@@ -93,6 +95,13 @@ fn services() -> ServicesAnswer {
     let mut cart = TargetStatus { watch: None, mode: Mode::Auto, ..shop.clone() };
     cart.target.service = "cart".to_string().try_into().unwrap();
     cart.current = cart.known_good.clone();
+    cart.last_watch = Some(EndedWatch {
+        watch: "cart-1".into(),
+        version: "v1".into(),
+        end: WatchEnd::Healthy,
+        ended_at: later(-600),
+        reason: "no more than 0.3 % of 1,820 requests failed".into(),
+    });
     cart.way_back = Some(WayBack::Barred { why: "deployment/cart -n prod is paused".into() });
     ServicesAnswer {
         now: later(345),
