@@ -18,12 +18,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::journal::SqliteJournal;
+use crate::adapters::kill_file::FileSwitch;
 use crate::adapters::kubernetes::AccessError;
 use crate::adapters::recording::{FileRecorder, RecordingError, RecordingLimits};
 use crate::config::Config;
 use crate::engine::clock::SystemClock;
 use crate::engine::commands::Desk;
 use crate::engine::driver::Tools;
+use crate::engine::kill::KillSwitch;
 use crate::engine::ledger::Ledger;
 use crate::engine::outbox::{Outbox, Unsettled};
 use crate::engine::snapshot::Picture;
@@ -152,6 +154,7 @@ impl World {
             clock: clock.clone(),
             target: target.clone(),
             checks: build::checks(config)?,
+            kill: KillSwitch::new(Arc::new(FileSwitch::new(config.state_dir.join("KILL")))),
             picture: picture.clone(),
             viewer: picture.viewer(),
             notes,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use crate::domain::detect::errors::Counts;
 use crate::domain::event::{Record, StreamId};
+use crate::domain::guardrails::Killed;
 use crate::domain::histogram::Histogram;
 use crate::domain::message::Message;
 use crate::domain::names::{RuleName, TargetId};
@@ -265,6 +266,12 @@ pub trait Recorder: Send + Sync {
     async fn replay(&self, watch: &str) -> Vec<Sample>;
     /// The watch is over.
     async fn close(&self, watch: &str);
+}
+
+/// The kill switch as something on the machine, that works when nothing else does.
+#[async_trait]
+pub trait KillFile: Send + Sync {
+    async fn look(&self) -> Option<Killed>;
 }
 
 /// Delivers messages to one channel.

@@ -25,10 +25,11 @@ pub enum Metric {
     RecordingBytes,
     RecordingDroppedTotal,
     CloudWatchMetricsRequestedTotal,
+    KillSwitch,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 19] = [
+    pub const ALL: [Metric; 20] = [
         Metric::ReleasesTotal,
         Metric::WatchesOpen,
         Metric::DecisionsTotal,
@@ -48,6 +49,7 @@ impl Metric {
         Metric::RecordingBytes,
         Metric::RecordingDroppedTotal,
         Metric::CloudWatchMetricsRequestedTotal,
+        Metric::KillSwitch,
     ];
 
     pub fn name(self) -> &'static str {
@@ -57,6 +59,9 @@ impl Metric {
     /// Name and help text.
     pub fn describe(self) -> (&'static str, &'static str) {
         match self {
+            Metric::KillSwitch => {
+                ("rollguard_kill_switch", "1 while the kill switch is on: nothing is changed.")
+            }
             Metric::ReleasesTotal => ("rollguard_releases_total", "Releases noticed, by service."),
             Metric::WatchesOpen => ("rollguard_watches_open", "Watches that are open now."),
             Metric::DecisionsTotal => ("rollguard_decisions_total", "Decisions, by service and decision."),

@@ -66,7 +66,8 @@ pub(super) async fn cluster(config: &Config, clock: Arc<dyn Clock>) -> Result<Ku
 }
 
 pub(super) fn fleet(config: &Config) -> Fleet {
-    Fleet::new(config.services.iter().map(|service| settings(config, service)).collect())
+    let services = config.services.iter().map(|service| settings(config, service)).collect();
+    Fleet::new(services, config.rollbacks_at_once)
 }
 
 fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
@@ -78,7 +79,12 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
         judging: judging(config, service),
         watch: service.watch,
         page_after: service.page_after,
-        cool_down: service.cool_down,
+        rails: service.rails.clone(),
+        minimums: service
+            .targets
+            .iter()
+            .filter_map(|t| Some((t.name.clone(), t.min_version.clone()?)))
+            .collect(),
         approval_expires: service.approval_expires,
         rollout_deadline: service.rollout_deadline,
         verify_deadline: service.verify_deadline,

@@ -104,6 +104,8 @@ pub enum Verb {
     Skip(RunArg),
     /// Stop a rollback where it is
     Abort(AbortArgs),
+    /// Stop all automation, or let it go on
+    Kill(KillArgs),
     /// Tell the daemon that a target was released
     Release(ReleaseArgs),
 }
@@ -171,6 +173,22 @@ pub struct AbortArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct KillArgs {
+    /// on: nothing is changed any more, not even by order; releases are still judged and paged
+    #[arg(value_enum)]
+    pub turn: Turn,
+    /// Why, for the record and the messages
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Turn {
+    On,
+    Off,
+}
+
+#[derive(Debug, Args)]
 pub struct ReleaseArgs {
     /// Such as shop/backend; `rollguard status` lists them
     #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
@@ -215,6 +233,7 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Resume(args) => orders::resume(&args.run, &client()?, out).await,
         Verb::Skip(args) => orders::skip(&args.run, &client()?, out).await,
         Verb::Abort(args) => orders::abort(args, &client()?, out).await,
+        Verb::Kill(args) => orders::kill(args, &client()?, out).await,
         Verb::Release(args) => orders::release(args, &client()?, out).await,
     }
 }

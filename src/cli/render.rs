@@ -142,7 +142,11 @@ fn troubles(services: &ServicesAnswer) -> Vec<String> {
     let down = |name: &str, health: &Health| {
         (!health.up).then(|| format!("{name} is down since {}: {}", health.since, health.detail))
     };
-    let mut troubles: Vec<String> = Vec::new();
+    let killed = services.killed.as_ref();
+    let mut troubles: Vec<String> = killed
+        .map(|killed| format!("{killed}: nothing is changed until `rollguard kill off`"))
+        .into_iter()
+        .collect();
     troubles.extend(services.journal.as_ref().and_then(|h| down("the journal", h)));
     troubles.extend(services.feed.as_ref().and_then(|h| down("the feed of releases", h)));
     troubles.extend(services.sources.iter().filter_map(|(name, h)| down(&format!("source {name}"), h)));

@@ -13,8 +13,8 @@ use crate::domain::names::TargetId;
 use crate::domain::plan::PlanDigest;
 pub use crate::http::dto;
 use dto::{
-    ApproveRequest, ErrorAnswer, OrderAnswer, PlanAnswer, ReasonRequest, ReleaseRequest, RollbackRequest,
-    RunAnswer, RunsAnswer, ServicesAnswer,
+    ApproveRequest, ErrorAnswer, KillRequest, OrderAnswer, PlanAnswer, ReasonRequest, ReleaseRequest,
+    RollbackRequest, RunAnswer, RunsAnswer, ServicesAnswer,
 };
 pub use error::ClientError;
 
@@ -72,6 +72,10 @@ impl Client {
 
     pub async fn rollback(&self, request: &RollbackRequest) -> Result<OrderAnswer, ClientError> {
         self.post(&["rollbacks"], request).await
+    }
+
+    pub async fn kill(&self, request: &KillRequest) -> Result<OrderAnswer, ClientError> {
+        self.post(&["kill"], request).await
     }
 
     pub async fn approve(&self, run: &str, digest: &PlanDigest) -> Result<OrderAnswer, ClientError> {

@@ -34,6 +34,7 @@ const URL: Shape = leaf(Leaf::Url);
 const PATH: Shape = leaf(Leaf::Path);
 const BOOL: Shape = leaf(Leaf::Bool);
 const NUMBER: Shape = leaf(Leaf::Number);
+const COUNT: Shape = leaf(Leaf::Count { least: 1, most: 1000 });
 const SELECTOR: Shape = leaf(Leaf::Selector);
 const SOURCE: Shape = leaf(Leaf::Choice(&["prometheus", "scrape", "cloudwatch"]));
 const POLICY: Shape = leaf(Leaf::Choice(&["auto", "approval", "page", "observe"]));
@@ -55,6 +56,7 @@ pub(super) const ROOT: &[Field] = &[
     optional("sources", Shape::Map(SOURCES), "Where measurements come from."),
     optional("alertmanager", Shape::Map(ALERTMANAGER), "Alerts in, pages out."),
     optional("notify", Shape::Map(NOTIFY), "Who is told."),
+    optional("rollbacks_at_once", COUNT, "How many rollbacks are carried out at once by themselves."),
     optional(
         "defaults",
         Shape::Map(DEFAULTS),
@@ -143,6 +145,8 @@ macro_rules! service_keys {
             optional("watch", span(10_000, 7 * DAY), "How long a release is judged, and a rollback watched."),
             optional("page_after", span(1_000, DAY), "How long evidence too weak for a rollback must last before it pages."),
             optional("cool_down", span(0, 7 * DAY), "After a rollback none is started automatically for so long."),
+            optional("max_per_day", COUNT, "Rollbacks of the service by itself within 24 hours."),
+            optional("freeze", Shape::Maps(FREEZE), "Times in which only a person rolls back."),
             optional("approval_expires", span(60_000, DAY), "How long an approval may be given."),
             optional("rollout_deadline", span(10_000, DAY), "Longest wait for the rollout of a rollback until somebody is paged."),
             optional("rules", Shape::Maps(RULE), "Thresholds of the runbook and what measures them."),
@@ -163,6 +167,7 @@ pub(super) const DEFAULTS: &[Field] = &service_keys!();
 
 const TARGET: &[Field] = &[
     required("name", NAME, "The target's name."),
+    optional("min_version", leaf(Leaf::Version), "Automation does not go back behind this version."),
     required("kubernetes", Shape::Map(WORKLOAD), "A Kubernetes workload."),
 ];
 
@@ -216,6 +221,13 @@ const VALUE: &[Field] = &[
         BOOL,
         "Whether the series are those of the target's pods; false for a database beside them.",
     ),
+];
+
+const FREEZE: &[Field] = &[
+    required("cron", TEXT, "When it begins: minute, hour, day of the month, month, day of the week."),
+    required("duration", span(60_000, 31 * DAY), "How long it lasts."),
+    optional("time_zone", TEXT, "The time zone of cron, such as Europe/Berlin; UTC without it."),
+    optional("reason", TEXT, "Why, for the messages."),
 ];
 
 const ALERTS: &[Field] = &[

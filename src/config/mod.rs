@@ -33,6 +33,8 @@ pub use schema::json_schema;
 pub use secrets::SecretUrl;
 pub use selector::Selector;
 
+use crate::domain::guardrails::Rails;
+use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{PersonName, ServiceName, TargetName};
 use crate::domain::policy::Mode;
 use crate::domain::runbook::{Judging, Rule};
@@ -50,6 +52,8 @@ pub struct Config {
     pub sources: SourcesConfig,
     pub alertmanager: Option<AlertmanagerConfig>,
     pub notify: NotifyConfig,
+    /// Rollbacks that are carried out at once by themselves.
+    pub rollbacks_at_once: usize,
     /// At least one, with distinct names.
     pub services: Vec<ServiceConfig>,
 }
@@ -143,7 +147,7 @@ pub struct ServiceConfig {
     pub mode: Mode,
     pub watch: Duration,
     pub page_after: Duration,
-    pub cool_down: Duration,
+    pub rails: Rails,
     pub approval_expires: Duration,
     pub rollout_deadline: Duration,
     /// At least one, with distinct names.
@@ -160,6 +164,8 @@ pub struct ServiceConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetConfig {
     pub name: TargetName,
+    /// Automation does not go back behind it.
+    pub min_version: Option<MinVersion>,
     pub kind: TargetKindConfig,
 }
 

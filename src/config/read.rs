@@ -35,6 +35,7 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
         sources: root.map("sources").map(|s| sources(&s, &outside)).unwrap_or_default(),
         alertmanager: root.map("alertmanager").map(|a| alertmanager(&a, &outside)),
         notify: root.map("notify").map(|n| notify(&n, &outside)).unwrap_or_default(),
+        rollbacks_at_once: root.read("rollbacks_at_once").unwrap_or(2),
         services: services::services(&root, &around),
     };
     Some(config)

@@ -87,6 +87,8 @@ fn scalar(leaf: Leaf) -> Value {
         Leaf::Duration { .. } => json!({ "type": "string", "examples": ["30m", "10s"] }),
         Leaf::Share { .. } => json!({ "type": ["string", "number"], "examples": ["5%", 0.05] }),
         Leaf::Number => json!({ "type": ["string", "number"], "examples": [0.5, "900Mi"] }),
+        Leaf::Count { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Leaf::Version => json!({ "type": ["string", "number"], "examples": ["v1.4.2"] }),
         Leaf::Url => json!({ "type": "string", "pattern": "^https?://" }),
         Leaf::Bool => json!({ "type": "boolean" }),
         Leaf::Status => json!({ "type": "integer", "minimum": 100, "maximum": 599 }),

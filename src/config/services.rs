@@ -7,6 +7,7 @@ use super::settings::Settings;
 use super::value::KubernetesName;
 use super::yaml::Entry;
 use super::{ServiceConfig, TargetConfig, TargetKindConfig, verify};
+use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{ServiceName, TargetName};
 
 /// All services that could be read; what is wrong with the others is noted.
@@ -49,7 +50,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
         mode: settings.mode?,
         watch: settings.watch,
         page_after: settings.page_after,
-        cool_down: settings.cool_down,
+        rails: settings.rails,
         approval_expires: settings.approval_expires,
         rollout_deadline: settings.rollout_deadline,
         targets,
@@ -72,7 +73,9 @@ fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<
         let name = target.read::<TargetName>("name");
         let kind = workload(&target.map("kubernetes")?)?;
         placed.push(Placed { at: target.at("kubernetes"), service: service.to_string(), kind: kind.clone() });
-        Some(TargetConfig { name: name?, kind })
+        let min_version =
+            target.has("min_version").then(|| target.read::<MinVersion>("min_version")).flatten();
+        Some(TargetConfig { name: name?, min_version, kind })
     };
     all.iter().filter_map(&mut read).collect()
 }

@@ -1,11 +1,15 @@
 //! What a service may leave to the defaults: its policy, times, rules, alerts and judging.
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::check::{self, Around};
 use super::raw::Fields;
 use super::read::labels;
 use super::value::Share;
 use super::{AlarmPattern, AlertsConfig, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch, rules};
+use crate::domain::guardrails::Rails;
+use crate::domain::guardrails::freeze::{Freeze, FreezeError};
 use crate::domain::names::RuleName;
 use crate::domain::policy::Mode;
 use crate::domain::runbook::{Judging, Rule, RuleKind};
@@ -15,7 +19,7 @@ pub(super) struct Settings {
     pub(super) mode: Option<Mode>,
     pub(super) watch: Duration,
     pub(super) page_after: Duration,
-    pub(super) cool_down: Duration,
+    pub(super) rails: Rails,
     pub(super) approval_expires: Duration,
     pub(super) rollout_deadline: Duration,
     pub(super) rules: Vec<RuleConfig>,
@@ -36,7 +40,7 @@ impl Settings {
             mode: fields.read("policy"),
             watch,
             page_after: minutes("page_after", 2),
-            cool_down: minutes("cool_down", 60),
+            rails: rails(fields),
             approval_expires: minutes("approval_expires", 15),
             rollout_deadline: minutes("rollout_deadline", 10),
             has_errors: rules.iter().any(|rule| rule.has("errors")),
@@ -56,6 +60,30 @@ impl Settings {
     pub(super) fn measures_latency(&self) -> bool {
         self.has_latency
     }
+}
+
+fn rails(fields: &Fields<'_>) -> Rails {
+    let usual = Rails::default();
+    Rails {
+        cool_down: fields.read("cool_down").unwrap_or(usual.cool_down),
+        max_per_day: fields.read("max_per_day").unwrap_or(usual.max_per_day),
+        freezes: fields.maps("freeze").iter().filter_map(freeze).collect(),
+    }
+}
+
+fn freeze(fields: &Fields<'_>) -> Option<Freeze> {
+    let zone = fields.read("time_zone").unwrap_or_else(|| "UTC".to_string());
+    let why = fields.read::<String>("reason").unwrap_or_default();
+    let (cron, lasts) = (fields.read::<String>("cron")?, fields.read::<Duration>("duration")?);
+    let lasts = SignedDuration::try_from(lasts).ok()?;
+    let wrong = |error: FreezeError| {
+        let key = match error {
+            FreezeError::Cron { .. } => "cron",
+            FreezeError::Zone { .. } => "time_zone",
+        };
+        fields.notes.error(fields.at(key), format!("{key}: {error}"));
+    };
+    Freeze::new(&cron, &zone, lasts, &why).map_err(wrong).ok()
 }
 
 fn rule(fields: &Fields<'_>, around: &Around) -> Option<RuleConfig> {

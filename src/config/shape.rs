@@ -50,6 +50,12 @@ pub(super) enum Leaf {
         most: f64,
     },
     Number,
+    /// A whole number.
+    Count {
+        least: usize,
+        most: usize,
+    },
+    Version,
     Url,
     Path,
     Bool,
@@ -70,6 +76,8 @@ impl Leaf {
             Leaf::Duration { .. } => "a duration such as 30m".into(),
             Leaf::Share { .. } => "a share such as 5% or 0.05".into(),
             Leaf::Number => "a number such as 0.5, 2k or 900Mi".into(),
+            Leaf::Count { .. } => "a whole number such as 3".into(),
+            Leaf::Version => "a version such as v1.4.2".into(),
             Leaf::Url => "a URL such as http://prometheus:9090".into(),
             Leaf::Path => "a path such as /etc/rollguard/token".into(),
             Leaf::Bool => "true or false".into(),
@@ -84,7 +92,12 @@ impl Leaf {
     /// Whether YAML numbers and booleans are taken as they are written.
     pub(super) fn takes_numbers(self) -> bool {
         match self {
-            Leaf::Duration { .. } | Leaf::Share { .. } | Leaf::Number | Leaf::Status => true,
+            Leaf::Duration { .. }
+            | Leaf::Share { .. }
+            | Leaf::Number
+            | Leaf::Count { .. }
+            | Leaf::Version
+            | Leaf::Status => true,
             Leaf::Text
             | Leaf::Name
             | Leaf::KubernetesName

@@ -9,6 +9,7 @@ use super::durations;
 use super::selector::{Selector, SelectorError};
 use super::shape::Leaf;
 use super::{Combine, SourceName};
+use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{PersonName, RuleName, ServiceName, TargetName};
 use crate::domain::policy::Mode;
 use crate::domain::runbook::LateOnset;
@@ -73,6 +74,22 @@ pub(super) struct Number(pub(super) f64);
 impl FromText for Number {
     fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
         durations::number(text).map(Number)
+    }
+}
+
+impl FromText for usize {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        let Leaf::Count { least, most } = leaf else { return Err(leaf.expected()) };
+        let value = text.parse().ok().filter(|value| (least..=most).contains(value));
+        value.ok_or_else(|| format!("this is no whole number from {least} to {most}"))
+    }
+}
+
+impl FromText for MinVersion {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        let wrong =
+            || format!("this is no version that others can be compared with: write {}", leaf.expected());
+        MinVersion::parse(text).ok_or_else(wrong)
     }
 }
 

@@ -3,7 +3,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Cause;
-use super::guardrails::Bar;
+use super::guardrails::{Bar, Killed};
 use super::names::{ServiceName, TargetId};
 use super::outcome::{Finding, Outcome};
 use super::plan::{Plan, PlanDigest};
@@ -36,6 +36,8 @@ pub struct StreamId(String);
 
 pub const RUN_STREAMS: &str = "run:";
 pub const TARGET_STREAMS: &str = "target:";
+/// What is about all services.
+const HOUSE_STREAM: &str = "house";
 
 impl StreamId {
     pub fn run(run: &str) -> Self {
@@ -43,6 +45,9 @@ impl StreamId {
     }
     pub fn target(target: &TargetId) -> Self {
         Self(format!("{TARGET_STREAMS}{target}"))
+    }
+    pub fn house() -> Self {
+        Self(HOUSE_STREAM.to_string())
     }
     /// A stream's name as an earlier life wrote it.
     pub fn stored(text: impl Into<String>) -> Self {
@@ -209,6 +214,33 @@ pub enum TargetEvent {
         incident: String,
         on: bool,
     },
+}
+
+/// What happens to all services at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub enum HouseEvent {
+    /// Nothing is changed any more, until it is turned off.
+    KillSwitchOn {
+        by: String,
+        reason: String,
+    },
+    KillSwitchOff {
+        by: String,
+        reason: String,
+    },
+}
+
+impl HouseEvent {
+    /// The kill switch after this event.
+    pub fn killed(&self, at: Timestamp) -> Option<Killed> {
+        match self {
+            HouseEvent::KillSwitchOn { by, reason } => {
+                Some(Killed { by: by.clone(), at, reason: reason.clone() })
+            }
+            HouseEvent::KillSwitchOff { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

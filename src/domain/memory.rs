@@ -24,11 +24,10 @@ pub struct TargetMemory {
     pub watch: Option<OpenWatch>,
     /// How the watch before ended.
     pub last_watch: Option<EndedWatch>,
-    pub last_rollback_at: Option<Timestamp>,
+    /// The latest runs that took a version away here, with the times at which they began.
+    pub rollbacks: VecDeque<(String, Timestamp)>,
     /// When the evidence against a release here was last found to be enough for a rollback. It outlives the watch.
     pub tripped_at: Option<Timestamp>,
-    /// The run that began to roll this target back last.
-    pub rolled_back_by: Option<String>,
     /// The incident that people are being paged about. It outlives its watch if nobody has acted on it.
     pub paging: Option<String>,
 }
@@ -124,8 +123,10 @@ impl TargetMemory {
                 remember(&mut self.known_bad, &bad.fingerprint);
                 // What a person took away is nothing to go back to.
                 self.known_good = self.known_good.take().filter(|good| good.fingerprint != bad.fingerprint);
-                self.rolled_back_by = Some(run.clone());
-                self.last_rollback_at = Some(at);
+                self.rollbacks.push_back((run.clone(), at));
+                if self.rollbacks.len() > REMEMBERED {
+                    self.rollbacks.pop_front();
+                }
             }
             TargetEvent::Paging { incident, on: true } => self.paging = Some(incident.clone()),
             TargetEvent::Paging { incident, on: false } => {
@@ -133,6 +134,11 @@ impl TargetMemory {
             }
         }
         self
+    }
+
+    /// The run that began to roll this target back last, and when.
+    pub fn last_rollback(&self) -> Option<(&str, Timestamp)> {
+        self.rollbacks.back().map(|(run, at)| (run.as_str(), *at))
     }
 
     fn in_watch(&mut self, id: &str, change: impl FnOnce(&mut OpenWatch)) {
@@ -200,7 +206,10 @@ mod tests {
         let taken = |label| TargetEvent::RolledBack { run: "shop-1".into(), bad: version(label) };
         assert_eq!(folded(vec![good(), taken("v1")]).known_good, None);
         let kept = folded(vec![good(), taken("v2")]);
-        assert_eq!((kept.known_good, kept.rolled_back_by.as_deref()), (Some(version("v1")), Some("shop-1")));
+        assert_eq!(
+            (kept.last_rollback().map(|(run, _)| run), &kept.known_good),
+            (Some("shop-1"), &Some(version("v1")))
+        );
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub fn notice(
     }
     let kind = match our_run {
         // A run that still waits for approval restored nothing: then it was somebody's own undo.
-        Some(run) if memory.rolled_back_by.as_deref() == Some(run) => {
+        Some(run) if memory.last_rollback().is_some_and(|(by, _)| by == run) => {
             ReleaseKind::OurRollback { run: run.to_string() }
         }
         _ if memory.known_bad.contains(&view.version.fingerprint) => ReleaseKind::KnownBad,

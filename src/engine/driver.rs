@@ -6,11 +6,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::commands::Command;
+use super::kill::KillSwitch;
 use super::ledger::{Entry, Ledger};
 use super::measured;
 use super::snapshot::{CheckStatus, Picture, RunStatus, Viewer};
 use crate::domain::event::{RunEvent, RunOpened, TargetEvent};
 use crate::domain::evidence::Strength;
+use crate::domain::guardrails::Bar;
 use crate::domain::message::{Message, of_run, paging};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::Outcome;
@@ -27,6 +29,7 @@ pub struct Tools {
     pub clock: Arc<dyn Clock>,
     pub target: Arc<dyn Target>,
     pub checks: Arc<dyn Checks>,
+    pub kill: KillSwitch,
     pub picture: Picture,
     pub viewer: Viewer,
     /// What the watcher needs to know of runs.
@@ -156,7 +159,8 @@ fn fitting(run: &Run, command: Command) -> Option<RunEvent> {
             | Command::Skip { .. }
             | Command::Abort { .. }
             | Command::Rollback { .. }
-            | Command::Release { .. },
+            | Command::Release { .. }
+            | Command::Kill { .. },
             _,
         ) => None,
     }
@@ -220,7 +224,10 @@ async fn perform(run: &Run, effect: Effect, tools: &Tools) -> RunEvent {
             None => RunEvent::StepDone { step },
         },
         Effect::Apply(step) => match opened.plan.steps.get(step) {
-            Some(planned) => RunEvent::Applied { step, outcome: tools.target.apply(planned).await },
+            Some(planned) => match tools.kill.look().await {
+                Some(killed) => RunEvent::Stuck { step, why: Bar::Killed(killed).to_string() },
+                None => RunEvent::Applied { step, outcome: tools.target.apply(planned).await },
+            },
             None => RunEvent::Applied { step, outcome: Outcome::Refused { why: "no such step".into() } },
         },
         Effect::Check(check) => RunEvent::Checked { check, result: verify(opened, check, tools).await },

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::snapshot::{Health, Picture};
-use crate::domain::event::{RunEvent, StreamId, TargetEvent, to_parts};
+use crate::domain::event::{HouseEvent, RunEvent, StreamId, TargetEvent, to_parts};
 use crate::domain::message::Message;
 use crate::domain::names::TargetId;
 use crate::ports::{Clock, Commit, Journal, JournalError, NewRecord, Notifier, Outgoing};
@@ -18,6 +18,7 @@ use crate::telemetry::{Metric, Stopwatch};
 pub enum Entry {
     Run { run: String, event: RunEvent },
     Target { target: TargetId, event: TargetEvent },
+    House { event: HouseEvent },
 }
 
 /// Writes as the holder of one epoch. Cheap to clone.
@@ -135,6 +136,7 @@ fn record(entry: &Entry) -> Result<NewRecord, JournalError> {
     let (stream, parts) = match entry {
         Entry::Run { run, event } => (StreamId::run(run), to_parts(event)),
         Entry::Target { target, event } => (StreamId::target(target), to_parts(event)),
+        Entry::House { event } => (StreamId::house(), to_parts(event)),
     };
     let (kind, body) = parts.map_err(|e| JournalError::Unavailable { why: e.to_string() })?;
     Ok(NewRecord { stream, kind, body })

@@ -2,6 +2,7 @@
 pub mod clock;
 pub mod commands;
 pub mod driver;
+pub mod kill;
 pub mod ledger;
 pub mod measured;
 pub mod outbox;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::domain::evidence::Evidence;
+use crate::domain::guardrails::Killed;
 use crate::domain::memory::EndedWatch;
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::plan::PlanDigest;
@@ -24,6 +25,9 @@ pub struct Snapshot {
     pub feed: Option<Health>,
     pub journal: Option<Health>,
     pub outbox_waiting: usize,
+    /// The kill switch is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed: Option<Killed>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,6 +105,13 @@ impl Health {
     pub fn turn(before: Option<&Self>, up: bool, detail: String, now: Timestamp) -> Self {
         let since = before.filter(|before| before.up == up).map_or(now, |before| before.since);
         Self { up, since, detail }
+    }
+}
+
+impl RunStatus {
+    /// Something is being changed, or has just been.
+    pub fn is_under_way(&self) -> bool {
+        ["rolling back", "verifying"].contains(&self.phase.as_str())
     }
 }
 

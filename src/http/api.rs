@@ -26,6 +26,7 @@ pub(super) async fn services(
         feed: s.feed.clone(),
         journal: s.journal.clone(),
         outbox_waiting: s.outbox_waiting,
+        killed: s.killed.clone(),
     })))
 }
 

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::evidence::Cause;
+use crate::domain::guardrails::Killed;
 use crate::domain::names::{NameError, ServiceName, TargetId, TargetName};
 use crate::domain::plan::{Change, Plan, PlanDigest, Step};
 use crate::domain::policy::Decision;
@@ -36,6 +37,9 @@ pub struct ServicesAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<Health>,
     pub outbox_waiting: usize,
+    /// The kill switch is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed: Option<Killed>,
 }
 
 /// `GET /api/v1/runs`: open runs first, then the latest closed ones.
@@ -159,6 +163,15 @@ pub struct ApproveRequest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonRequest {
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// `POST /api/v1/kill`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KillRequest {
+    pub on: bool,
     #[serde(default)]
     pub reason: String,
 }

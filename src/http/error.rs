@@ -56,6 +56,7 @@ impl From<CommandError> for ApiError {
         match error {
             CommandError::NoSuchRun { .. } | CommandError::NoSuchTarget { .. } => Self::not_found(message),
             CommandError::WrongPhase { .. } => Self::new(StatusCode::CONFLICT, "wrong_phase", message),
+            CommandError::Killed { .. } => Self::new(StatusCode::CONFLICT, "killed", message),
             CommandError::OtherPlan { .. } => Self::new(StatusCode::CONFLICT, "other_plan", message),
             CommandError::Journal(_) => {
                 Self::unavailable(format!("nothing was accepted, send it again: {message}"))

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::api::records_of;
 use super::connection::Peer;
-use super::dto::{ApproveRequest, OrderAnswer, ReasonRequest, ReleaseRequest, RollbackRequest};
+use super::dto::{ApproveRequest, KillRequest, OrderAnswer, ReasonRequest, ReleaseRequest, RollbackRequest};
 use super::error::ApiError;
 use super::{HttpState, body};
 use crate::domain::event::Record;
@@ -73,6 +73,20 @@ pub(super) async fn rollback(
     submit(&state, command, key).await
 }
 
+pub(super) async fn kill(
+    State(state): State<HttpState>,
+    ConnectInfo(Peer(from)): Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let by = state.0.gate.person(&headers, from.ip())?;
+    let body = body?;
+    let request: KillRequest = parse(&body)?;
+    let key = key(&headers, &by, "kill", &body)?;
+    let reason = one_line("reason", &request.reason, REASON_CHARS_MAX)?;
+    submit(&state, Command::Kill { on: request.on, reason, by: by.to_string() }, key).await
+}
+
 pub(super) async fn about_run(
     State(state): State<HttpState>,
     ConnectInfo(Peer(from)): Caller,
@@ -120,9 +134,11 @@ fn natural_key(command: &Command, run: &str, order: &str, records: &[Record]) ->
             let stuck = records.iter().rev().find(|record| record.kind == STUCK);
             stuck.map_or_else(String::new, |record| record.seq.to_string())
         }
-        Command::Deny { .. } | Command::Abort { .. } | Command::Rollback { .. } | Command::Release { .. } => {
-            String::new()
-        }
+        Command::Deny { .. }
+        | Command::Abort { .. }
+        | Command::Rollback { .. }
+        | Command::Release { .. }
+        | Command::Kill { .. } => String::new(),
     };
     format!("{run}/{order}/{moment}")
 }

@@ -76,6 +76,7 @@ fn router(state: HttpState) -> Router {
         .route("/api/v1/targets/{service}/{target}/plan", get(api::plan))
         .route("/api/v1/releases", post(orders::release))
         .route("/api/v1/rollbacks", post(orders::rollback))
+        .route("/api/v1/kill", post(orders::kill))
         .route("/api/v1/runs/{run}/{order}", post(orders::about_run))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(Semaphore::new(REQUESTS_MAX)), bounded));

@@ -11,6 +11,7 @@ use rollguard::client::dto::{
 };
 use rollguard::domain::event::WatchEnd;
 use rollguard::domain::evidence::{Cause, Strength};
+use rollguard::domain::guardrails::Killed;
 use rollguard::domain::memory::EndedWatch;
 use rollguard::domain::policy::{Decision, Mode};
 use rollguard::domain::release::{Release, ReleaseKind};
@@ -110,6 +111,7 @@ fn services() -> ServicesAnswer {
         feed: Some(up(true)),
         journal: Some(up(true)),
         outbox_waiting: 2,
+        killed: Some(Killed { by: "anna".into(), at: start(), reason: "the database is being moved".into() }),
     }
 }
 
@@ -137,8 +139,8 @@ fn runs() -> RunsAnswer {
 #[test]
 fn status() {
     insta::assert_snapshot!("status", render::status(&services(), &runs(), false));
-    let nothing =
-        ServicesAnswer { targets: vec![], sources: Default::default(), outbox_waiting: 0, ..services() };
+    let sources = Default::default();
+    let nothing = ServicesAnswer { targets: vec![], sources, outbox_waiting: 0, killed: None, ..services() };
     let none = RunsAnswer { runs: vec![], ..runs() };
     assert_eq!(render::status(&nothing, &none, false), "No targets are configured.\n");
 }

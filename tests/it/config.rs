@@ -81,7 +81,7 @@ fn the_examples_service_is_typed() {
     let config = example();
     let shop = &config.services[0];
     assert_eq!((shop.name.as_str(), shop.mode), ("shop", Mode::Auto));
-    assert_eq!((shop.watch, shop.cool_down), (Duration::from_secs(1800), Duration::from_secs(3600)));
+    assert_eq!((shop.watch, shop.rails.cool_down), (Duration::from_secs(1800), Duration::from_secs(3600)));
     let TargetKindConfig::Kubernetes { namespace, deployment } = &shop.targets[0].kind;
     assert_eq!((namespace.as_str(), deployment.as_str()), ("default", "blockchain-backend"));
     assert_eq!(shop.rules[0].rule.kind, RuleKind::Errors { above: 0.05 });
@@ -191,7 +191,7 @@ fn little_is_needed_and_the_rest_has_defaults() {
 fn a_services_own_key_wins_whole() {
     let text = minimal("    watch: 5m\n", "defaults:\n  watch: 10m\n  cool_down: 2h\n");
     let shop = &read(&text).unwrap().config.services[0];
-    assert_eq!((shop.watch, shop.cool_down), (Duration::from_secs(300), Duration::from_secs(7200)));
+    assert_eq!((shop.watch, shop.rails.cool_down), (Duration::from_secs(300), Duration::from_secs(7200)));
 }
 
 #[test]

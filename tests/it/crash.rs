@@ -19,6 +19,7 @@ use rollguard::ports::Journal;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::lever::Lever;
 use points::{Fuel, FueledJournal};
 use world::{Memo, World, survey};
 
@@ -71,7 +72,8 @@ async fn life(world: &Arc<World>, fuel: u32) -> u32 {
         let viewer = picture.viewer();
         let stop = CancellationToken::new();
         let (target, checks) = (world.target(), world.checks());
-        let tools = Tools { ledger, clock, target, checks, picture, viewer, notes, stop };
+        let kill = Lever::default().switch();
+        let tools = Tools { ledger, clock, target, checks, kill, picture, viewer, notes, stop };
         let (_inputs, receiver) = mpsc::channel(8);
         drive(run, tools, receiver).await.unwrap();
         while told.try_recv().is_ok() {}

@@ -1,4 +1,5 @@
 //! What people are told, composed from events: the runbook's announcements, and their twins for when it goes wrong.
+mod house;
 mod run;
 mod target;
 
@@ -6,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use house::of_house;
 pub use run::of_run;
 pub use target::of_target;
 

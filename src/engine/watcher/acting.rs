@@ -5,7 +5,7 @@ use super::Watcher;
 use super::guarded::Guarded;
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::evidence::Strength;
-use crate::domain::guardrails::{Bar, cooling_down};
+use crate::domain::guardrails::Bar;
 use crate::domain::memory::topic;
 use crate::domain::message::of_run;
 use crate::domain::names::TargetId;
@@ -93,6 +93,7 @@ impl Watcher {
         let Some(guarded) = self.targets.get(target) else { return Ok(()) };
         let (Some(watch), Some(active)) = (&guarded.memory.watch, &guarded.watch) else { return Ok(()) };
         let (decided, plan) = self.decide(guarded, &active.trial, assessment);
+        let decided = self.one_page(target, verdict, assessment.at, decided);
         let known = watch.paged.contains(&topic(active.trial.cause(verdict), verdict.rule.as_deref()));
         let news = decided.decision == Decision::Page && watch.reached == Decision::Page && !known;
         if !news && decided.reached() <= watch.reached {
@@ -113,16 +114,16 @@ impl Watcher {
         let (settings, now) = (&guarded.settings, assessment.at);
         let (mut bars, mut plan) = (Vec::new(), None);
         if assessment.verdict.trips() {
-            bars.extend(cooling_down(guarded.memory.last_rollback_at, now, settings.cool_down.as_secs()));
-            let open = self.runs.iter().find(|(_, run)| run.service == settings.name);
-            bars.extend(open.map(|(run, _)| Bar::RunOpen { run: run.clone() }));
             match way_back(guarded, now) {
                 Ok(drafted) => plan = Some(drafted),
                 Err(bar) => bars.push(bar),
             }
+            bars.extend(self.bars(guarded, plan.as_ref(), now));
         }
         let kind = guarded.memory.watch.as_ref().map_or(&ReleaseKind::New, |w| &w.spec.release.kind);
-        let terms = Terms { mode: settings.mode, page_after: settings.page_after, kind };
+        let frozen = settings.rails.frozen(now);
+        let terms =
+            Terms { mode: settings.mode, page_after: settings.page_after, kind, frozen: frozen.as_ref() };
         (trial.decide(assessment, terms, bars), plan)
     }
 

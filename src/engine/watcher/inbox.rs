@@ -46,7 +46,7 @@ impl Watcher {
                 continue;
             }
             let id = row.id;
-            match self.fold_row(row) {
+            match self.fold_row(row).await? {
                 Handled::Folded => folded.push(id),
                 Handled::HandedOn => {}
                 // Its run is busy: this row and the later ones are looked at again with the next look.
@@ -60,8 +60,8 @@ impl Watcher {
         self.parts.tools.ledger.commit(self.now(), &[], vec![], folded).await
     }
 
-    fn fold_row(&mut self, row: InboxRow) -> Handled {
-        match row.kind.as_str() {
+    async fn fold_row(&mut self, row: InboxRow) -> Result<Handled, JournalError> {
+        Ok(match row.kind.as_str() {
             INBOX_ALERT => {
                 if let Ok(alert) = serde_json::from_value(row.body) {
                     self.take_alert(alert, row.at);
@@ -69,6 +69,10 @@ impl Watcher {
                 Handled::Folded
             }
             INBOX_COMMAND => match serde_json::from_value::<Command>(row.body) {
+                Ok(Command::Kill { on, reason, by }) => {
+                    self.turn_kill_switch(row.id, on, by, reason).await?;
+                    Handled::HandedOn
+                }
                 Ok(command) => self.take_command(row.id, command),
                 Err(error) => {
                     tracing::error!(row = row.id, %error, "a command cannot be read: it is dropped");
@@ -79,7 +83,7 @@ impl Watcher {
                 tracing::error!(row = row.id, kind, "an unknown kind of request: it is dropped");
                 Handled::Folded
             }
-        }
+        })
     }
 
     /// Alerts that began before the release say nothing about it.
@@ -137,7 +141,8 @@ impl Watcher {
             | Command::Deny { .. }
             | Command::Resume { .. }
             | Command::Skip { .. }
-            | Command::Abort { .. } => Handled::Folded,
+            | Command::Abort { .. }
+            | Command::Kill { .. } => Handled::Folded,
         }
     }
 

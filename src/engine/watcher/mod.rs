@@ -6,6 +6,7 @@ mod history;
 mod inbox;
 mod minutes;
 mod noticing;
+mod rails;
 mod restore;
 mod together;
 
@@ -18,13 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::commands::{Command, Desk};
-use super::driver::{Input, Note, Tools, drive};
+use super::driver::{Input, Note, Tools, drive, show};
 use super::ledger::Entry;
 use super::settings::Fleet;
 use super::snapshot::Health;
 use super::sources::{Answer, AskBook};
 use crate::domain::controls::Controls;
 use crate::domain::event::TargetEvent;
+use crate::domain::guardrails::Killed;
 use crate::domain::message::{Message, MessageKind, of_target, paging};
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::policy::Mode;
@@ -91,6 +93,8 @@ pub struct Watcher {
     /// Inbox rows up to here were handed on in this life.
     inbox_seen: i64,
     began_at: Timestamp,
+    /// The kill switch, as it was looked at last.
+    killed: Option<Killed>,
     failed: mpsc::Sender<JournalError>,
 }
 
@@ -121,6 +125,7 @@ impl Watcher {
             book_stale: false,
             inbox_seen: 0,
             began_at,
+            killed: None,
             failed,
         };
         watcher.restore().await?;
@@ -161,6 +166,7 @@ impl Watcher {
             self.targets.values().filter(|g| g.watch.is_some()).map(|g| g.id.clone()).collect();
         Metric::WatchesOpen.set(watched.len() as f64, vec![]);
         Metric::RunsOpen.set(self.runs.len() as f64, vec![]);
+        self.look_at_kill_switch().await;
         self.judge_controls().await;
         // All are judged before anything is done: services that trip in the same second tripped together.
         for target in &watched {
@@ -288,6 +294,8 @@ impl Watcher {
         let targets = opened.plan.changes.iter().map(change).collect();
         let open = OpenRun { service: opened.service.clone(), targets, inputs };
         self.runs.insert(opened.run.clone(), open);
+        // At once: what is decided in the same second counts the runs that are under way.
+        show(&run, &self.parts.tools.picture);
         let (tools, failed) = (self.parts.tools.clone(), self.failed.clone());
         self.drivers.spawn(async move {
             if let Err(error) = drive(run, tools, receiver).await {

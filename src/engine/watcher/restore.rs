@@ -13,6 +13,7 @@ use crate::ports::JournalError;
 
 impl Watcher {
     pub(super) async fn restore(&mut self) -> Result<(), JournalError> {
+        self.restore_house().await?;
         let targets: Vec<TargetId> = self.targets.keys().cloned().collect();
         for target in targets {
             self.restore_target(&target).await?;

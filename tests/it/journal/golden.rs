@@ -183,7 +183,7 @@ fn the_golden_target_folds_to_what_it_was() {
     assert!(watch("minor_trouble").told_minor);
     assert_eq!(watch("decided").reached, Decision::Ask);
     assert_eq!(after("rolled_back").known_bad.len(), 1);
-    assert!(after("rolled_back").last_rollback_at.is_some());
+    assert!(after("rolled_back").last_rollback().is_some());
     assert_eq!(after("watch_closed").watch, None);
     assert_eq!(after("paging").paging.as_deref(), Some("shop/backend.v2.1"));
 }

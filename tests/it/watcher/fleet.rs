@@ -4,6 +4,8 @@ use std::time::Duration;
 use rollguard::domain::runbook::Judging;
 use rollguard::domain::signal::Reading;
 
+use serde_json::json;
+
 use super::town::Town;
 
 fn page_shared() -> Vec<(String, String)> {
@@ -157,11 +159,19 @@ async fn services_that_trip_together_are_paged_as_shared_by_name() {
         town.service(service).failing = 0.3;
     }
     town.run(60).await;
-    for service in ["cart", "mail", "pay"] {
-        assert_eq!(town.decided(service), page_shared(), "{service}");
+    assert_eq!(town.decided("cart"), page_shared());
+    for service in ["mail", "pay"] {
+        let decided = town.records(service, "decided");
+        let [only] = &decided[..] else { panic!("{service}: {decided:?}") };
+        assert_eq!(
+            (&only["decided"]["decision"], &only["decided"]["would"]),
+            (&json!("hold"), &json!("page"))
+        );
+        let barred = only["decided"]["barred"].as_array().unwrap().last().unwrap().as_str().unwrap();
+        assert_eq!(barred, "people were paged about all of them, with cart/api");
     }
     let pages = town.messages().await;
-    let [page, ..] = &pages[..] else { panic!("no page") };
+    let [page] = &pages[..] else { panic!("one page for all: {pages:?}") };
     assert_eq!(page.title, "[PAGE] cart/api v2 is in trouble together with others: not rolled back");
     let line = "Not rolled back: 3 of 3 services under watch tripped within 5 minutes (cart, mail, pay), so what they \
                 share is the likelier cause";

@@ -6,6 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
+use rollguard::domain::guardrails::Rails;
+use rollguard::domain::guardrails::minimum::MinVersion;
 use rollguard::domain::message::Message;
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
@@ -17,7 +19,7 @@ use rollguard::domain::signal::{PodReading, Reading, Sample};
 use rollguard::domain::survey::Survey;
 use rollguard::domain::verification::{CheckResult, CheckSpec};
 use rollguard::domain::workload::{PodView, RolloutState, WorkloadView};
-use rollguard::engine::commands::Desk;
+use rollguard::engine::commands::{Command, CommandError, Desk};
 use rollguard::engine::driver::Tools;
 use rollguard::engine::ledger::Ledger;
 use rollguard::engine::settings::{Fleet, ServiceSettings};
@@ -30,6 +32,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::lever::Lever;
+
 use super::world::{Feed, survey, version};
 
 /// Requests that each pod serves in a second.
@@ -41,6 +45,11 @@ pub(super) struct Town {
     outside: Arc<Outside>,
     services: BTreeMap<&'static str, Service>,
     judging: Judging,
+    pub(super) rails: Rails,
+    /// Behind which no automation goes back.
+    pub(super) minimum: Option<&'static str>,
+    pub(super) at_once: usize,
+    pub(super) lever: Lever,
     life: Option<Life>,
 }
 
@@ -67,6 +76,7 @@ struct Life {
     feed: mpsc::Sender<FeedEvent>,
     answers: mpsc::Sender<Answer>,
     book: watch::Receiver<Arc<AskBook>>,
+    desk: Desk,
     stop: CancellationToken,
     watcher: JoinHandle<Result<(), JournalError>>,
 }
@@ -81,7 +91,7 @@ struct Outside {
     recordings: Mutex<BTreeMap<String, Vec<Sample>>>,
 }
 
-fn target(service: &str) -> TargetId {
+pub(super) fn target(service: &str) -> TargetId {
     TargetId { service: ServiceName::parse(service).unwrap(), target: TargetName::parse("api").unwrap() }
 }
 
@@ -103,6 +113,10 @@ impl Town {
             outside: Arc::default(),
             services: BTreeMap::new(),
             judging,
+            rails: Rails::default(),
+            minimum: None,
+            at_once: 2,
+            lever: Lever::default(),
             life: None,
         };
         for service in services {
@@ -169,29 +183,42 @@ impl Town {
             clock: clock.clone(),
             target: self.outside.clone(),
             checks: self.outside.clone(),
+            kill: self.lever.switch(),
             picture: picture.clone(),
             viewer: picture.viewer(),
             notes,
             stop: stop.clone(),
         };
+        let desk = Desk::new(journal.clone(), clock, picture.viewer());
         let parts = Parts {
             tools,
-            desk: Desk::new(journal.clone(), clock, picture.viewer()),
+            desk: desk.clone(),
             journal,
             recorder: self.outside.clone(),
             sources: vec![],
-            fleet: Fleet::new(self.services.keys().map(|name| settings(name, &self.judging)).collect()),
+            fleet: Fleet::new(self.services.keys().map(|name| self.settings(name)).collect(), self.at_once),
             notes: told,
             answers: answered,
             book,
             stop: stop.clone(),
         };
         let watcher = tokio::spawn(Watcher::run(parts, Box::new(Feed(events))));
-        self.life = Some(Life { feed, answers, book: asked, stop, watcher });
+        self.life = Some(Life { feed, answers, book: asked, desk, stop, watcher });
         let services: Vec<&'static str> = self.services.keys().copied().collect();
         for service in services {
             self.show(service).await;
         }
+    }
+
+    fn settings(&self, service: &str) -> ServiceSettings {
+        settings(service, &self.judging, &self.rails, self.minimum)
+    }
+
+    /// What a person orders.
+    pub(super) async fn order(&self, command: Command) -> Result<Received, CommandError> {
+        let taken = self.life.as_ref().unwrap().desk.submit(command, &self.clock.now().to_string()).await;
+        rest().await;
+        taken
     }
 
     pub(super) async fn end(&mut self) {
@@ -319,7 +346,8 @@ impl Service {
     }
 }
 
-fn settings(service: &str, judging: &Judging) -> ServiceSettings {
+fn settings(service: &str, judging: &Judging, rails: &Rails, minimum: Option<&str>) -> ServiceSettings {
+    let minimum = minimum.and_then(MinVersion::parse).map(|minimum| (target(service).target, minimum));
     let minutes = |n: u64| Duration::from_secs(60 * n);
     ServiceSettings {
         name: target(service).service,
@@ -329,7 +357,8 @@ fn settings(service: &str, judging: &Judging) -> ServiceSettings {
         judging: judging.clone(),
         watch: minutes(30),
         page_after: minutes(2),
-        cool_down: minutes(60),
+        rails: rails.clone(),
+        minimums: minimum.into_iter().collect(),
         approval_expires: minutes(15),
         rollout_deadline: minutes(10),
         verify_deadline: minutes(10),

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::event::{StreamId, TargetEvent, to_parts};
+use rollguard::domain::guardrails::Rails;
 use rollguard::domain::message::Message;
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
@@ -32,6 +33,8 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::lever::Lever;
 
 pub(super) fn target() -> TargetId {
     TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("backend").unwrap() }
@@ -169,6 +172,7 @@ impl World {
             clock: clock.clone(),
             target: self.cluster.clone(),
             checks: self.cluster.clone(),
+            kill: Lever::default().switch(),
             picture: picture.clone(),
             viewer: picture.viewer(),
             notes,
@@ -180,7 +184,7 @@ impl World {
             journal,
             recorder: self.cluster.clone(),
             sources: vec![],
-            fleet: Fleet::new(vec![settings(self.mode)]),
+            fleet: Fleet::new(vec![settings(self.mode)], 2),
             notes: told,
             answers: answered,
             book: watch::channel(Arc::new(AskBook::default())).0,
@@ -275,7 +279,8 @@ fn settings(mode: Mode) -> ServiceSettings {
         judging: Judging::standard(minutes(30)),
         watch: minutes(30),
         page_after: minutes(2),
-        cool_down: minutes(60),
+        rails: Rails::default(),
+        minimums: BTreeMap::new(),
         approval_expires: minutes(15),
         rollout_deadline: minutes(10),
         verify_deadline: minutes(10),
