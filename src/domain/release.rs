@@ -8,6 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::names::TargetId;
 
+/// What `kubectl rollout restart` writes into a template.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
 /// Identity of a version: for a workload, SHA-256 of its pod template (see [`Fingerprint::of_template`]).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -19,7 +22,7 @@ impl Fingerprint {
     pub fn of_template(template: &Value) -> Self {
         let mut template = template.clone();
         forget(&mut template, "/metadata/labels", "pod-template-hash");
-        forget(&mut template, "/metadata/annotations", "kubectl.kubernetes.io/restartedAt");
+        forget(&mut template, "/metadata/annotations", RESTARTED_AT);
         let mut hasher = Sha256::new();
         hash_canonical(&template, &mut hasher);
         Self(hex(&hasher.finalize()))

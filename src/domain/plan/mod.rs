@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::names::{ServiceName, TargetId};
 use super::release::{Version, hex};
 use super::survey::{Owner, Survey};
-use kubernetes::{AwaitRollout, RestoreTemplate};
+use kubernetes::{AwaitRollout, ImageChange, Restart, RestoreTemplate};
 
 /// SHA-256 over the plan's JSON, in hex.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,13 +62,14 @@ pub struct Step {
 pub enum Action {
     RestoreTemplate(RestoreTemplate),
     AwaitRollout(AwaitRollout),
+    Restart(Restart),
 }
 
 impl Action {
     /// Whether carrying it out changes anything; the others only wait for the world.
     pub fn mutates(&self) -> bool {
         match self {
-            Action::RestoreTemplate(_) => true,
+            Action::RestoreTemplate(_) | Action::Restart(_) => true,
             Action::AwaitRollout(_) => false,
         }
     }
@@ -95,6 +96,37 @@ pub enum Goal {
     Version(Version),
     /// A revision that a person names.
     Revision(u64),
+    /// An image that a person names.
+    Image(ImageChange),
+}
+
+/// Where a person wants a rollback to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    KnownGood,
+    Revision(u64),
+    Image(ImageChange),
+}
+
+impl Destination {
+    /// `None` if both are named.
+    pub fn of(revision: Option<u64>, image: Option<ImageChange>) -> Option<Self> {
+        match (revision, image) {
+            (None, None) => Some(Destination::KnownGood),
+            (Some(revision), None) => Some(Destination::Revision(revision)),
+            (None, Some(image)) => Some(Destination::Image(image)),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
+    /// `None` if it is the known good version, and none is known.
+    pub fn goal(self, known_good: Option<&Version>) -> Option<Goal> {
+        match self {
+            Destination::KnownGood => known_good.cloned().map(Goal::Version),
+            Destination::Revision(revision) => Some(Goal::Revision(revision)),
+            Destination::Image(image) => Some(Goal::Image(image)),
+        }
+    }
 }
 
 /// Drafts the plan for one target from its survey.
@@ -116,6 +148,9 @@ pub enum Refusal {
     Owned { what: String, owner: Owner },
     RevisionGone { what: String, wanted: String, limit: Option<u32> },
     AlreadyThere { what: String, version: String },
+    /// The pods change only when somebody deletes them.
+    OnDelete { what: String },
+    NoSuchContainer { what: String, container: Option<String>, known: Vec<String> },
 }
 
 impl fmt::Display for Refusal {
@@ -130,6 +165,15 @@ impl fmt::Display for Refusal {
                 write!(f, "{wanted} is no longer in the history of {what}")
             }
             Refusal::AlreadyThere { what, version } => write!(f, "{what} already runs {version}"),
+            Refusal::OnDelete { what } => {
+                write!(f, "the update strategy of {what} is OnDelete: its pods change only when they are deleted")
+            }
+            Refusal::NoSuchContainer { what, container: Some(name), .. } => {
+                write!(f, "{what} has no container named {name}")
+            }
+            Refusal::NoSuchContainer { what, container: None, .. } => {
+                write!(f, "{what} has several containers")
+            }
         }
     }
 }
@@ -152,6 +196,12 @@ impl Refusal {
                 format!("deploy the earlier image by hand with `kubectl set image {what} CONTAINER=IMAGE`")
             }
             Refusal::AlreadyThere { .. } => "nothing needs to be done".into(),
+            Refusal::OnDelete { what } => format!(
+                "put the template back with `kubectl rollout undo {what}` and delete its pods one by one, or change the strategy to RollingUpdate"
+            ),
+            Refusal::NoSuchContainer { known, .. } => {
+                format!("name one of them as CONTAINER=IMAGE: {}", known.join(", "))
+            }
         }
     }
 }
