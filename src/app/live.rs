@@ -112,9 +112,10 @@ async fn survey(port: &dyn Target, target: &TargetId) -> Finding {
             (None, true, _) => {
                 (false, "it is paused, and a paused Deployment cannot be rolled back".to_string())
             }
-            (None, false, _) if survey.update == UpdateStrategy::OnDelete => {
-                (false, "its update strategy is OnDelete, so its pods change only when they are deleted".to_string())
-            }
+            (None, false, _) if survey.update == UpdateStrategy::OnDelete => (
+                false,
+                "its update strategy is OnDelete, so its pods change only when they are deleted".to_string(),
+            ),
             (None, false, 0 | 1) => {
                 (true, format!("runs {}, and has no earlier revision yet", survey.version.label))
             }

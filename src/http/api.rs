@@ -82,8 +82,9 @@ pub(super) async fn plan(
     state.0.gate.reader(&headers, from.ip())?;
     let target =
         parse_target(&format!("{service}/{target}")).map_err(|e| ApiError::bad_request(e.to_string()))?;
-    let Query(query) =
-        query.map_err(|_| ApiError::bad_request("the only query parameters here are `revision` and `image`, once"))?;
+    let Query(query) = query.map_err(|_| {
+        ApiError::bad_request("the only query parameters here are `revision` and `image`, once")
+    })?;
     let revision =
         query.revision.as_deref().map(str::parse::<u64>).transpose().map_err(|_| {
             ApiError::bad_request("`revision` must be a number, as in `kubectl rollout history`")

@@ -82,8 +82,19 @@ fn the_examples_service_is_typed() {
     let shop = &config.services[0];
     assert_eq!((shop.name.as_str(), shop.mode), ("shop", Mode::Auto));
     assert_eq!((shop.watch, shop.cool_down), (Duration::from_secs(1800), Duration::from_secs(3600)));
-    let TargetKindConfig::Kubernetes { namespace, deployment } = &shop.targets[0].kind;
-    assert_eq!((namespace.as_str(), deployment.as_str()), ("default", "blockchain-backend"));
+    let workloads: Vec<String> = shop
+        .targets
+        .iter()
+        .map(|target| match &target.kind {
+            TargetKindConfig::Kubernetes(workload) => workload.argument(),
+        })
+        .collect();
+    let expected = [
+        "deployment/blockchain-backend -n default",
+        "statefulset/ledger -n default",
+        "daemonset/collector -n default",
+    ];
+    assert_eq!(workloads, expected);
     assert_eq!(shop.rules[0].rule.kind, RuleKind::Errors { above: 0.05 });
     assert_eq!(shop.rules[0].source, SourceName::Prometheus);
     assert!(matches!(&shop.rules[0].query, RuleQuery::Errors { bad, .. } if bad.to_string().contains("5..")));

@@ -83,7 +83,9 @@ impl Place {
             What::Failed(_) => {}
         }
         match (was_complete, self.is_complete()) {
-            (false, true) => self.parts.values().flat_map(|p| p.targets.values().flatten()).copied().collect(),
+            (false, true) => {
+                self.parts.values().flat_map(|p| p.targets.values().flatten()).copied().collect()
+            }
             (true, true) => changed.into_iter().flatten().collect(),
             (_, false) => Vec::new(),
         }
@@ -138,7 +140,8 @@ impl Announcer {
     pub(super) fn new(targets: Vec<KubernetesTarget>) -> Self {
         let mut named: BTreeMap<String, BTreeMap<WorkloadKind, HashMap<Name, Vec<usize>>>> = BTreeMap::new();
         for (i, KubernetesTarget { workload, .. }) in targets.iter().enumerate() {
-            let names = named.entry(workload.namespace.clone()).or_default().entry(workload.kind).or_default();
+            let names =
+                named.entry(workload.namespace.clone()).or_default().entry(workload.kind).or_default();
             names.entry(workload.name.as_str().into()).or_default().push(i);
         }
         let order: Vec<String> = named.keys().cloned().collect();
@@ -150,7 +153,8 @@ impl Announcer {
             told: Told::Nothing,
         });
         let watched = watched.collect();
-        let part = |targets: HashMap<Name, Vec<usize>>| Part { index: Index::new(targets.keys().cloned()), targets };
+        let part =
+            |targets: HashMap<Name, Vec<usize>>| Part { index: Index::new(targets.keys().cloned()), targets };
         let place = |kinds: BTreeMap<WorkloadKind, HashMap<Name, Vec<usize>>>| Place {
             parts: kinds.into_iter().map(|(kind, targets)| (kind, part(targets))).collect(),
             listed: BTreeSet::new(),
@@ -262,7 +266,8 @@ fn digest(view: &WorkloadView) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{
-        controller_revision, deployment, minute, pod, ready, replica_set, stateful_pod, stateful_set, target, waiting,
+        controller_revision, deployment, minute, pod, ready, replica_set, stateful_pod, stateful_set, target,
+        waiting,
     };
     use super::super::trim::{TrimmedPod, TrimmedRevision, TrimmedWorkload};
     use super::*;
@@ -272,7 +277,10 @@ mod tests {
     const STATEFUL_SET: Kind = Kind::Workload(WorkloadKind::StatefulSet);
 
     fn announcer() -> Announcer {
-        Announcer::new(vec![on(WorkloadDEPLOYMENT, "front", "b"), on(WorkloadDEPLOYMENT, "back", "a")])
+        Announcer::new(vec![
+            on(WorkloadKind::Deployment, "front", "b"),
+            on(WorkloadKind::Deployment, "back", "a"),
+        ])
     }
 
     fn on(kind: WorkloadKind, name: &str, namespace: &str) -> KubernetesTarget {
@@ -283,7 +291,7 @@ mod tests {
     #[test]
     fn a_stateful_set_and_a_deployment_of_one_name_are_two() {
         let mut a = Announcer::new(vec![
-            on(WorkloadDEPLOYMENT, "front", "a"),
+            on(WorkloadKind::Deployment, "front", "a"),
             on(WorkloadKind::StatefulSet, "store", "a"),
         ]);
         let kinds: Vec<&str> = a.sources().map(|(source, _)| source.kind.plural()).collect();
@@ -305,7 +313,9 @@ mod tests {
 
     fn objects(kind: Kind) -> Vec<Object> {
         let object = match kind {
-            Kind::Workload(kind) => TrimmedWorkload::of(kind, &deployment("web", "shop:v1")).map(Object::Workload),
+            Kind::Workload(kind) => {
+                TrimmedWorkload::of(kind, &deployment("web", "shop:v1")).map(Object::Workload)
+            }
             Kind::ReplicaSet | Kind::ControllerRevision => {
                 TrimmedRevision::of(&replica_set("web", "web-a", "shop:v1", "1", 0)).map(Object::Revision)
             }
@@ -348,7 +358,8 @@ mod tests {
     #[test]
     fn nothing_is_said_before_everything_was_listed() {
         let mut a = announcer();
-        let sources: Vec<(usize, &str)> = a.sources().map(|(source, namespace)| (source.place, namespace)).collect();
+        let sources: Vec<(usize, &str)> =
+            a.sources().map(|(source, namespace)| (source.place, namespace)).collect();
         assert_eq!(sources, [(0, "a"), (0, "a"), (0, "a"), (1, "b"), (1, "b"), (1, "b")]);
         take(&mut a, 1, DEPLOYMENT, What::Listed(objects(DEPLOYMENT)));
         take(&mut a, 1, Kind::ReplicaSet, What::Listed(objects(Kind::ReplicaSet)));

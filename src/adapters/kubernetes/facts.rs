@@ -13,7 +13,8 @@ const HASH_LABEL: &str = "pod-template-hash";
 
 /// Without the pods; see [`waiting`] and [`blocked`]. `None` if it is no workload that an API server would send.
 pub(super) fn facts(kind: WorkloadKind, object: &DynamicObject) -> Option<WorkloadFacts> {
-    let TrimmedWorkload { uid, version, paused, restarted_at, standing, .. } = TrimmedWorkload::of(kind, object)?;
+    let TrimmedWorkload { uid, version, paused, restarted_at, standing, .. } =
+        TrimmedWorkload::of(kind, object)?;
     Some(WorkloadFacts {
         uid: uid.to_string(),
         fingerprint: version.fingerprint,
@@ -48,7 +49,9 @@ pub(super) fn pods_selector(
     let ours = of_version(uid, sets, version);
     let label = |set: &'_ DynamicObject| -> Option<String> {
         let labels = match kind {
-            WorkloadKind::Deployment => set.data.pointer("/spec/template/metadata/labels")?.get(HASH_LABEL)?.as_str()?,
+            WorkloadKind::Deployment => {
+                set.data.pointer("/spec/template/metadata/labels")?.get(HASH_LABEL)?.as_str()?
+            }
             WorkloadKind::StatefulSet => set.metadata.name.as_deref()?,
             WorkloadKind::DaemonSet => set.metadata.labels.as_ref()?.get(REVISION_HASH)?,
         };
@@ -94,7 +97,8 @@ pub(super) fn waiting(pods: &[Pod]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{
-        controller_revision, deployment, pod, ready, replica_set, stateful_pod, stateful_set, waiting as waiting_status,
+        controller_revision, deployment, pod, ready, replica_set, stateful_pod, stateful_set,
+        waiting as waiting_status,
     };
     use super::*;
     use serde_json::json;
@@ -116,7 +120,8 @@ mod tests {
             replica_set("other", "other-d", "shop:v2", "1", 0),
         ];
         let version = trim::version(trim::template(&sets[1])).fingerprint;
-        let pods_selector = |uid: &str, sets: &[DynamicObject]| pods_selector(WorkloadKind::Deployment, uid, sets, &version);
+        let pods_selector =
+            |uid: &str, sets: &[DynamicObject]| pods_selector(WorkloadKind::Deployment, uid, sets, &version);
         let selector = pods_selector("uid-web", &sets);
         assert_eq!(selector.as_deref(), Some("pod-template-hash in (web-b,web-c)"));
         assert_eq!(pods_selector("uid-web", &[]), None);
@@ -137,7 +142,11 @@ mod tests {
         ];
         let blocking = blocked(&object, &sets, &version, &pods).unwrap();
         assert_eq!((blocking.name.as_str(), blocking.for_good), ("db-3", true));
-        assert_eq!(blocked(&object, &sets, &version, &pods[..3]), None, "one of the wanted version, one that starts");
+        assert_eq!(
+            blocked(&object, &sets, &version, &pods[..3]),
+            None,
+            "one of the wanted version, one that starts"
+        );
         object.data["spec"]["podManagementPolicy"] = json!("Parallel");
         assert!(!blocked(&object, &sets, &version, &pods).unwrap().for_good);
         let selector = pods_selector(WorkloadKind::StatefulSet, "uid-db", &sets, &version);

@@ -67,7 +67,12 @@ pub(super) fn survey(
 
 /// A Deployment has its number written on it. The others have none: the status names the ControllerRevision or, as for a
 /// DaemonSet, the template tells. The highest number would be wrong while the controller has not caught up.
-fn current_revision(kind: WorkloadKind, object: &DynamicObject, history: &[Revision], version: &Version) -> u64 {
+fn current_revision(
+    kind: WorkloadKind,
+    object: &DynamicObject,
+    history: &[Revision],
+    version: &Version,
+) -> u64 {
     if kind.is_deployment() {
         return trim::revision(object).unwrap_or(0);
     }
@@ -117,8 +122,8 @@ fn named_by_history(history: &[Revision], version: Version) -> Version {
 mod tests {
     use super::super::fixtures::{controller_revision, deployment, replica_set, stateful_set, target};
     use super::*;
-    use crate::domain::plan::{Action, Goal, draft};
     use crate::domain::plan::kubernetes::Workload;
+    use crate::domain::plan::{Action, Goal, draft};
     use crate::domain::survey::Survey;
     use crate::domain::workload::UpdateStrategy;
     use serde_json::json;
@@ -134,10 +139,13 @@ mod tests {
 
     /// v1, v2, then v1 again, and a restart of it.
     fn gone_back() -> KubernetesSurvey {
-        let kept = |name: &str, image: &str, revision| controller_revision("StatefulSet", "web", name, image, revision, 0);
+        let kept = |name: &str, image: &str, revision| {
+            controller_revision("StatefulSet", "web", name, image, revision, 0)
+        };
         let mut other = kept("other-a", "shop:v0", 4);
         other.metadata.owner_references.as_mut().unwrap()[0].uid = "another".into();
-        let sets = [kept("web-c", "shop:v1", 4), kept("web-a", "shop:v1", 3), kept("web-b", "shop:v2", 2), other];
+        let sets =
+            [kept("web-c", "shop:v1", 4), kept("web-a", "shop:v1", 3), kept("web-b", "shop:v2", 2), other];
         survey(&of_kind(WorkloadKind::StatefulSet), &stateful_set("web", "shop:v1", "web-a"), &sets).unwrap()
     }
 
@@ -162,15 +170,22 @@ mod tests {
         let plan = draft(&Survey::Kubernetes(survey.clone()), &Goal::Version(good), "r1", 600).unwrap();
         let Action::RestoreTemplate(restore) = &plan.steps[0].action else { panic!("{plan:?}") };
         assert_eq!(restore.workload.argument(), "statefulset/web -n default");
-        let operations: Vec<(&str, &str)> = restore.patch.as_array().unwrap().iter()
+        let operations: Vec<(&str, &str)> = restore
+            .patch
+            .as_array()
+            .unwrap()
+            .iter()
             .map(|o| (o["op"].as_str().unwrap(), o["path"].as_str().unwrap()))
             .collect();
-        assert_eq!(operations, [
-            ("test", "/metadata/uid"),
-            ("test", "/spec/template"),
-            ("replace", "/spec/template"),
-            ("add", "/metadata/annotations/kubernetes.io~1change-cause"),
-        ]);
+        assert_eq!(
+            operations,
+            [
+                ("test", "/metadata/uid"),
+                ("test", "/spec/template"),
+                ("replace", "/spec/template"),
+                ("add", "/metadata/annotations/kubernetes.io~1change-cause"),
+            ]
+        );
         assert_eq!(restore.patch[1]["value"], survey.template);
         assert_eq!(restore.patch[2]["value"], survey.history[0].template);
     }
@@ -181,7 +196,11 @@ mod tests {
         let good = survey.history[0].version.clone();
         let refusal = draft(&Survey::Kubernetes(survey), &Goal::Version(good), "r1", 600).unwrap_err();
         assert!(refusal.to_string().contains("OnDelete"), "{refusal}");
-        assert!(refusal.advice().contains("kubectl rollout undo statefulset/web -n default"), "{}", refusal.advice());
+        assert!(
+            refusal.advice().contains("kubectl rollout undo statefulset/web -n default"),
+            "{}",
+            refusal.advice()
+        );
     }
 
     #[test]

@@ -15,7 +15,8 @@ use super::{KubernetesTarget, facts, failure, resource};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
 use crate::domain::plan::kubernetes::{
-    AwaitRollout, Restart, RestoreTemplate, Workload, WorkloadFacts, assess_restart, assess_restore, assess_rollout,
+    AwaitRollout, Restart, RestoreTemplate, Workload, WorkloadFacts, assess_restart, assess_restore,
+    assess_rollout,
 };
 use crate::domain::plan::{Action, Step};
 use crate::domain::survey::{KubernetesSurvey, Survey};
@@ -93,7 +94,9 @@ impl KubernetesTargets {
         let list = ListParams::default().labels(&selector_of(object)?);
         let resource = match workload.kind {
             WorkloadKind::Deployment => ApiResource::erase::<ReplicaSet>(&()),
-            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => ApiResource::erase::<ControllerRevision>(&()),
+            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => {
+                ApiResource::erase::<ControllerRevision>(&())
+            }
         };
         Ok(in_time(self.raw(&workload.namespace, &resource).list(&list)).await?.items)
     }

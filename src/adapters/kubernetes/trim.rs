@@ -260,13 +260,16 @@ fn container_port(pod: &Pod) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{controller_revision, daemon_pod, deployment, pod, replica_set, stateful_pod, stateful_set};
+    use super::super::fixtures::{
+        controller_revision, daemon_pod, deployment, pod, replica_set, stateful_pod, stateful_set,
+    };
     use super::*;
     use serde_json::json;
 
     #[test]
     fn a_deployment_and_its_replica_set_have_one_fingerprint() {
-        let deployment = TrimmedWorkload::of(WorkloadKind::Deployment, &deployment("web", "shop:v2")).unwrap();
+        let deployment =
+            TrimmedWorkload::of(WorkloadKind::Deployment, &deployment("web", "shop:v2")).unwrap();
         let set = TrimmedRevision::of(&replica_set("web", "web-b", "shop:v2", "2", 10)).unwrap();
         assert_eq!(deployment.version, set.version);
         assert_eq!(deployment.version.label, "v2");
@@ -277,7 +280,8 @@ mod tests {
     fn a_stateful_set_its_revision_and_its_pod_belong_together() {
         let object = stateful_set("db", "shop:v2", "db-b");
         let set = TrimmedWorkload::of(WorkloadKind::StatefulSet, &object).unwrap();
-        let revision = TrimmedRevision::of(&controller_revision("StatefulSet", "db", "db-b", "shop:v2", 7, 10));
+        let revision =
+            TrimmedRevision::of(&controller_revision("StatefulSet", "db", "db-b", "shop:v2", 7, 10));
         let revision = revision.unwrap();
         assert_eq!((set.version, Some(7)), (revision.version, revision.revision));
         let of = |pod: &Pod| TrimmedPod::of(pod).map(|p| (p.kind, p.revision, p.workload.unwrap()));

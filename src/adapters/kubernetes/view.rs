@@ -98,8 +98,7 @@ fn created_for(wanted: &Version, own: &[&TrimmedRevision]) -> Option<Timestamp> 
 }
 
 fn history(wanted: &Version, own: &[&TrimmedRevision], since: Timestamp) -> Vec<Generation> {
-    let mut sets: Vec<(u64, &TrimmedRevision)> =
-        own.iter().map(|r| (r.revision.unwrap_or(0), *r)).collect();
+    let mut sets: Vec<(u64, &TrimmedRevision)> = own.iter().map(|r| (r.revision.unwrap_or(0), *r)).collect();
     // The controller gives the wanted version the highest number a moment after the template changed.
     let next = sets.last().map_or(1, |(revision, _)| revision.saturating_add(1));
     let known = sets.iter().rposition(|(_, r)| r.version.fingerprint == wanted.fingerprint);

@@ -309,7 +309,9 @@ pub fn assess_rollout(step: &AwaitRollout, facts: Option<&WorkloadFacts>) -> Fin
     let detail = match f.progress.stage() {
         Stage::Complete => return Finding::Satisfied { detail: f.progress.complete(&f.label) },
         Stage::OnDelete => {
-            let why = format!("the update strategy of {what} is OnDelete now: its pods change only when they are deleted");
+            let why = format!(
+                "the update strategy of {what} is OnDelete now: its pods change only when they are deleted"
+            );
             return Finding::Conflict { why };
         }
         Stage::Unobserved => "the change is not observed yet".to_string(),

@@ -143,14 +143,34 @@ pub fn draft(survey: &Survey, goal: &Goal, run: &str, rollout_secs: u64) -> Resu
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    TargetMissing { what: String },
-    Paused { what: String },
-    Owned { what: String, owner: Owner },
-    RevisionGone { what: String, wanted: String, limit: Option<u32> },
-    AlreadyThere { what: String, version: String },
+    TargetMissing {
+        what: String,
+    },
+    Paused {
+        what: String,
+    },
+    Owned {
+        what: String,
+        owner: Owner,
+    },
+    RevisionGone {
+        what: String,
+        wanted: String,
+        limit: Option<u32>,
+    },
+    AlreadyThere {
+        what: String,
+        version: String,
+    },
     /// The pods change only when somebody deletes them.
-    OnDelete { what: String },
-    NoSuchContainer { what: String, container: Option<String>, known: Vec<String> },
+    OnDelete {
+        what: String,
+    },
+    NoSuchContainer {
+        what: String,
+        container: Option<String>,
+        known: Vec<String>,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -166,7 +186,10 @@ impl fmt::Display for Refusal {
             }
             Refusal::AlreadyThere { what, version } => write!(f, "{what} already runs {version}"),
             Refusal::OnDelete { what } => {
-                write!(f, "the update strategy of {what} is OnDelete: its pods change only when they are deleted")
+                write!(
+                    f,
+                    "the update strategy of {what} is OnDelete: its pods change only when they are deleted"
+                )
             }
             Refusal::NoSuchContainer { what, container: Some(name), .. } => {
                 write!(f, "{what} has no container named {name}")

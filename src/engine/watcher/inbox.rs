@@ -183,7 +183,8 @@ impl Watcher {
         // What a person orders while a page is out is the answer to that page, and ends it when it worked.
         let incident = guarded.memory.paging.clone().unwrap_or_else(|| format!("{target}.order-{row}"));
         let id = run_id(&settings.name, &incident, now);
-        let goal = Destination::of(revision, image).and_then(|to| to.goal(guarded.memory.known_good.as_ref()));
+        let goal =
+            Destination::of(revision, image).and_then(|to| to.goal(guarded.memory.known_good.as_ref()));
         let busy = self.runs.iter().find(|(_, run)| run.service == settings.name).map(|(run, _)| run.clone());
         let plan = match (goal, survey, busy) {
             (_, _, Some(run)) => Err(format!("run {run} of this service is open")),

@@ -6,8 +6,10 @@ use std::time::Duration;
 use rollguard::adapters::kubernetes::{ClusterAccess, Kubernetes, KubernetesTarget};
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
+use rollguard::domain::plan::kubernetes::Workload;
 use rollguard::domain::plan::{Goal, Plan, draft};
 use rollguard::domain::release::Version;
+use rollguard::domain::workload::WorkloadKind;
 use rollguard::engine::clock::SystemClock;
 use rollguard::ports::{FeedEvent, ReleaseFeed, Target};
 use serde_json::{Value, json};
@@ -80,8 +82,9 @@ async fn with_rights(place: &Place, name: &str, rights: &[Right]) -> Kubernetes 
         place.cluster.try_kubectl(&place.namespace, &ask).await.status.success().then_some(())
     })
     .await;
-    let target =
-        KubernetesTarget { target: target(), namespace: place.namespace.clone(), deployment: "web".into() };
+    let kind = WorkloadKind::Deployment;
+    let workload = Workload { kind, namespace: place.namespace.clone(), name: "web".into() };
+    let target = KubernetesTarget { target: target(), workload };
     let path = Some(place.cluster.kubeconfig_as(&token));
     let access = ClusterAccess::Kubeconfig { path, context: None };
     Kubernetes::open(&access, vec![target], Arc::new(SystemClock)).await.unwrap()

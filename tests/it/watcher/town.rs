@@ -332,6 +332,7 @@ fn settings(service: &str, judging: &Judging) -> ServiceSettings {
         cool_down: minutes(60),
         approval_expires: minutes(15),
         rollout_deadline: minutes(10),
+        together: true,
         verify_deadline: minutes(10),
         checks: vec![],
         status_page: None,

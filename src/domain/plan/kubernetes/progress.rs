@@ -92,8 +92,12 @@ impl Progress {
             (WorkloadKind::StatefulSet, UpdateStrategy::Rolling { partition: 1.. }) => {
                 format!("{updated} of {wanted} pods, all above the partition, run {label}, and all are ready")
             }
-            (WorkloadKind::StatefulSet, _) => format!("{available} of {wanted} pods run {label} and are ready"),
-            (WorkloadKind::DaemonSet, _) => format!("{available} of {wanted} pods run {label} and are available"),
+            (WorkloadKind::StatefulSet, _) => {
+                format!("{available} of {wanted} pods run {label} and are ready")
+            }
+            (WorkloadKind::DaemonSet, _) => {
+                format!("{available} of {wanted} pods run {label} and are available")
+            }
             (WorkloadKind::Deployment, _) => {
                 format!("{available} of {wanted} replicas run {label} and are available")
             }
@@ -109,8 +113,17 @@ mod tests {
         let update = UpdateStrategy::Rolling { partition };
         let (generation, observed_generation) = (2, 2);
         let gave_up = false;
-        let progress =
-            Progress { kind, update, generation, observed_generation, wanted: 3, total, updated, available, gave_up };
+        let progress = Progress {
+            kind,
+            update,
+            generation,
+            observed_generation,
+            wanted: 3,
+            total,
+            updated,
+            available,
+            gave_up,
+        };
         match progress.stage() {
             Stage::Rolling(detail) => detail,
             other => format!("{other:?}"),

@@ -3,7 +3,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Action, RESTORE_SECS, Refusal, Step, Workload, WorkloadFacts, awaiting, changeable, same_object};
+use super::{
+    Action, RESTORE_SECS, Refusal, Step, Workload, WorkloadFacts, awaiting, changeable, same_object,
+};
 use crate::domain::outcome::Finding;
 use crate::domain::release::RESTARTED_AT;
 use crate::domain::survey::KubernetesSurvey;
@@ -63,6 +65,7 @@ pub fn assess_restart(step: &Restart, facts: Option<&WorkloadFacts>) -> Finding 
         let what = step.workload.argument();
         return Finding::Conflict { why: format!("{what} was paused since the plan was made") };
     }
-    let detail = last.map_or_else(|| "never restarted".to_string(), |last| format!("last restarted at {last}"));
+    let detail =
+        last.map_or_else(|| "never restarted".to_string(), |last| format!("last restarted at {last}"));
     Finding::NotYet { detail }
 }
