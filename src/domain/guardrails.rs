@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::evidence::clock_time;
-use super::names::ServiceName;
+use super::names::{ServiceName, TargetId};
 use super::plan::Refusal;
 
 /// A reason not to act by ourselves.
@@ -26,6 +26,11 @@ pub enum Bar {
     },
     /// Some of the target's state could not be read.
     NotSurveyed {
+        why: String,
+    },
+    /// A target that was released together with this one cannot be rolled back, and half a rollback is none.
+    Companion {
+        target: TargetId,
         why: String,
     },
     /// Other services tripped at nearly the same time: what they share is the likelier cause.
@@ -51,6 +56,11 @@ impl fmt::Display for Bar {
             }
             Bar::RunOpen { run } => write!(f, "run {run} is already rolling this service back"),
             Bar::NotSurveyed { why } => write!(f, "the target could not be surveyed: {why}"),
+            Bar::Companion { target, why } => write!(
+                f,
+                "{target} was released together with it, and that cannot be rolled back: {why}; see to that first, roll \
+                 this one back alone by hand, or set `together: false`"
+            ),
             Bar::Together { services, watched } => write!(
                 f,
                 "{} of {watched} services under watch tripped within {} minutes ({}), so what they share is the \

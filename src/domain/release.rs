@@ -1,7 +1,7 @@
 //! What a version is, and what makes a change of one a release.
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -157,6 +157,21 @@ pub struct Release {
     pub at: Timestamp,
 }
 
+/// Releases of one service that are no further apart were made by one deploy.
+const TOGETHER: SignedDuration = SignedDuration::from_mins(10);
+
+impl Release {
+    /// Whether both came with one deploy. What somebody or we put back did not.
+    pub fn is_with(&self, other: &Release) -> bool {
+        let deployed = |r: &Release| match r.kind {
+            ReleaseKind::New | ReleaseKind::KnownBad => true,
+            ReleaseKind::Undo | ReleaseKind::OurRollback { .. } => false,
+        };
+        let apart = self.at.duration_since(other.at).abs();
+        self.target.service == other.target.service && deployed(self) && deployed(other) && apart <= TOGETHER
+    }
+}
+
 /// One entry of a workload's own history, oldest first when listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
@@ -173,7 +188,7 @@ pub fn known_good_at_first_start(
     now: Timestamp,
     watch: std::time::Duration,
 ) -> Option<&Generation> {
-    let watch = jiff::SignedDuration::try_from(watch).unwrap_or(jiff::SignedDuration::MAX);
+    let watch = SignedDuration::try_from(watch).unwrap_or(SignedDuration::MAX);
     let (current, earlier) = history.split_last()?;
     if now.duration_since(current_since) >= watch {
         return Some(current);

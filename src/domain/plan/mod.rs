@@ -82,6 +82,24 @@ impl Plan {
         PlanDigest(hex(&Sha256::digest(text)))
     }
 
+    /// One plan over the targets of several: first everything that changes something, then everything that waits.
+    pub fn joined(plans: Vec<Plan>) -> Option<Plan> {
+        let several = plans.len() > 1;
+        plans.into_iter().reduce(Plan::followed_by).map(|mut plan| {
+            if several {
+                plan.steps.sort_by_key(|step| !step.action.mutates());
+                plan.steps.iter_mut().for_each(|s| s.title = format!("{}: {}", s.target.target, s.title));
+            }
+            plan
+        })
+    }
+
+    fn followed_by(mut self, other: Plan) -> Plan {
+        self.changes.extend(other.changes);
+        self.steps.extend(other.steps);
+        self
+    }
+
     /// `v2 → v1`, for titles.
     pub fn summary(&self) -> String {
         let change = |c: &Change| format!("{} {} → {}", c.target.target, c.from.label, c.to.label);
