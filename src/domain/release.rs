@@ -239,6 +239,27 @@ mod tests {
     }
 
     #[test]
+    fn one_deploy_releases_within_ten_minutes() {
+        use crate::domain::names::{ServiceName, TargetName};
+        let release = |service: &str, target: &str, minute: i64, kind| Release {
+            target: TargetId {
+                service: ServiceName::parse(service).unwrap(),
+                target: TargetName::parse(target).unwrap(),
+            },
+            kind,
+            from: None,
+            to: Version { fingerprint: Fingerprint::named("v2"), label: "v2".into(), images: vec![] },
+            at: Timestamp::from_second(minute * 60).unwrap(),
+        };
+        let backend = release("shop", "backend", 20, ReleaseKind::New);
+        let with = |other: Release| (backend.is_with(&other), other.is_with(&backend));
+        assert_eq!(with(release("shop", "worker", 30, ReleaseKind::New)), (true, true));
+        assert_eq!(with(release("shop", "worker", 31, ReleaseKind::New)), (false, false));
+        assert_eq!(with(release("cart", "worker", 20, ReleaseKind::New)), (false, false));
+        assert_eq!(with(release("shop", "worker", 20, ReleaseKind::Undo)), (false, false));
+    }
+
+    #[test]
     fn first_start_trusts_only_what_ran_for_a_watch() {
         let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
         let generation = |label: &str, revision, minute| Generation {

@@ -13,8 +13,8 @@ use crate::domain::event::{RunEvent, RunOpened, TargetEvent};
 use crate::domain::evidence::Strength;
 use crate::domain::message::{Message, of_run, paging};
 use crate::domain::names::TargetId;
-use crate::domain::outcome::Outcome;
-use crate::domain::plan::Change;
+use crate::domain::outcome::{Finding, Outcome};
+use crate::domain::plan::{Change, Plan, Step};
 use crate::domain::run::{Effect, End, Next, Phase, Run, evolve, next};
 use crate::domain::verdict::Verdict;
 use crate::domain::verification::{CheckKind, CheckOutcome, CheckResult};
@@ -223,12 +223,32 @@ async fn perform(run: &Run, effect: Effect, tools: &Tools) -> RunEvent {
             None => RunEvent::StepDone { step },
         },
         Effect::Apply(step) => match opened.plan.steps.get(step) {
-            Some(planned) => RunEvent::Applied { step, outcome: tools.target.apply(planned).await },
+            Some(planned) => match obstacle(&opened.plan, step, tools).await {
+                Some(why) => RunEvent::Observed { step, finding: Finding::Conflict { why } },
+                None => RunEvent::Applied { step, outcome: tools.target.apply(planned).await },
+            },
             None => RunEvent::Applied { step, outcome: Outcome::Refused { why: "no such step".into() } },
         },
         Effect::Check(check) => RunEvent::Checked { check, result: verify(opened, check, tools).await },
         Effect::Conclude => conclude(run, opened, &tools.viewer),
     }
+}
+
+/// Before the first change of a plan over several targets: what stands against the later ones, so that none is left half way.
+async fn obstacle(plan: &Plan, step: usize, tools: &Tools) -> Option<String> {
+    let changes = |s: &&Step| s.action.mutates();
+    if plan.changes.len() < 2 || plan.steps.iter().take(step).any(|s| changes(&s)) {
+        return None;
+    }
+    for later in plan.steps.iter().skip(step + 1).filter(changes) {
+        if let Finding::Conflict { why } = tools.target.observe(later).await {
+            return Some(format!(
+                "nothing was changed yet, since a later step cannot be taken ({}): {why}",
+                later.title
+            ));
+        }
+    }
+    None
 }
 
 async fn verify(opened: &RunOpened, check: usize, tools: &Tools) -> CheckResult {

@@ -1,4 +1,6 @@
 //! The configuration as its authors meet it: the example, the messages, and whatever else a file may hold.
+mod workloads;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rollguard::config::{
     CloudWatchQuery, Combine, Config, KubernetesConfig, LoadError, Loaded, RuleQuery, Severity, SourceName,
-    TargetKindConfig, json_schema, load, parse,
+    json_schema, load, parse,
 };
 use rollguard::domain::policy::Mode;
 use rollguard::domain::runbook::{Bound, LateOnset, RuleKind};
@@ -82,19 +84,6 @@ fn the_examples_service_is_typed() {
     let shop = &config.services[0];
     assert_eq!((shop.name.as_str(), shop.mode), ("shop", Mode::Auto));
     assert_eq!((shop.watch, shop.cool_down), (Duration::from_secs(1800), Duration::from_secs(3600)));
-    let workloads: Vec<String> = shop
-        .targets
-        .iter()
-        .map(|target| match &target.kind {
-            TargetKindConfig::Kubernetes(workload) => workload.argument(),
-        })
-        .collect();
-    let expected = [
-        "deployment/blockchain-backend -n default",
-        "statefulset/ledger -n default",
-        "daemonset/collector -n default",
-    ];
-    assert_eq!(workloads, expected);
     assert_eq!(shop.rules[0].rule.kind, RuleKind::Errors { above: 0.05 });
     assert_eq!(shop.rules[0].source, SourceName::Prometheus);
     assert!(matches!(&shop.rules[0].query, RuleQuery::Errors { bad, .. } if bad.to_string().contains("5..")));

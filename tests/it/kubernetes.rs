@@ -3,6 +3,7 @@
 mod adapter;
 mod approval;
 mod automatic;
+mod companions;
 mod interrupted;
 mod kinds;
 mod left_alone;

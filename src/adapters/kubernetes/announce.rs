@@ -29,7 +29,7 @@ pub(super) struct News {
 pub(super) enum What {
     /// Everything there is; what is missing here is gone.
     Listed(Vec<Object>),
-    Applied(Object),
+    Applied(Box<Object>),
     Removed(Name),
     Failed(String),
 }
@@ -65,7 +65,7 @@ impl Place {
         match what {
             What::Applied(object) => {
                 let part = self.parts.get_mut(&object.part_of());
-                changed.extend(part.map(|part| part.change(|index, changed| index.apply(object, changed))));
+                changed.extend(part.map(|part| part.change(|index, changed| index.apply(*object, changed))));
             }
             What::Removed(name) => {
                 let of_kind = self.parts.iter_mut().filter(|(of, _)| Kind::needed(**of).contains(&kind));
@@ -305,7 +305,7 @@ mod tests {
         take(&mut a, 0, Kind::ControllerRevision, What::Listed(kept));
         assert_eq!(told(&mut a), ["front", "store", "up"]);
         let pod = TrimmedPod::of(&stateful_pod("web", "web-a", "web-0", &ready(1))).unwrap();
-        take(&mut a, 0, Kind::Pod, What::Applied(Object::Pod(pod)));
+        take(&mut a, 0, Kind::Pod, What::Applied(Box::new(Object::Pod(pod))));
         assert_eq!(told(&mut a), ["store"], "its ControllerRevision has the name of the other's ReplicaSet");
         take(&mut a, 0, Kind::Pod, What::Removed("web-0".into()));
         assert_eq!(told(&mut a), ["store"]);
@@ -378,14 +378,14 @@ mod tests {
         assert!(!a.is_due(), "the same list again");
         for restarts in 1..=100 {
             let pod = TrimmedPod::of(&pod("web-a", "web-a-1", &waiting("CrashLoopBackOff", restarts)));
-            take(&mut a, 0, Kind::Pod, What::Applied(Object::Pod(pod.unwrap())));
+            take(&mut a, 0, Kind::Pod, What::Applied(Box::new(Object::Pod(pod.unwrap()))));
         }
         assert_eq!(told(&mut a), ["back"]);
         let mut annotated = deployment("web", "shop:v1");
         annotated.data["status"]["readyReplicas"] = serde_json::json!(0);
         annotated.data["status"]["availableReplicas"] = serde_json::json!(0);
         let annotated = TrimmedWorkload::of(WorkloadKind::Deployment, &annotated).unwrap();
-        take(&mut a, 0, DEPLOYMENT, What::Applied(Object::Workload(annotated)));
+        take(&mut a, 0, DEPLOYMENT, What::Applied(Box::new(Object::Workload(annotated))));
         assert!(a.is_due());
         assert!(told(&mut a).is_empty(), "the rollout had ended, so the view is the same");
     }

@@ -183,9 +183,10 @@ impl Errand {
                 }
                 Ok(Event::InitDone) => What::Listed(std::mem::take(&mut list)),
                 // An object that is not ours any more (its owner let it go) is as good as deleted.
-                Ok(Event::Apply(object)) => {
-                    trim(&object).map_or_else(|| What::Removed(object.name_any().into()), What::Applied)
-                }
+                Ok(Event::Apply(object)) => trim(&object).map_or_else(
+                    || What::Removed(object.name_any().into()),
+                    |object| What::Applied(Box::new(object)),
+                ),
                 Ok(Event::Delete(object)) => What::Removed(object.name_any().into()),
                 Err(error) => return self.end(&error),
             };

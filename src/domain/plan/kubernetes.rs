@@ -6,6 +6,8 @@
 mod image;
 mod progress;
 mod restart;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -55,14 +55,13 @@ async fn a_stateful_set_that_waits_for_its_broken_pod_is_told_with_the_command()
 #[tokio::test]
 #[ignore = "tests/run kubernetes"]
 async fn pods_that_change_only_when_deleted_are_left_to_a_person() {
-    let on_delete = |workload: &mut Value| workload["spec"]["updateStrategy"] = json!({ "type": "OnDelete" });
-    let cluster = crate::support::cluster::Cluster::shared().await;
     let place = Place::of("statefulset", "on-delete", |_| {}).await;
-    let mut object = crate::components::stateful_set("v1");
-    on_delete(&mut object);
-    cluster.apply(&place.namespace, &object).await;
+    let on_delete = r#"{"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null}}}"#;
+    place.kubectl(&format!("patch statefulset web --type=merge -p {on_delete}")).await;
     let world = place.guarded().await;
     world.deploy("v2-crashloop").await;
+    let observed = "--for=jsonpath={.status.observedGeneration}=3";
+    world.kubectl(&format!("wait {observed} statefulset/web --timeout=10s")).await;
     world.kubectl("delete pod web-2").await;
     let page = world.told("page", "shop/backend v2-crashloop").await;
     assert!(page.contains("Not rolled back: the update strategy of statefulset/web"), "{page}");

@@ -17,7 +17,24 @@ use crate::support::pod_status::START_AFTER_MS;
 use crate::support::receiver::{Delivery, Receiver};
 use crate::support::until;
 
-const SHIPPED_ROLE: &str = include_str!("../../../deploy/kubernetes/watched-namespace/role.yaml");
+const SHIPPED_ROLES: [&str; 3] = [
+    include_str!("../../../deploy/kubernetes/watched-namespace/role.yaml"),
+    include_str!("../../../deploy/kubernetes/watched-namespace/statefulsets.yaml"),
+    include_str!("../../../deploy/kubernetes/watched-namespace/daemonsets.yaml"),
+];
+
+/// The shipped Role of this name, with the workload `web` named in it as a user would.
+pub(crate) fn shipped_role(name: &str) -> Value {
+    let documents = SHIPPED_ROLES.iter().flat_map(|text| serde_saphyr::from_multiple::<Value>(text).unwrap());
+    let mut roles = documents.filter(|document| document["kind"] == "Role");
+    let mut role = roles.find(|role| role["metadata"]["name"] == name).unwrap();
+    let rules = role["rules"].as_array_mut().unwrap();
+    rules
+        .iter_mut()
+        .filter_map(|rule| rule.get_mut("resourceNames"))
+        .for_each(|names| *names = json!(["web"]));
+    role
+}
 
 /// For what takes seconds, or the 20 in which error rates are judged, on a machine that has a lot else to do.
 pub(crate) const SOON: Duration = Duration::from_secs(45);
@@ -110,15 +127,21 @@ impl Place {
         names
     }
 
-    /// Binds the shipped Role, with this test's Deployment named in it as a user would, to an account, and gives its token.
+    /// Binds the shipped Roles that a target of this kind needs to an account, and gives its token.
     pub(crate) async fn shipped_role(&self) -> String {
         let token = self.cluster.service_account(&self.namespace, "guard").await;
-        let role: Value = serde_saphyr::from_str(SHIPPED_ROLE).unwrap();
-        let role = serde_json::to_string(&role).unwrap().replace("\"backend\"", "\"web\"");
-        self.cluster.apply(&self.namespace, &serde_json::from_str(&role).unwrap()).await;
-        let account = format!("--serviceaccount={}:guard", self.namespace);
-        self.kubectl(&format!("create rolebinding guard --role=rollguard {account}")).await;
+        for name in self.roles() {
+            self.cluster.apply(&self.namespace, &shipped_role(&name)).await;
+            let account = format!("--serviceaccount={}:guard", self.namespace);
+            self.kubectl(&format!("create rolebinding {name} --role={name} {account}")).await;
+        }
         token
+    }
+
+    /// Names of the shipped Roles that a target of this kind needs.
+    pub(crate) fn roles(&self) -> Vec<String> {
+        let own = (self.kind != "deployment").then(|| format!("rollguard-{}s", self.kind));
+        std::iter::once("rollguard".to_owned()).chain(own).collect()
     }
 
     /// Waits for the end of a rollout as a person would.
