@@ -57,9 +57,7 @@ pub(super) async fn cluster(config: &Config, clock: Arc<dyn Clock>) -> Result<Ku
     };
     let guarded = targets(config)
         .map(|(target, kind)| match kind {
-            TargetKindConfig::Kubernetes { namespace, deployment } => {
-                KubernetesTarget { target, namespace: namespace.clone(), deployment: deployment.clone() }
-            }
+            TargetKindConfig::Kubernetes(workload) => KubernetesTarget { target, workload: workload.clone() },
         })
         .collect();
     Kubernetes::open(&access, guarded, clock).await
@@ -87,6 +85,7 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
             .collect(),
         approval_expires: service.approval_expires,
         rollout_deadline: service.rollout_deadline,
+        together: service.together,
         verify_deadline: service.verify_deadline,
         checks: service.checks.clone(),
         status_page: config.status_page.as_ref().map(ToString::to_string),
@@ -168,8 +167,8 @@ fn prometheus_of(
     rules: Vec<SourceRule>,
 ) -> Result<PrometheusSource, AppError> {
     let place = |(target, kind): (TargetId, &TargetKindConfig)| match kind {
-        TargetKindConfig::Kubernetes { namespace, deployment } => {
-            (target, Place { namespace: namespace.clone(), workload: deployment.clone() })
+        TargetKindConfig::Kubernetes(workload) => {
+            (target, Place { namespace: workload.namespace.clone(), workload: workload.name.clone() })
         }
     };
     let options = PrometheusOptions {

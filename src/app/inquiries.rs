@@ -5,7 +5,7 @@ use async_trait::async_trait;
 
 use crate::domain::event::{Record, StreamId};
 use crate::domain::names::TargetId;
-use crate::domain::plan::{Goal, Plan, draft};
+use crate::domain::plan::{Destination, Plan, draft};
 use crate::engine::settings::Fleet;
 use crate::engine::snapshot::Viewer;
 use crate::http::{Inquiries, InquiryError};
@@ -20,15 +20,12 @@ pub(super) struct Answers {
 
 #[async_trait]
 impl Inquiries for Answers {
-    async fn plan(&self, target: &TargetId, revision: Option<u64>) -> Result<Plan, InquiryError> {
+    async fn plan(&self, target: &TargetId, to: Destination) -> Result<Plan, InquiryError> {
         let missing = || InquiryError::NoSuchTarget { target: target.clone() };
         let settings = self.fleet.service(&target.service).ok_or_else(missing)?;
         let status = self.viewer.look(|s| s.targets.get(&target.to_string()).cloned()).ok_or_else(missing)?;
-        let goal = match (revision, status.known_good) {
-            (Some(revision), _) => Goal::Revision(revision),
-            (None, Some(good)) => Goal::Version(good),
-            (None, None) => return Err(InquiryError::NoKnownGood { target: target.clone() }),
-        };
+        let goal = to.goal(status.known_good.as_ref());
+        let goal = goal.ok_or_else(|| InquiryError::NoKnownGood { target: target.clone() })?;
         let survey = self.target.survey(target).await.map_err(|error| match error {
             SurveyError::Unknown { target } => InquiryError::NoSuchTarget { target },
             SurveyError::Missing { .. } | SurveyError::Unreadable { .. } => {

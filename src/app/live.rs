@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::domain::names::TargetId;
 use crate::domain::signal::{Reading, Sample};
 use crate::domain::survey::Survey;
+use crate::domain::workload::UpdateStrategy;
 use crate::engine::clock::SystemClock;
 use crate::ports::{Ask, AskTarget, Clock, History, SignalSource, Target};
 
@@ -111,6 +112,10 @@ async fn survey(port: &dyn Target, target: &TargetId) -> Finding {
             (None, true, _) => {
                 (false, "it is paused, and a paused Deployment cannot be rolled back".to_string())
             }
+            (None, false, _) if survey.update == UpdateStrategy::OnDelete => (
+                false,
+                "its update strategy is OnDelete, so its pods change only when they are deleted".to_string(),
+            ),
             (None, false, 0 | 1) => {
                 (true, format!("runs {}, and has no earlier revision yet", survey.version.label))
             }

@@ -19,6 +19,8 @@ use secrecy::SecretString;
 use crate::client::Client;
 use crate::client::dto::{TargetError, parse_target};
 use crate::domain::names::TargetId;
+use crate::domain::plan::Destination;
+use crate::domain::plan::kubernetes::ImageChange;
 pub use backtest::{BacktestArgs, chart};
 pub use check::CheckArgs;
 pub use demo::{DemoArgs, Scenario};
@@ -121,9 +123,24 @@ pub struct PlanArgs {
     /// Such as shop/backend; `rollguard status` lists them
     #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
     pub target: TargetId,
+    #[command(flatten)]
+    pub to: DestinationArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DestinationArgs {
     /// A revision of the target's history instead of the known good version
     #[arg(long, value_name = "N")]
     pub to_revision: Option<u64>,
+    /// An image instead of an earlier version, as `kubectl set image` takes it
+    #[arg(long, value_name = "[CONTAINER=]IMAGE", value_parser = ImageChange::parse, conflicts_with = "to_revision")]
+    pub to_image: Option<ImageChange>,
+}
+
+impl DestinationArgs {
+    fn destination(&self) -> Destination {
+        Destination::of(self.to_revision, self.to_image.clone()).unwrap_or(Destination::KnownGood)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -131,9 +148,8 @@ pub struct RollbackArgs {
     /// Such as shop/backend; `rollguard status` lists them
     #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
     pub target: TargetId,
-    /// A revision of the target's history instead of the known good version
-    #[arg(long, value_name = "N")]
-    pub to_revision: Option<u64>,
+    #[command(flatten)]
+    pub to: DestinationArgs,
     /// Why, for the record and the messages
     #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::names::TargetId;
-use crate::domain::plan::PlanDigest;
+use crate::domain::plan::{Destination, PlanDigest};
 pub use crate::http::dto;
 use dto::{
     ApproveRequest, ErrorAnswer, KillRequest, OrderAnswer, PlanAnswer, ReasonRequest, ReleaseRequest,
@@ -60,9 +60,12 @@ impl Client {
         self.get(&["runs", run], &[]).await
     }
 
-    pub async fn plan(&self, target: &TargetId, revision: Option<u64>) -> Result<PlanAnswer, ClientError> {
-        let revision = revision.map(|n| ("revision", n.to_string()));
-        let query: Vec<_> = revision.into_iter().collect();
+    pub async fn plan(&self, target: &TargetId, to: &Destination) -> Result<PlanAnswer, ClientError> {
+        let query: Vec<_> = match to {
+            Destination::KnownGood => vec![],
+            Destination::Revision(number) => vec![("revision", number.to_string())],
+            Destination::Image(image) => vec![("image", image.to_string())],
+        };
         self.get(&["targets", target.service.as_str(), target.target.as_str(), "plan"], &query).await
     }
 

@@ -128,9 +128,10 @@ pub(super) fn shared_workloads(placed: &[Placed], notes: &Notes) {
             first.insert(&target.kind, target);
             continue;
         };
-        let TargetKindConfig::Kubernetes { namespace, deployment } = &target.kind;
+        let TargetKindConfig::Kubernetes(workload) = &target.kind;
+        let (kind, namespace, name) = (workload.kind.title(), &workload.namespace, &workload.name);
         let message = format!(
-            "the Deployment {namespace}/{deployment} is a target already, of {} in line {}: one workload belongs to one target",
+            "the {kind} {namespace}/{name} is a target already, of {} in line {}: one workload belongs to one target",
             other.service, other.at.line
         );
         notes.error(target.at, message);

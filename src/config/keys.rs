@@ -149,6 +149,7 @@ macro_rules! service_keys {
             optional("freeze", Shape::Maps(FREEZE), "Times in which only a person rolls back."),
             optional("approval_expires", span(60_000, DAY), "How long an approval may be given."),
             optional("rollout_deadline", span(10_000, DAY), "Longest wait for the rollout of a rollback until somebody is paged."),
+            optional("together", BOOL, "Whether targets that were released together are rolled back together."),
             optional("rules", Shape::Maps(RULE), "Thresholds of the runbook and what measures them."),
             optional("alerts", Shape::Map(ALERTS), "Which alerts are about this service."),
             optional("alarms", Shape::Texts, "Names of CloudWatch alarms about this service; name* for all that begin so."),
@@ -173,7 +174,9 @@ const TARGET: &[Field] = &[
 
 const WORKLOAD: &[Field] = &[
     optional("namespace", leaf(Leaf::KubernetesName), "Its namespace, default unless said otherwise."),
-    required("deployment", leaf(Leaf::KubernetesName), "The Deployment's name."),
+    optional("deployment", leaf(Leaf::KubernetesName), "The Deployment's name."),
+    optional("statefulset", leaf(Leaf::KubernetesName), "The StatefulSet's name."),
+    optional("daemonset", leaf(Leaf::KubernetesName), "The DaemonSet's name."),
 ];
 
 const RULE: &[Field] = &[

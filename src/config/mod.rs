@@ -36,6 +36,7 @@ pub use selector::Selector;
 use crate::domain::guardrails::Rails;
 use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{PersonName, ServiceName, TargetName};
+use crate::domain::plan::kubernetes::Workload;
 use crate::domain::policy::Mode;
 use crate::domain::runbook::{Judging, Rule};
 use crate::domain::verification::{CheckSpec, Expect};
@@ -150,6 +151,8 @@ pub struct ServiceConfig {
     pub rails: Rails,
     pub approval_expires: Duration,
     pub rollout_deadline: Duration,
+    /// Targets that were released together are rolled back together, or not at all.
+    pub together: bool,
     /// At least one, with distinct names.
     pub targets: Vec<TargetConfig>,
     pub rules: Vec<RuleConfig>,
@@ -171,7 +174,7 @@ pub struct TargetConfig {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TargetKindConfig {
-    Kubernetes { namespace: String, deployment: String },
+    Kubernetes(Workload),
 }
 
 /// A rule of the runbook and what measures it; the kinds of both always agree.

@@ -9,6 +9,8 @@ use super::yaml::Entry;
 use super::{ServiceConfig, TargetConfig, TargetKindConfig, verify};
 use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{ServiceName, TargetName};
+use crate::domain::plan::kubernetes::Workload;
+use crate::domain::workload::WorkloadKind;
 
 /// All services that could be read; what is wrong with the others is noted.
 pub(super) fn services(root: &Fields<'_>, around: &Around) -> Vec<ServiceConfig> {
@@ -53,6 +55,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
         rails: settings.rails,
         approval_expires: settings.approval_expires,
         rollout_deadline: settings.rollout_deadline,
+        together: settings.together,
         targets,
         rules: settings.rules,
         alerts: settings.alerts,
@@ -85,6 +88,9 @@ fn workload(fields: &Fields<'_>) -> Option<TargetKindConfig> {
         true => fields.read::<KubernetesName>("namespace").map(|name| name.0),
         false => Some("default".to_string()),
     };
-    let deployment = fields.read::<KubernetesName>("deployment")?.0;
-    Some(TargetKindConfig::Kubernetes { namespace: namespace?, deployment })
+    let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet];
+    let key = fields.one_of(&kinds.map(WorkloadKind::noun))?;
+    let kind = kinds.into_iter().find(|kind| kind.noun() == key)?;
+    let name = fields.read::<KubernetesName>(key)?.0;
+    Some(TargetKindConfig::Kubernetes(Workload { kind, namespace: namespace?, name }))
 }

@@ -324,6 +324,17 @@ impl Run {
         names.zip(self.checks.iter().map(|c| c.as_ref().map(|c| &c.result))).collect()
     }
 
+    /// Whether a newer release of one of its targets ends it. Of a plan over several, what is not done yet would be left
+    /// undone without anybody hearing of it: there the step that finds the newer release asks a person.
+    pub fn ends_with_newer_release(&self) -> bool {
+        let several = self.opened.as_ref().is_some_and(|o| o.plan.changes.len() > 1);
+        match self.phase {
+            Phase::New | Phase::Closed(_) => false,
+            Phase::Verifying { .. } | Phase::Watching { .. } => true,
+            Phase::AwaitingApproval { .. } | Phase::Executing { .. } | Phase::Stuck { .. } => !several,
+        }
+    }
+
     pub fn is_open(&self) -> bool {
         !matches!(self.phase, Phase::New | Phase::Closed(_))
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::names::TargetId;
 use super::release::{Fingerprint, Version};
+use super::workload::{UpdateStrategy, WorkloadKind};
 
 /// A survey of one target of any kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,28 +15,32 @@ pub enum Survey {
     Kubernetes(KubernetesSurvey),
 }
 
-/// A Deployment with its history, as the API server gave it.
+/// A workload with its history, as the API server gave it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KubernetesSurvey {
     pub target: TargetId,
+    #[serde(default, skip_serializing_if = "WorkloadKind::is_deployment")]
+    pub kind: WorkloadKind,
     pub namespace: String,
     pub name: String,
     pub uid: String,
     pub paused: bool,
+    #[serde(default)]
+    pub update: UpdateStrategy,
     pub replicas: u32,
-    /// Value of `deployment.kubernetes.io/revision`.
+    /// Number of the current revision, 0 while it has none yet.
     pub revision: u64,
     /// The raw pod template, for the patch's `test`.
     pub template: Value,
     pub version: Version,
     pub annotations: BTreeMap<String, String>,
     pub owner: Option<Owner>,
-    /// ReplicaSets that this Deployment controls, by ascending revision; the current one is among them.
+    /// ReplicaSets or ControllerRevisions that this workload controls, by ascending revision; the current one is among them.
     pub history: Vec<Revision>,
     pub revision_history_limit: Option<u32>,
 }
 
-/// One ReplicaSet of a Deployment's history.
+/// One ReplicaSet or ControllerRevision of a workload's history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Revision {
     pub name: String,

@@ -11,6 +11,7 @@ use super::snapshot::Viewer;
 use crate::domain::guardrails::Killed;
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::plan::PlanDigest;
+use crate::domain::plan::kubernetes::ImageChange;
 use crate::domain::signal::AlertStatus;
 pub use crate::ports::Received;
 use crate::ports::{Clock, InboxItem, Journal, JournalError};
@@ -19,10 +20,12 @@ use crate::ports::{Clock, InboxItem, Journal, JournalError};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
-    /// Roll a target back, to the known good version or to a revision of its history.
+    /// Roll a target back: to the known good version, to a revision of its history, or to an image.
     Rollback {
         target: TargetId,
         revision: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<ImageChange>,
         reason: String,
         by: String,
     },

@@ -24,6 +24,8 @@ pub struct ServiceSettings {
     pub minimums: BTreeMap<TargetName, MinVersion>,
     pub approval_expires: Duration,
     pub rollout_deadline: Duration,
+    /// Targets that were released together are rolled back together, or not at all.
+    pub together: bool,
     pub verify_deadline: Duration,
     pub checks: Vec<CheckSpec>,
     pub status_page: Option<String>,

@@ -9,6 +9,8 @@ use super::dto::{PlanAnswer, RunAnswer, RunsAnswer, ServicesAnswer, parse_target
 use super::error::ApiError;
 use super::{HttpState, InquiryError, timeline};
 use crate::domain::event::Record;
+use crate::domain::plan::Destination;
+use crate::domain::plan::kubernetes::ImageChange;
 
 type Caller = ConnectInfo<Peer>;
 
@@ -66,7 +68,10 @@ pub(super) async fn records_of(state: &HttpState, run: &str) -> Result<Vec<Recor
 #[serde(deny_unknown_fields)]
 pub(super) struct PlanQuery {
     revision: Option<String>,
+    image: Option<String>,
 }
+
+pub(super) const BOTH: &str = "`revision` and `image` exclude each other: keep one";
 
 pub(super) async fn plan(
     State(state): State<HttpState>,
@@ -78,11 +83,15 @@ pub(super) async fn plan(
     state.0.gate.reader(&headers, from.ip())?;
     let target =
         parse_target(&format!("{service}/{target}")).map_err(|e| ApiError::bad_request(e.to_string()))?;
-    let Query(query) =
-        query.map_err(|_| ApiError::bad_request("the only query parameter here is `revision`, once"))?;
+    let Query(query) = query.map_err(|_| {
+        ApiError::bad_request("the only query parameters here are `revision` and `image`, once")
+    })?;
     let revision =
         query.revision.as_deref().map(str::parse::<u64>).transpose().map_err(|_| {
             ApiError::bad_request("`revision` must be a number, as in `kubectl rollout history`")
         })?;
-    Ok(Json(PlanAnswer::from(&state.0.inquiries.plan(&target, revision).await?)))
+    let image = query.image.as_deref().map(ImageChange::parse).transpose();
+    let image = image.map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let to = Destination::of(revision, image).ok_or_else(|| ApiError::bad_request(BOTH))?;
+    Ok(Json(PlanAnswer::from(&state.0.inquiries.plan(&target, to).await?)))
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::evidence::Cause;
 use crate::domain::guardrails::Killed;
 use crate::domain::names::{NameError, ServiceName, TargetId, TargetName};
+use crate::domain::plan::kubernetes::ImageChange;
 use crate::domain::plan::{Change, Plan, PlanDigest, Step};
 use crate::domain::policy::Decision;
 use crate::domain::runbook::ChecklistItem;
@@ -148,6 +149,9 @@ pub struct RollbackRequest {
     /// A revision of the target's history; the known good version, if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
+    /// `[CONTAINER=]IMAGE`, instead of a revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageChange>,
     #[serde(default)]
     pub reason: String,
 }

@@ -21,7 +21,7 @@ use secrecy::SecretString;
 
 use crate::domain::event::Record;
 use crate::domain::names::TargetId;
-use crate::domain::plan::{Plan, Refusal};
+use crate::domain::plan::{Destination, Plan, Refusal};
 use crate::engine::commands::Desk;
 use crate::engine::snapshot::Viewer;
 use auth::{Gate, People};
@@ -31,11 +31,11 @@ use webhook::AlertRoute;
 /// Questions that need more than the engine's picture of itself.
 #[async_trait]
 pub trait Inquiries: Send + Sync {
-    /// The plan that a rollback would carry out now, to the known good version or to a revision.
+    /// The plan that a rollback would carry out now, to wherever a person wants to go.
     ///
     /// # Errors
     /// A target that is unknown, cannot be read, or cannot be rolled back.
-    async fn plan(&self, target: &TargetId, revision: Option<u64>) -> Result<Plan, InquiryError>;
+    async fn plan(&self, target: &TargetId, to: Destination) -> Result<Plan, InquiryError>;
     /// All records of a run, oldest first; `None` if there never was such a run.
     ///
     /// # Errors

@@ -9,13 +9,14 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::api::records_of;
+use super::api::{BOTH, records_of};
 use super::connection::Peer;
 use super::dto::{ApproveRequest, KillRequest, OrderAnswer, ReasonRequest, ReleaseRequest, RollbackRequest};
 use super::error::ApiError;
 use super::{HttpState, body};
 use crate::domain::event::Record;
 use crate::domain::names::{PersonName, TargetId};
+use crate::domain::plan::Destination;
 use crate::engine::commands::{Command, Received};
 
 type Caller = ConnectInfo<Peer>;
@@ -64,9 +65,13 @@ pub(super) async fn rollback(
     let body = body?;
     let request: RollbackRequest = parse(&body)?;
     let key = key(&headers, &by, "rollback", &body)?;
+    if Destination::of(request.revision, request.image.clone()).is_none() {
+        return Err(ApiError::bad_request(BOTH));
+    }
     let command = Command::Rollback {
         target: TargetId { service: request.service, target: request.target },
         revision: request.revision,
+        image: request.image,
         reason: one_line("reason", &request.reason, REASON_CHARS_MAX)?,
         by: by.to_string(),
     };

@@ -1,4 +1,6 @@
 //! The configuration as its authors meet it: the example, the messages, and whatever else a file may hold.
+mod workloads;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rollguard::config::{
     CloudWatchQuery, Combine, Config, KubernetesConfig, LoadError, Loaded, RuleQuery, Severity, SourceName,
-    TargetKindConfig, json_schema, load, parse,
+    json_schema, load, parse,
 };
 use rollguard::domain::policy::Mode;
 use rollguard::domain::runbook::{Bound, LateOnset, RuleKind};
@@ -82,8 +84,6 @@ fn the_examples_service_is_typed() {
     let shop = &config.services[0];
     assert_eq!((shop.name.as_str(), shop.mode), ("shop", Mode::Auto));
     assert_eq!((shop.watch, shop.rails.cool_down), (Duration::from_secs(1800), Duration::from_secs(3600)));
-    let TargetKindConfig::Kubernetes { namespace, deployment } = &shop.targets[0].kind;
-    assert_eq!((namespace.as_str(), deployment.as_str()), ("default", "blockchain-backend"));
     assert_eq!(shop.rules[0].rule.kind, RuleKind::Errors { above: 0.05 });
     assert_eq!(shop.rules[0].source, SourceName::Prometheus);
     assert!(matches!(&shop.rules[0].query, RuleQuery::Errors { bad, .. } if bad.to_string().contains("5..")));

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rollguard::domain::event::{RUN_STREAMS, RunEvent, from_record};
 use rollguard::domain::opening::{Request, open};
+use rollguard::domain::plan::kubernetes::restart;
 use rollguard::domain::plan::{Goal, Plan, draft};
 use rollguard::domain::policy::{Decided, Decision};
 use rollguard::domain::run::{End, Phase, Run, evolve};
-use rollguard::domain::survey::Survey;
+use rollguard::domain::survey::{KubernetesSurvey, Survey};
 use rollguard::domain::verification::{CheckKind, CheckSpec};
 use rollguard::engine::driver::{Note, Tools, drive};
 use rollguard::engine::ledger::{Entry, Ledger};
@@ -26,10 +27,14 @@ use world::{Memo, World, survey};
 const RUN: &str = "shop-crash1";
 const WATCH_SECS: u64 = 1800;
 
+/// Back to v1, and then a restart of it, so that every kind of step is killed.
 fn plan(world: &World) -> Plan {
     let survey = survey(world);
     let good = survey.history[0].version.clone();
-    draft(&Survey::Kubernetes(survey), &Goal::Version(good), RUN, 600).unwrap()
+    let restored = KubernetesSurvey { version: good.clone(), ..survey.clone() };
+    let mut plan = draft(&Survey::Kubernetes(survey), &Goal::Version(good), RUN, 600).unwrap();
+    plan.steps.extend(restart(&restored, world.now(), 600).unwrap());
+    plan
 }
 
 fn request(plan: Plan) -> Request<'static> {
@@ -115,6 +120,7 @@ async fn check(world: &Arc<World>, what: &str) {
     let run = recall(&journal).await;
     assert_eq!(run.phase, Phase::Closed(End::Unseen), "{what}: it is verified, and nothing is measured here");
     assert_eq!(world.applied(), 1, "{what}: the template is restored exactly once");
+    assert_eq!(world.restarts(), 1, "{what}: the pods are restarted exactly once");
     let verified: Vec<Timestamp> =
         world.journal.records().iter().filter(|r| r.kind == "verified").map(|r| r.at).collect();
     assert_eq!(verified.len(), 1, "{what}");

@@ -39,6 +39,11 @@ fn of_kind(kind: &str) -> Vec<Value> {
     all.filter(|document| document["kind"] == kind).collect()
 }
 
+/// The Role of this name.
+fn role(name: &str) -> Value {
+    of_kind("Role").into_iter().find(|role| role["metadata"]["name"] == name).unwrap()
+}
+
 fn only(kind: &str) -> Value {
     let mut found = of_kind(kind);
     assert_eq!(found.len(), 1, "{kind}");
@@ -71,12 +76,12 @@ fn kubernetes_understands_every_field() {
             }
         }
     }
-    assert_eq!(seen, 11);
+    assert_eq!(seen, 15);
 }
 
 #[test]
 fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
-    let role = only("Role");
+    let role = role("rollguard");
     let expected = json!([
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list", "watch"]},
@@ -88,11 +93,26 @@ fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
 }
 
 #[test]
-fn the_role_is_bound_to_the_account_that_the_pod_runs_under() {
-    let (account, binding) = (only("ServiceAccount"), only("RoleBinding"));
-    assert_eq!(binding["roleRef"]["name"], only("Role")["metadata"]["name"]);
-    assert_eq!(binding["subjects"].as_array().unwrap().len(), 1);
-    assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
+fn other_kinds_are_granted_apart_and_no_more_than_deployments() {
+    for (kind, example) in [("statefulsets", "ledger"), ("daemonsets", "collector")] {
+        let expected = json!([
+            {"apiGroups": ["apps"], "resources": [kind], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["list", "watch"]},
+            {"apiGroups": ["apps"], "resources": [kind], "resourceNames": [example], "verbs": ["patch"]},
+        ]);
+        assert_eq!(role(&format!("rollguard-{kind}"))["rules"], expected);
+    }
+}
+
+#[test]
+fn each_role_is_bound_to_the_account_that_the_pod_runs_under() {
+    let (account, roles, bindings) = (only("ServiceAccount"), of_kind("Role"), of_kind("RoleBinding"));
+    let bound: Vec<&Value> = bindings.iter().map(|binding| &binding["roleRef"]["name"]).collect();
+    assert_eq!(bound, roles.iter().map(|role| &role["metadata"]["name"]).collect::<Vec<_>>());
+    for binding in &bindings {
+        assert_eq!(binding["subjects"].as_array().unwrap().len(), 1);
+        assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
+    }
     assert_eq!(
         only("Deployment")["spec"]["template"]["spec"]["serviceAccountName"],
         account["metadata"]["name"]
@@ -163,7 +183,7 @@ fn kustomizations_name_files_that_exist() {
 fn the_example_configuration_fits_the_manifests() {
     let config = &documents()["kubernetes/rollguard.yaml"][0];
     let kubernetes = &config["services"][0]["targets"][0]["kubernetes"];
-    let role = only("Role");
+    let role = role("rollguard");
     let mut rules = role["rules"].as_array().unwrap().iter();
     let patching = rules.find(|rule| rule["verbs"] == json!(["patch"])).unwrap();
     assert_eq!(patching["resourceNames"], json!([kubernetes["deployment"]]));

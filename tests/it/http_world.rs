@@ -10,13 +10,14 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use rollguard::domain::event::{ApprovalAsk, Record, RunEvent, RunOpened, StreamId, to_parts};
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::names::{PersonName, ServiceName, TargetId, TargetName};
-use rollguard::domain::plan::{Goal, Plan, draft};
+use rollguard::domain::plan::{Destination, Goal, Plan, draft};
 use rollguard::domain::policy::{Decided, Decision, Mode};
 use rollguard::domain::release::{Fingerprint, Version};
 use rollguard::domain::run::Phase;
 use rollguard::domain::runbook::{ChecklistItem, Item};
 use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::verification::{CheckKind, CheckSpec};
+use rollguard::domain::workload::{UpdateStrategy, WorkloadKind};
 use rollguard::engine::commands::Desk;
 use rollguard::engine::snapshot::{Health, Picture, RunStatus, TargetStatus, WayBack};
 use rollguard::http::auth::People;
@@ -165,10 +166,12 @@ pub(crate) fn plan() -> Plan {
     };
     let survey = KubernetesSurvey {
         target: target(),
+        kind: WorkloadKind::Deployment,
         namespace: "prod".into(),
         name: "backend".into(),
         uid: "uid".into(),
         paused: false,
+        update: UpdateStrategy::default(),
         replicas: 3,
         revision: 2,
         template: template("v2"),
@@ -256,12 +259,14 @@ struct Shelf;
 
 #[async_trait]
 impl Inquiries for Shelf {
-    async fn plan(&self, asked: &TargetId, revision: Option<u64>) -> Result<Plan, InquiryError> {
-        match revision {
+    async fn plan(&self, asked: &TargetId, to: Destination) -> Result<Plan, InquiryError> {
+        match to {
             _ if *asked != target() => Err(InquiryError::NoSuchTarget { target: asked.clone() }),
-            Some(9) => Err(InquiryError::Unreadable { why: "the API server does not answer".into() }),
-            Some(8) => Err(InquiryError::NoKnownGood { target: asked.clone() }),
-            Some(_) | None => Ok(plan()),
+            Destination::Revision(9) => {
+                Err(InquiryError::Unreadable { why: "the API server does not answer".into() })
+            }
+            Destination::Revision(8) => Err(InquiryError::NoKnownGood { target: asked.clone() }),
+            Destination::KnownGood | Destination::Revision(_) | Destination::Image(_) => Ok(plan()),
         }
     }
 

@@ -15,6 +15,7 @@ use rollguard::domain::run::{Run, evolve};
 use rollguard::domain::runbook::{ChecklistItem, Item, Judging};
 use rollguard::domain::verification::{CheckKind, CheckResult, CheckSpec};
 use rollguard::domain::watch::WatchSpec;
+use rollguard::domain::workload::WorkloadKind;
 
 const REASON: &str = "15.2 % errors on 412 requests of 3 new pods since 10:01:20, threshold 5.0 %, old pods 0.3 %; \
     it began with the rollout; a release with a true error rate of up to 2.5 % would cause this in fewer than 1 of 2,500 watches";
@@ -41,7 +42,8 @@ fn decided(decision: Decision, barred: &[&str]) -> Decided {
 
 fn plan() -> Plan {
     let step = |title: &str, deadline_secs| {
-        let workload = Workload { namespace: "shop".into(), name: "backend".into() };
+        let workload =
+            Workload { kind: WorkloadKind::Deployment, namespace: "shop".into(), name: "backend".into() };
         let action = Action::AwaitRollout(AwaitRollout { workload, version: version("v1").fingerprint });
         Step { target: target(), title: title.into(), deadline_secs, action }
     };

@@ -1,4 +1,4 @@
-//! Kubernetes: watches Deployments with their ReplicaSets and pods, surveys them, and puts pod templates back.
+//! Kubernetes: watches workloads with their histories and pods, surveys them, and puts pod templates back.
 mod access;
 mod announce;
 mod facts;
@@ -18,9 +18,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::Client;
+use kube::core::ApiResource;
 
 use crate::domain::names::TargetId;
+use crate::domain::plan::kubernetes::Workload;
+use crate::domain::workload::WorkloadKind;
 use crate::ports::Clock;
 
 pub use access::AccessError;
@@ -38,12 +42,19 @@ pub enum ClusterAccess {
     Url(String),
 }
 
-/// A Deployment that is a target.
+/// A workload that is a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KubernetesTarget {
     pub target: TargetId,
-    pub namespace: String,
-    pub deployment: String,
+    pub workload: Workload,
+}
+
+fn resource(kind: WorkloadKind) -> ApiResource {
+    match kind {
+        WorkloadKind::Deployment => ApiResource::erase::<Deployment>(&()),
+        WorkloadKind::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+        WorkloadKind::DaemonSet => ApiResource::erase::<DaemonSet>(&()),
+    }
 }
 
 /// One cluster with the targets in it.

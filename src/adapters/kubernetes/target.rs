@@ -1,23 +1,26 @@
-//! Deployments as targets: surveyed, observed, and put back with one guarded patch.
+//! Workloads as targets: surveyed, observed, put back with one guarded patch, and restarted.
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
+use serde_json::Value;
 
 use super::survey::{selector, survey};
-use super::{KubernetesTarget, facts, failure};
+use super::{KubernetesTarget, facts, failure, resource};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
 use crate::domain::plan::kubernetes::{
-    AwaitRollout, RestoreTemplate, Workload, WorkloadFacts, assess_restore, assess_rollout,
+    AwaitRollout, Restart, RestoreTemplate, Workload, WorkloadFacts, assess_restart, assess_restore,
+    assess_rollout,
 };
 use crate::domain::plan::{Action, Step};
 use crate::domain::survey::{KubernetesSurvey, Survey};
+use crate::domain::workload::WorkloadKind;
 use crate::ports::{SurveyError, Target};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,38 +77,45 @@ impl KubernetesTargets {
         Self { client, targets }
     }
 
-    fn deployments(&self, namespace: &str) -> Api<DynamicObject> {
-        let resource = ApiResource::erase::<Deployment>(&());
-        Api::namespaced_with(self.client.clone(), namespace, &resource)
+    fn raw(&self, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, resource)
     }
 
-    async fn replica_sets(
+    fn workloads(&self, workload: &Workload) -> Api<DynamicObject> {
+        self.raw(&workload.namespace, &resource(workload.kind))
+    }
+
+    /// ReplicaSets or ControllerRevisions, the workload's own and perhaps others.
+    async fn revisions(
         &self,
-        namespace: &str,
-        deployment: &DynamicObject,
+        workload: &Workload,
+        object: &DynamicObject,
     ) -> Result<Vec<DynamicObject>, Trouble> {
-        let selector =
-            selector(deployment).ok_or_else(|| Trouble::Unclear("its selector cannot be read".into()))?;
-        let resource = ApiResource::erase::<ReplicaSet>(&());
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        Ok(in_time(api.list(&ListParams::default().labels(&selector))).await?.items)
+        let list = ListParams::default().labels(&selector_of(object)?);
+        let resource = match workload.kind {
+            WorkloadKind::Deployment => ApiResource::erase::<ReplicaSet>(&()),
+            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => {
+                ApiResource::erase::<ControllerRevision>(&())
+            }
+        };
+        Ok(in_time(self.raw(&workload.namespace, &resource).list(&list)).await?.items)
     }
 
     async fn read(&self, target: &KubernetesTarget) -> Result<KubernetesSurvey, Trouble> {
-        let deployment = in_time(self.deployments(&target.namespace).get(&target.deployment)).await?;
-        let sets = self.replica_sets(&target.namespace, &deployment).await?;
-        survey(target, &deployment, &sets)
+        let object = in_time(self.workloads(&target.workload).get(&target.workload.name)).await?;
+        let sets = self.revisions(&target.workload, &object).await?;
+        survey(target, &object, &sets)
             .ok_or_else(|| Trouble::Unclear("the answer could not be understood".into()))
     }
 
     async fn facts(&self, workload: &Workload) -> Result<Option<(DynamicObject, WorkloadFacts)>, Trouble> {
-        match in_time(self.deployments(&workload.namespace).get(&workload.name)).await {
+        match in_time(self.workloads(workload).get(&workload.name)).await {
             Err(Trouble::Missing) => Ok(None),
             Err(trouble) => Err(trouble),
-            Ok(deployment) => {
-                let facts = facts::facts(&deployment)
+            Ok(object) => {
+                let facts = facts::facts(workload.kind, &object)
                     .ok_or_else(|| Trouble::Unclear("the answer could not be understood".into()))?;
-                Ok(Some((deployment, facts)))
+                Ok(Some((object, facts)))
             }
         }
     }
@@ -117,43 +127,64 @@ impl KubernetesTargets {
 
     /// Asks for the pods only while there is something to explain.
     async fn observe_rollout(&self, step: &AwaitRollout) -> Result<Finding, Trouble> {
-        let Some((deployment, mut facts)) = self.facts(&step.workload).await? else {
+        let Some((object, mut facts)) = self.facts(&step.workload).await? else {
             return Ok(assess_rollout(step, None));
         };
         let finding = assess_rollout(step, Some(&facts));
         if !matches!(finding, Finding::NotYet { .. }) {
             return Ok(finding);
         }
-        facts.waiting = self.waiting(step, &deployment, &facts.uid).await?;
+        self.explain(step, &object, &mut facts).await?;
         Ok(assess_rollout(step, Some(&facts)))
     }
 
-    async fn waiting(
+    async fn explain(
         &self,
         step: &AwaitRollout,
-        deployment: &DynamicObject,
-        uid: &str,
-    ) -> Result<Vec<String>, Trouble> {
-        let namespace = &step.workload.namespace;
-        let sets = self.replica_sets(namespace, deployment).await?;
-        let Some(selector) = facts::pods_selector(uid, &sets, &step.version) else { return Ok(Vec::new()) };
+        object: &DynamicObject,
+        facts: &mut WorkloadFacts,
+    ) -> Result<(), Trouble> {
+        let Workload { kind, namespace, .. } = &step.workload;
+        let sets = self.revisions(&step.workload, object).await?;
+        if *kind == WorkloadKind::StatefulSet {
+            let all = self.pods(namespace, &selector_of(object)?).await?;
+            facts.blocked = facts::blocked(object, &sets, &step.version, &all);
+        }
+        if let Some(selector) = facts::pods_selector(*kind, &facts.uid, &sets, &step.version) {
+            facts.waiting = facts::waiting(&self.pods(namespace, &selector).await?);
+        }
+        Ok(())
+    }
+
+    async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, Trouble> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let list = in_time(api.list(&ListParams::default().labels(&selector).limit(PODS_MAX))).await?;
-        Ok(facts::waiting(&list.items))
+        Ok(in_time(api.list(&ListParams::default().labels(selector).limit(PODS_MAX))).await?.items)
+    }
+
+    async fn observe_restart(&self, step: &Restart) -> Result<Finding, Trouble> {
+        let facts = self.facts(&step.workload).await?;
+        Ok(assess_restart(step, facts.as_ref().map(|(_, facts)| facts)))
     }
 
     async fn restore(&self, step: &RestoreTemplate) -> Outcome {
-        let what = step.workload.argument();
-        let patch = match serde_json::from_value(step.patch.clone()) {
-            Ok(operations) => Patch::<()>::Json(operations),
+        match serde_json::from_value(step.patch.clone()) {
+            Ok(operations) => self.patch(&step.workload, &Patch::Json(operations), "was put back").await,
             Err(_) => {
-                return Outcome::Refused { why: format!("the plan's patch for {what} is no JSON Patch") };
+                let what = step.workload.argument();
+                Outcome::Refused { why: format!("the plan's patch for {what} is no JSON Patch") }
             }
-        };
+        }
+    }
+
+    async fn restart(&self, step: &Restart) -> Outcome {
+        self.patch(&step.workload, &Patch::Merge(step.patch()), "was stamped").await
+    }
+
+    async fn patch(&self, workload: &Workload, patch: &Patch<Value>, done: &str) -> Outcome {
+        let what = workload.argument();
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        let api = self.deployments(&step.workload.namespace);
-        match in_time(api.patch(&step.workload.name, &params, &patch)).await {
-            Ok(_) => Outcome::Done { detail: format!("the template of {what} was put back") },
+        match in_time(self.workloads(workload).patch(&workload.name, &params, patch)).await {
+            Ok(_) => Outcome::Done { detail: format!("the template of {what} {done}") },
             Err(Trouble::Missing) => Outcome::Refused { why: format!("{what} does not exist") },
             Err(Trouble::Refused(why)) => Outcome::Refused { why: format!("{what} was not changed: {why}") },
             Err(Trouble::Unclear(why)) => Outcome::Unknown { why },
@@ -161,12 +192,16 @@ impl KubernetesTargets {
     }
 }
 
+fn selector_of(object: &DynamicObject) -> Result<String, Trouble> {
+    selector(object).ok_or_else(|| Trouble::Unclear("its selector cannot be read".into()))
+}
+
 #[async_trait]
 impl Target for KubernetesTargets {
     async fn survey(&self, target: &TargetId) -> Result<Survey, SurveyError> {
         let known = self.targets.get(target);
         let known = known.ok_or_else(|| SurveyError::Unknown { target: target.clone() })?;
-        let workload = Workload { namespace: known.namespace.clone(), name: known.deployment.clone() };
+        let workload = &known.workload;
         match self.read(known).await {
             Ok(survey) => Ok(Survey::Kubernetes(survey)),
             Err(Trouble::Missing) => Err(SurveyError::Missing { what: workload.argument() }),
@@ -178,6 +213,7 @@ impl Target for KubernetesTargets {
         let finding = match &step.action {
             Action::RestoreTemplate(restore) => self.observe_restore(restore).await,
             Action::AwaitRollout(wait) => self.observe_rollout(wait).await,
+            Action::Restart(restart) => self.observe_restart(restart).await,
         };
         finding.unwrap_or_else(|trouble| Finding::Unseen { why: trouble.reason() })
     }
@@ -185,6 +221,7 @@ impl Target for KubernetesTargets {
     async fn apply(&self, step: &Step) -> Outcome {
         match &step.action {
             Action::RestoreTemplate(restore) => self.restore(restore).await,
+            Action::Restart(restart) => self.restart(restart).await,
             Action::AwaitRollout(_) => Outcome::Done { detail: "nothing to do".into() },
         }
     }

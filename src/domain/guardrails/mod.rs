@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{clock_time, count_of};
-use super::names::ServiceName;
+use super::names::{ServiceName, TargetId};
 use super::plan::Refusal;
 use freeze::{Freeze, Frozen, frozen};
 use minimum::MinVersion;
@@ -33,6 +33,11 @@ pub enum Bar {
     },
     /// Some of the target's state could not be read.
     NotSurveyed {
+        why: String,
+    },
+    /// A target that was released together with this one cannot be rolled back, and half a rollback is none.
+    Companion {
+        target: TargetId,
         why: String,
     },
     /// Other services tripped at nearly the same time: what they share is the likelier cause.
@@ -91,6 +96,11 @@ impl fmt::Display for Bar {
             }
             Bar::RunOpen { run } => write!(f, "run {run} is already rolling this service back"),
             Bar::NotSurveyed { why } => write!(f, "the target could not be surveyed: {why}"),
+            Bar::Companion { target, why } => write!(
+                f,
+                "{target} was released together with it, and that cannot be rolled back: {why}; see to that first, roll \
+                 this one back alone by hand, or set `together: false`"
+            ),
             Bar::Together { services, watched } => write!(
                 f,
                 "{} of {watched} services under watch tripped within {} minutes ({}), so what they share is the \
@@ -172,15 +182,14 @@ impl Default for Rails {
 }
 
 impl Rails {
-    /// What bars one more rollback of a target that was rolled back at `last`, of a service that was at all of `service`.
-    pub fn bars(
-        &self,
-        last: Option<Timestamp>,
-        service: impl IntoIterator<Item = Timestamp>,
-        now: Timestamp,
-    ) -> impl Iterator<Item = Bar> {
-        let resting = cooling_down(last, now, self.cool_down.as_secs());
-        resting.into_iter().chain(often_today(service, now, self.max_per_day))
+    /// Whether a target that was rolled back at `last` rests.
+    pub fn resting(&self, last: Option<Timestamp>, now: Timestamp) -> Option<Bar> {
+        cooling_down(last, now, self.cool_down.as_secs())
+    }
+
+    /// Whether the service had its rollbacks for today, given the times of all of them.
+    pub fn often_today(&self, rollbacks: impl IntoIterator<Item = Timestamp>, now: Timestamp) -> Option<Bar> {
+        often_today(rollbacks, now, self.max_per_day)
     }
 
     pub fn frozen(&self, now: Timestamp) -> Option<Frozen> {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use house::of_house;
-pub use run::of_run;
+pub use run::{joined, of_run};
 pub use target::of_target;
 
 use super::event::TargetEvent;

@@ -72,6 +72,14 @@ fn about(opened: &RunOpened, what: &str, kind: MessageKind, title: &str, lines: 
     }
 }
 
+/// A page about a target that this run takes along.
+pub fn joined(opened: &RunOpened, incident: &str) -> Message {
+    let title = "[RESOLVED] Rolled back together with what was released with it";
+    let key = format!("joins-{incident}");
+    let lines = vec![details(opened)];
+    Message { incident: incident.to_string(), ..about(opened, &key, MessageKind::Resolve, title, lines) }
+}
+
 fn executor(run: &Run, opened: &RunOpened) -> String {
     match (&opened.requested_by, &run.approved_by) {
         (Some(ordered), Some(approved)) => {

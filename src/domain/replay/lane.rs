@@ -128,7 +128,8 @@ impl Lane {
         if assessment.verdict.trips() {
             let last = self.memory.last_rollback().map(|(_, at)| at);
             let all = self.memory.rollbacks.iter().map(|(_, at)| *at);
-            bars.extend(settings.rails.bars(last, all, assessment.at));
+            bars.extend(settings.rails.resting(last, assessment.at));
+            bars.extend(settings.rails.often_today(all, assessment.at));
             open.trial.hold_back(fleet.trip(&self.id.service, assessment.at));
         }
         let kind = &open.watch.spec().release.kind;

@@ -90,6 +90,9 @@ impl Watcher {
             return Ok(());
         }
         self.hold_back(target, assessment);
+        if verdict.trips() && self.is_gathering(target) {
+            return Ok(());
+        }
         let Some(guarded) = self.targets.get(target) else { return Ok(()) };
         let (Some(watch), Some(active)) = (&guarded.memory.watch, &guarded.watch) else { return Ok(()) };
         let (decided, plan) = self.decide(guarded, &active.trial, assessment);
@@ -103,8 +106,8 @@ impl Watcher {
             (Decision::Ask | Decision::Rollback, Some(plan)) => {
                 self.open_run(target, verdict, decided, plan).await
             }
-            (Decision::Hold | Decision::Page | Decision::Ask | Decision::Rollback, _) => {
-                self.note_decision(target, verdict, decided).await
+            (Decision::Hold | Decision::Page | Decision::Ask | Decision::Rollback, plan) => {
+                self.note_decision(target, verdict, decided, plan).await
             }
         }
     }
@@ -114,11 +117,12 @@ impl Watcher {
         let (settings, now) = (&guarded.settings, assessment.at);
         let (mut bars, mut plan) = (Vec::new(), None);
         if assessment.verdict.trips() {
-            match way_back(guarded, now) {
+            let incident = guarded.memory.watch.as_ref().map_or("", |w| w.spec.id.as_str());
+            match self.plan_for_all(&guarded.id, &run_id(&settings.name, incident, now), now) {
                 Ok(drafted) => plan = Some(drafted),
-                Err(bar) => bars.push(bar),
+                Err(against) => bars.extend(against),
             }
-            bars.extend(self.bars(guarded, plan.as_ref(), now));
+            bars.extend(self.bars(guarded, now));
         }
         let kind = guarded.memory.watch.as_ref().map_or(&ReleaseKind::New, |w| &w.spec.release.kind);
         let frozen = settings.rails.frozen(now);
@@ -132,9 +136,29 @@ impl Watcher {
         target: &TargetId,
         verdict: &Verdict,
         decided: Decided,
+        plan: Option<Plan>,
     ) -> Result<(), JournalError> {
+        // Who only observes would have taken the others along, too.
+        let along = plan.filter(|_| decided.reached() > Decision::Page);
+        let along = along.map(|plan| self.companions_decided(target, verdict, &decided, &plan));
         let Some(event) = self.decision(target, verdict, decided) else { return Ok(()) };
-        self.commit(target, vec![event]).await
+        self.commit(target, vec![event]).await?;
+        for (other, event) in along.into_iter().flatten() {
+            self.commit(&other, vec![event]).await?;
+        }
+        Ok(())
+    }
+
+    fn companions_decided(
+        &self,
+        target: &TargetId,
+        verdict: &Verdict,
+        decided: &Decided,
+        plan: &Plan,
+    ) -> Vec<(TargetId, TargetEvent)> {
+        let trial = self.targets.get(target).and_then(|g| g.watch.as_ref()).map(|active| &active.trial);
+        let cause = trial.map_or(verdict.cause, |trial| trial.cause(verdict));
+        self.taken_along(target, plan, decided, cause)
     }
 
     /// A decision as it is journaled.
@@ -172,13 +196,14 @@ impl Watcher {
         let Some(watch) = &guarded.memory.watch else { return Ok(()) };
         let (incident, settings) = (watch.spec.id.clone(), guarded.settings.clone());
         let released_at = Some(watch.spec.release.at);
+        let along = self.companions_decided(target, verdict, &decided, &plan);
         let request = Request {
             verdict: Some(verdict),
             released_at,
             ..request(&settings, incident.clone(), decided, plan)
         };
-        self.launch(request, run_id(&settings.name, &incident, now), vec![(target.clone(), event)], vec![])
-            .await
+        let events = std::iter::once((target.clone(), event)).chain(along).collect();
+        self.launch(request, run_id(&settings.name, &incident, now), events, vec![]).await
     }
 
     /// Opens a run durably and lets it be driven.
@@ -199,7 +224,7 @@ impl Watcher {
         if opened.approval.is_none() {
             targets.extend(marks_bad(opened));
         }
-        let mut messages = Vec::new();
+        let mut messages = self.pages_joined(opened);
         let mut folding = Run::default();
         let mut entries = Vec::new();
         for event in events {
@@ -229,7 +254,11 @@ impl Watcher {
             return;
         }
         let Some(open) = self.runs.get(run) else { return };
-        let input = Input::Relapsed { reason: verdict.reason.clone() };
+        let reason = match open.targets.as_slice() {
+            [_] => verdict.reason.clone(),
+            _ => format!("{}: {}", target.target, verdict.reason),
+        };
+        let input = Input::Relapsed { reason };
         active.relapse_told = open.inputs.try_send(input).is_ok();
     }
 
@@ -240,21 +269,22 @@ impl Watcher {
         Ok(())
     }
 
-    /// A run's end is that of the watch after it.
+    /// A run's end is that of the watches after it. A newer release has ended the watch of its own target already; what else
+    /// the run restored is still to be watched.
     pub(super) async fn end_watches_after(&mut self, run: &str, end: End) -> Result<(), JournalError> {
+        let watch_end = match end {
+            End::Recovered => WatchEnd::Healthy,
+            End::StillBad => WatchEnd::Degraded,
+            End::Unseen => WatchEnd::Blind,
+            End::Superseded => return Ok(()),
+            End::Denied | End::Expired | End::Aborted => WatchEnd::Inconclusive,
+        };
         let after = |g: &&Guarded| {
             let kind = g.memory.watch.as_ref().map(|w| &w.spec.release.kind);
             matches!(kind, Some(ReleaseKind::OurRollback { run: by }) if by == run)
         };
         let targets: Vec<TargetId> = self.targets.values().filter(after).map(|g| g.id.clone()).collect();
         for target in targets {
-            let watch_end = match end {
-                End::Recovered => WatchEnd::Healthy,
-                End::StillBad => WatchEnd::Degraded,
-                End::Unseen => WatchEnd::Blind,
-                End::Superseded => WatchEnd::Superseded,
-                End::Denied | End::Expired | End::Aborted => WatchEnd::Inconclusive,
-            };
             self.close_watch(&target, watch_end, format!("run {run} is over")).await?;
             self.show(&target);
         }
@@ -339,7 +369,7 @@ pub(super) fn request(
 }
 
 /// The plan to go back to the known good version, from the last survey.
-fn way_back(guarded: &Guarded, now: Timestamp) -> Result<Plan, Bar> {
+pub(super) fn way_back(guarded: &Guarded, run: &str) -> Result<Plan, Bar> {
     let good = guarded.memory.known_good.clone().ok_or(Bar::NoKnownGood)?;
     let survey = match &guarded.survey {
         Some(Ok(survey)) => survey,
@@ -353,7 +383,5 @@ fn way_back(guarded: &Guarded, now: Timestamp) -> Result<Plan, Bar> {
         return Err(Bar::NotSurveyed { why });
     }
     let settings = &guarded.settings;
-    let incident = guarded.memory.watch.as_ref().map_or("", |w| w.spec.id.as_str());
-    let run = run_id(&settings.name, incident, now);
-    draft(survey, &Goal::Version(good), &run, settings.rollout_deadline.as_secs()).map_err(Bar::Refused)
+    draft(survey, &Goal::Version(good), run, settings.rollout_deadline.as_secs()).map_err(Bar::Refused)
 }

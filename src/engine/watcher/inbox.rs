@@ -6,7 +6,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::domain::names::TargetId;
 use crate::domain::opening::{Request, run_id};
-use crate::domain::plan::{Goal, draft};
+use crate::domain::plan::{Destination, draft};
 use crate::domain::policy::{Decided, Decision};
 use crate::domain::release::{Release, ReleaseKind};
 use crate::domain::signal::{Reading, Sample};
@@ -179,7 +179,7 @@ impl Watcher {
         let now = self.now();
         let refuse = |why: String| tracing::error!(row, why, "the ordered rollback is refused");
         let drop_row = self.parts.tools.ledger.clone();
-        let Command::Rollback { target, revision, reason, by } = command else { return Ok(()) };
+        let Command::Rollback { target, revision, image, reason, by } = command else { return Ok(()) };
         let Some(guarded) = self.targets.get(&target) else {
             refuse(format!("{target} is not configured any more"));
             return drop_row.commit(now, &[], vec![], vec![row]).await;
@@ -188,11 +188,8 @@ impl Watcher {
         // What a person orders while a page is out is the answer to that page, and ends it when it worked.
         let incident = guarded.memory.paging.clone().unwrap_or_else(|| format!("{target}.order-{row}"));
         let id = run_id(&settings.name, &incident, now);
-        let goal = match (revision, &guarded.memory.known_good) {
-            (Some(revision), _) => Some(Goal::Revision(revision)),
-            (None, Some(good)) => Some(Goal::Version(good.clone())),
-            (None, None) => None,
-        };
+        let goal =
+            Destination::of(revision, image).and_then(|to| to.goal(guarded.memory.known_good.as_ref()));
         let busy = self.runs.iter().find(|(_, run)| run.service == settings.name).map(|(run, _)| run.clone());
         let plan = match (goal, survey, busy) {
             (_, _, Some(run)) => Err(format!("run {run} of this service is open")),

@@ -1,5 +1,6 @@
 //! The watcher: one task that notices releases, lets the domain judge them, and opens runs. It alone changes targets.
 mod acting;
+mod companions;
 mod controls;
 mod guarded;
 mod history;

@@ -12,21 +12,16 @@ use crate::ports::JournalError;
 use crate::telemetry::Metric;
 
 impl Watcher {
-    /// Everything but the plan itself.
-    pub(super) fn bars(&self, guarded: &Guarded, plan: Option<&Plan>, now: Timestamp) -> Vec<Bar> {
+    /// What bars any rollback of this service now, whatever the plan.
+    pub(super) fn bars(&self, guarded: &Guarded, now: Timestamp) -> Vec<Bar> {
         let settings = &guarded.settings;
-        let last = guarded.memory.last_rollback().map(|(_, at)| at);
         let mut bars: Vec<Bar> = self.killed.clone().map(Bar::Killed).into_iter().collect();
-        bars.extend(settings.rails.bars(last, self.rollbacks_of(guarded), now));
+        bars.extend(settings.rails.often_today(self.rollbacks_of(guarded), now));
         let open = self.runs.iter().find(|(_, run)| run.service == settings.name);
         match open {
             Some((run, _)) => bars.push(Bar::RunOpen { run: run.clone() }),
             None => bars.extend(busy(self.under_way(), self.parts.fleet.at_once)),
         }
-        let changes = plan.into_iter().flat_map(|plan| &plan.changes);
-        bars.extend(changes.filter_map(|change| {
-            below_minimum(&change.to.label, settings.minimums.get(&change.target.target))
-        }));
         bars
     }
 
@@ -99,5 +94,13 @@ impl Watcher {
         self.parts.tools.kill.order(event.killed(now));
         self.look_at_kill_switch().await;
         Ok(())
+    }
+}
+
+impl Guarded {
+    /// Whether the plan would go back behind what the owner allows automation.
+    pub(super) fn below_minimum(&self, plan: &Plan) -> Option<Bar> {
+        let minimum = self.settings.minimums.get(&self.id.target);
+        plan.changes.iter().find_map(|change| below_minimum(&change.to.label, minimum))
     }
 }

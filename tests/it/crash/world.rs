@@ -8,11 +8,14 @@ use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::message::Message;
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
-use rollguard::domain::plan::kubernetes::{WorkloadFacts, assess_restore, assess_rollout};
+use rollguard::domain::plan::kubernetes::{
+    Progress, WorkloadFacts, assess_restart, assess_restore, assess_rollout,
+};
 use rollguard::domain::plan::{Action, Step};
 use rollguard::domain::release::{Fingerprint, Version};
 use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::verification::{CheckResult, CheckSpec};
+use rollguard::domain::workload::{UpdateStrategy, WorkloadKind};
 use rollguard::ports::{
     CheckContext, Checks, Clock, Delivered, Journal, Notifier, NotifyError, SurveyError, Target,
 };
@@ -39,6 +42,8 @@ struct State {
     now: Timestamp,
     template: Value,
     applied: u32,
+    /// Times that the template was stamped with.
+    restarts: Vec<String>,
     /// Observations since the template changed: the rollout takes three.
     looks: u32,
 }
@@ -66,10 +71,12 @@ pub(super) fn survey(world: &World) -> KubernetesSurvey {
     };
     KubernetesSurvey {
         target,
+        kind: WorkloadKind::Deployment,
         namespace: "default".into(),
         name: "shop".into(),
         uid: "uid".into(),
         paused: false,
+        update: UpdateStrategy::default(),
         replicas: 3,
         revision: 2,
         template: world.state.lock().unwrap().template.clone(),
@@ -84,7 +91,7 @@ pub(super) fn survey(world: &World) -> KubernetesSurvey {
 impl World {
     pub(super) fn new(memo: Memo) -> Self {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
-        let state = State { now, template: template("shop:v2"), applied: 0, looks: 0 };
+        let state = State { now, template: template("shop:v2"), applied: 0, restarts: vec![], looks: 0 };
         let fuel = Mutex::new(Arc::new(Fuel::new(u32::MAX)));
         Self { memo, journal: Arc::new(MemoryJournal::default()), state: Mutex::new(state), fuel }
     }
@@ -104,6 +111,10 @@ impl World {
 
     pub(super) fn applied(&self) -> u32 {
         self.state.lock().unwrap().applied
+    }
+
+    pub(super) fn restarts(&self) -> usize {
+        self.state.lock().unwrap().restarts.len()
     }
 
     pub(super) async fn messages(&self) -> Vec<String> {
@@ -169,18 +180,25 @@ impl Target for Hands {
             fingerprint: Fingerprint::of_template(&state.template),
             label: "a version".into(),
             paused: false,
-            generation: 2,
-            observed_generation: 2,
-            replicas: 3,
-            total: 3,
-            updated,
-            available: updated,
-            gave_up: false,
+            progress: Progress {
+                kind: WorkloadKind::Deployment,
+                update: UpdateStrategy::default(),
+                generation: 2,
+                observed_generation: 2,
+                wanted: 3,
+                total: 3,
+                updated,
+                available: updated,
+                gave_up: false,
+            },
+            restarted_at: state.restarts.last().cloned(),
             waiting: vec![],
+            blocked: None,
         };
         match &step.action {
             Action::RestoreTemplate(restore) => assess_restore(restore, Some(&facts)),
             Action::AwaitRollout(wait) => assess_rollout(wait, Some(&facts)),
+            Action::Restart(restart) => assess_restart(restart, Some(&facts)),
         }
     }
 
@@ -198,10 +216,16 @@ impl Target for Hands {
 impl Hands {
     /// What an API server does with the patch: its tests first, then all of it.
     fn change(&self, step: &Step) -> Outcome {
-        let Action::RestoreTemplate(restore) = &step.action else {
-            return Outcome::Done { detail: "nothing to do".into() };
-        };
         let mut state = self.0.state.lock().unwrap();
+        let restore = match &step.action {
+            Action::AwaitRollout(_) => return Outcome::Done { detail: "nothing to do".into() },
+            Action::Restart(restart) => {
+                state.restarts.push(restart.stamp());
+                state.looks = 0;
+                return Outcome::Done { detail: "stamped".into() };
+            }
+            Action::RestoreTemplate(restore) => restore,
+        };
         let operations = restore.patch.as_array().unwrap();
         let of = |op: &str, path: &str| {
             operations.iter().find(|o| o["op"] == op && o["path"] == path).map(|o| o["value"].clone())

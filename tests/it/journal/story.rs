@@ -13,6 +13,7 @@ use rollguard::domain::release::{Fingerprint, Release, ReleaseKind, Version};
 use rollguard::domain::runbook::{ChecklistItem, Item, Judging, standard_rules};
 use rollguard::domain::verification::{CheckKind, CheckResult, CheckSpec, Expect};
 use rollguard::domain::watch::{Baseline, WatchSpec};
+use rollguard::domain::workload::WorkloadKind;
 use serde_json::json;
 
 use super::at;
@@ -123,7 +124,8 @@ fn opened() -> RunOpened {
 }
 
 fn plan() -> Plan {
-    let workload = || Workload { namespace: "default".into(), name: "shop".into() };
+    let workload =
+        || Workload { kind: WorkloadKind::Deployment, namespace: "default".into(), name: "shop".into() };
     let (from, to) = (version("v2"), version("v1"));
     let restore = RestoreTemplate {
         workload: workload(),

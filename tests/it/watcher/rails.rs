@@ -45,8 +45,13 @@ async fn the_kill_switch_stops_everything_and_outlives_the_process() {
     assert_eq!(decision, "page");
     assert!(barred[0].starts_with("the kill switch is on since"), "{barred:?}");
     assert!(barred[0].ends_with(", by ann (moving the database): nothing is changed"), "{barred:?}");
-    let order =
-        Command::Rollback { target: target("shop"), revision: None, reason: String::new(), by: "ben".into() };
+    let order = Command::Rollback {
+        target: target("shop"),
+        revision: None,
+        image: None,
+        reason: String::new(),
+        by: "ben".into(),
+    };
     let refused = town.order(order).await.unwrap_err();
     assert!(matches!(refused, CommandError::Killed { .. }), "{refused}");
 

@@ -361,6 +361,7 @@ fn settings(service: &str, judging: &Judging, rails: &Rails, minimum: Option<&st
         minimums: minimum.into_iter().collect(),
         approval_expires: minutes(15),
         rollout_deadline: minutes(10),
+        together: true,
         verify_deadline: minutes(10),
         checks: vec![],
         status_page: None,

@@ -19,7 +19,7 @@ use rollguard::domain::signal::{PodReading, Reading, Sample};
 use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::verification::{CheckResult, CheckSpec};
 use rollguard::domain::watch::WatchSpec;
-use rollguard::domain::workload::{PodView, RolloutState, WorkloadView};
+use rollguard::domain::workload::{PodView, RolloutState, UpdateStrategy, WorkloadKind, WorkloadView};
 use rollguard::engine::clock::SystemClock;
 use rollguard::engine::commands::Desk;
 use rollguard::engine::driver::Tools;
@@ -64,10 +64,12 @@ pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Su
     };
     Survey::Kubernetes(KubernetesSurvey {
         target: target.clone(),
+        kind: WorkloadKind::Deployment,
         namespace: "default".into(),
         name: target.service.to_string(),
         uid: "uid".into(),
         paused: false,
+        update: UpdateStrategy::default(),
         replicas: 1,
         revision: 9,
         template: template(running),
@@ -283,6 +285,7 @@ fn settings(mode: Mode) -> ServiceSettings {
         minimums: BTreeMap::new(),
         approval_expires: minutes(15),
         rollout_deadline: minutes(10),
+        together: true,
         verify_deadline: minutes(10),
         checks: vec![],
         status_page: None,
