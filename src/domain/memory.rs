@@ -17,6 +17,8 @@ const REMEMBERED: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetMemory {
     pub known_good: Option<Version>,
+    /// When that was found.
+    pub known_good_since: Option<Timestamp>,
     /// The version that ran when the target was last looked at.
     pub current: Option<Version>,
     pub seen: VecDeque<Fingerprint>,
@@ -75,6 +77,7 @@ impl TargetMemory {
                     self.current = Some(version.clone());
                 }
                 self.known_good = Some(version.clone());
+                self.known_good_since = Some(at);
             }
             TargetEvent::WatchOpened(spec) => {
                 remember(&mut self.seen, &spec.release.to.fingerprint);
