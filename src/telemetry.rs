@@ -25,10 +25,12 @@ pub enum Metric {
     RecordingBytes,
     RecordingDroppedTotal,
     CloudWatchMetricsRequestedTotal,
+    RollbackReady,
+    RollbackObstacle,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 19] = [
+    pub const ALL: [Metric; 21] = [
         Metric::ReleasesTotal,
         Metric::WatchesOpen,
         Metric::DecisionsTotal,
@@ -48,6 +50,8 @@ impl Metric {
         Metric::RecordingBytes,
         Metric::RecordingDroppedTotal,
         Metric::CloudWatchMetricsRequestedTotal,
+        Metric::RollbackReady,
+        Metric::RollbackObstacle,
     ];
 
     pub fn name(self) -> &'static str {
@@ -88,6 +92,13 @@ impl Metric {
                 "rollguard_cloudwatch_metrics_requested_total",
                 "Metrics that CloudWatch was asked for, page by page: it bills each.",
             ),
+            Metric::RollbackReady => (
+                "rollguard_rollback_ready",
+                "1 if the target could be rolled back when it was last looked at.",
+            ),
+            Metric::RollbackObstacle => {
+                ("rollguard_rollback_obstacle", "1 for what keeps a target from being rolled back, by code.")
+            }
         }
     }
 

@@ -13,8 +13,8 @@ use crate::domain::names::TargetId;
 use crate::domain::plan::PlanDigest;
 pub use crate::http::dto;
 use dto::{
-    ApproveRequest, ErrorAnswer, OrderAnswer, PlanAnswer, ReasonRequest, ReleaseRequest, RollbackRequest,
-    RunAnswer, RunsAnswer, ServicesAnswer,
+    ApproveRequest, DoctorAnswer, ErrorAnswer, OrderAnswer, PlanAnswer, ReasonRequest, ReleaseRequest,
+    RollbackRequest, RunAnswer, RunsAnswer, ServicesAnswer,
 };
 pub use error::ClientError;
 
@@ -64,6 +64,12 @@ impl Client {
         let revision = revision.map(|n| ("revision", n.to_string()));
         let query: Vec<_> = revision.into_iter().collect();
         self.get(&["targets", target.service.as_str(), target.target.as_str(), "plan"], &query).await
+    }
+
+    /// Of one target, or of all.
+    pub async fn doctor(&self, target: Option<&TargetId>) -> Result<DoctorAnswer, ClientError> {
+        let target = target.iter().flat_map(|t| [t.service.as_str(), t.target.as_str()]);
+        self.get(&["doctor"].into_iter().chain(target).collect::<Vec<_>>(), &[]).await
     }
 
     pub async fn release(&self, request: &ReleaseRequest) -> Result<OrderAnswer, ClientError> {

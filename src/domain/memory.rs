@@ -72,19 +72,16 @@ impl TargetMemory {
         match event {
             TargetEvent::KnownGood { version, .. } => {
                 self.known_bad.retain(|bad| *bad != version.fingerprint);
-                remember(&mut self.seen, &version.fingerprint);
                 if self.current.is_none() {
                     self.current = Some(version.clone());
                 }
-                self.known_good = Some(version.clone());
-                self.known_good_since = Some(at);
+                self.take_good(version.clone(), at);
             }
             TargetEvent::WatchOpened(spec) => {
                 remember(&mut self.seen, &spec.release.to.fingerprint);
                 self.current = Some(spec.release.to.clone());
-                self.known_good = spec.known_good.clone().or(self.known_good);
-                if let Some(good) = &self.known_good {
-                    remember(&mut self.seen, &good.fingerprint);
+                if let Some(good) = spec.known_good.as_ref().or(self.known_good.as_ref()).cloned() {
+                    self.take_good(good, at);
                 }
                 let spec = spec.clone();
                 self.watch = Some(OpenWatch {
@@ -136,6 +133,14 @@ impl TargetMemory {
             }
         }
         self
+    }
+
+    fn take_good(&mut self, good: Version, at: Timestamp) {
+        remember(&mut self.seen, &good.fingerprint);
+        if self.known_good.as_ref() != Some(&good) {
+            self.known_good_since = Some(at);
+        }
+        self.known_good = Some(good);
     }
 
     fn in_watch(&mut self, id: &str, change: impl FnOnce(&mut OpenWatch)) {

@@ -79,8 +79,7 @@ pub enum Unsurveyed {
 /// Answers by the code that a rollback would use ([`draft`]), so that the two never disagree.
 pub fn readiness(question: &Question<'_>) -> Readiness {
     let Question { memory, around, .. } = *question;
-    let known_good =
-        |good: &Version| KnownGood { label: good.label.clone(), since: memory.known_good_since };
+    let known_good = |good: &Version| KnownGood { label: good.label.clone(), since: memory.known_good_since };
     let mut answer = Readiness {
         at: question.now,
         from: memory.current.as_ref().map(|current| current.label.clone()),
@@ -159,7 +158,8 @@ impl Readiness {
     fn take_surroundings(&mut self, around: &Surroundings) {
         if !around.denied.is_empty() {
             let what = format!("rollguard may not {}", around.denied.join(", "));
-            let advice = "grant it with the Role in deploy/kubernetes/watched-namespace, which names the targets";
+            let advice =
+                "grant it with the Role in deploy/kubernetes/watched-namespace, which names the targets";
             self.obstacles.push(Obstacle::new(Code::MissingPermission, what, advice));
         }
         for image in &around.images {

@@ -1,4 +1,5 @@
 //! What bears on a target's way back besides the target itself: rights, images, quotas, budgets and autoscalers.
+use jiff::SignedDuration;
 
 /// As found a short while ago. What could not be looked at is in `unchecked`, and is never an obstacle.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,6 +14,8 @@ pub struct Surroundings {
     pub spent_budgets: Vec<String>,
     /// Autoscalers that cannot add replicas, with how many there are.
     pub autoscalers_at_max: Vec<String>,
+    /// How much later it is by our clock than by the cluster's.
+    pub clock_ahead: Option<SignedDuration>,
     /// What nobody could say, and why.
     pub unchecked: Vec<String>,
 }

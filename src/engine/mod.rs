@@ -5,6 +5,7 @@ pub mod driver;
 pub mod ledger;
 pub mod measured;
 pub mod outbox;
+mod rounds;
 pub mod settings;
 pub mod snapshot;
 pub mod sources;

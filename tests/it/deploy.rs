@@ -45,6 +45,11 @@ fn only(kind: &str) -> Value {
     found.remove(0)
 }
 
+fn named(kind: &str, name: &str) -> Value {
+    let found = of_kind(kind).into_iter().find(|document| document["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("there is no {kind} {name}"))
+}
+
 /// Kubernetes' own type takes it whole: a misspelt or misplaced field would be lost on the way.
 fn understood<T: DeserializeOwned + Serialize>(document: &Value) {
     let typed: T = serde_json::from_value(document.clone()).unwrap();
@@ -71,12 +76,12 @@ fn kubernetes_understands_every_field() {
             }
         }
     }
-    assert_eq!(seen, 11);
+    assert_eq!(seen, 13);
 }
 
 #[test]
 fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
-    let role = only("Role");
+    let role = named("Role", "rollguard");
     let expected = json!([
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list", "watch"]},
@@ -88,9 +93,27 @@ fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
 }
 
 #[test]
+fn the_doctors_role_lists_what_it_warns_of_and_nobody_has_it_unasked() {
+    let listing = |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["list"]});
+    let expected = json!([
+        listing("", "resourcequotas"),
+        listing("policy", "poddisruptionbudgets"),
+        listing("autoscaling", "horizontalpodautoscalers"),
+    ]);
+    assert_eq!(named("Role", "rollguard-doctor")["rules"], expected);
+    let (doctor, usual) = (named("RoleBinding", "rollguard-doctor"), named("RoleBinding", "rollguard"));
+    assert_eq!(
+        (&doctor["roleRef"]["name"], &doctor["subjects"]),
+        (&json!("rollguard-doctor"), &usual["subjects"])
+    );
+    let shipped = &documents()["kubernetes/watched-namespace/kustomization.yaml"][0]["resources"];
+    assert_eq!(*shipped, json!(["role.yaml", "rolebinding.yaml"]));
+}
+
+#[test]
 fn the_role_is_bound_to_the_account_that_the_pod_runs_under() {
-    let (account, binding) = (only("ServiceAccount"), only("RoleBinding"));
-    assert_eq!(binding["roleRef"]["name"], only("Role")["metadata"]["name"]);
+    let (account, binding) = (only("ServiceAccount"), named("RoleBinding", "rollguard"));
+    assert_eq!(binding["roleRef"]["name"], named("Role", "rollguard")["metadata"]["name"]);
     assert_eq!(binding["subjects"].as_array().unwrap().len(), 1);
     assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
     assert_eq!(
@@ -163,7 +186,7 @@ fn kustomizations_name_files_that_exist() {
 fn the_example_configuration_fits_the_manifests() {
     let config = &documents()["kubernetes/rollguard.yaml"][0];
     let kubernetes = &config["services"][0]["targets"][0]["kubernetes"];
-    let role = only("Role");
+    let role = named("Role", "rollguard");
     let mut rules = role["rules"].as_array().unwrap().iter();
     let patching = rules.find(|rule| rule["verbs"] == json!(["patch"])).unwrap();
     assert_eq!(patching["resourceNames"], json!([kubernetes["deployment"]]));

@@ -3,6 +3,7 @@
 mod adapter;
 mod approval;
 mod automatic;
+mod doctor;
 mod interrupted;
 mod left_alone;
 mod rights;

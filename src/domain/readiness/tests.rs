@@ -146,9 +146,20 @@ fn what_is_known_good_and_runs_is_left_for_the_newest_revision_that_is_not_bad()
 
 type Spoil = fn(&mut Case);
 
+/// Each case has one obstacle, with this code, and words of its sentence and of what to do.
+fn each_is_an_obstacle(cases: &[(&str, &str, Spoil)]) {
+    for (code, sentence, spoil) in cases {
+        let answer = answer_after(spoil);
+        let (actual, told) = only(&answer.obstacles);
+        assert_eq!(actual, *code, "{told}");
+        assert!(told.contains(sentence), "{code}: {told}");
+        assert!(!answer.ready());
+    }
+}
+
 #[test]
-fn every_obstacle_has_its_code_a_sentence_and_what_to_do() {
-    let cases: [(&str, &str, Spoil); 15] = [
+fn without_a_version_to_go_to_it_is_not_ready() {
+    let cases: [(&str, &str, Spoil); 7] = [
         ("not_seen", "so that no release would be noticed", |case| case.memory.current = None),
         ("unreadable", "HTTP 403; see whether", |case| {
             case.survey = Err(Unsurveyed::Unreadable { why: "HTTP 403".into() });
@@ -180,6 +191,13 @@ fn every_obstacle_has_its_code_a_sentence_and_what_to_do() {
             case.memory = memory(&[bad("v0"), bad("v1"), good("v2")]);
             case.memory.last_rollback_at = None;
         }),
+    ];
+    each_is_an_obstacle(&cases);
+}
+
+#[test]
+fn what_keeps_a_known_good_version_from_coming_back_is_an_obstacle() {
+    let cases: [(&str, &str, Spoil); 8] = [
         (
             "no_history",
             "revisionHistoryLimit is 0, so deployment/web -n prod keeps nothing to go back to; set it to 10: `kubectl \
@@ -190,13 +208,21 @@ fn every_obstacle_has_its_code_a_sentence_and_what_to_do() {
                 found(case).revision_history_limit = Some(0);
             },
         ),
-        ("no_history", "v1 is no longer in the history of deployment/web -n prod; revisionHistoryLimit is 0", |case| {
-            case.survey = Ok(survey(&["v2"]));
-            found(case).revision_history_limit = Some(0);
-        }),
-        ("revision_gone", "v1 is no longer in the history of deployment/web -n prod; deploy the earlier", |case| {
-            case.survey = Ok(survey(&["v2"]));
-        }),
+        (
+            "no_history",
+            "v1 is no longer in the history of deployment/web -n prod; revisionHistoryLimit is 0",
+            |case| {
+                case.survey = Ok(survey(&["v2"]));
+                found(case).revision_history_limit = Some(0);
+            },
+        ),
+        (
+            "revision_gone",
+            "v1 is no longer in the history of deployment/web -n prod; deploy the earlier",
+            |case| {
+                case.survey = Ok(survey(&["v2"]));
+            },
+        ),
         ("paused", "deployment/web -n prod is paused; resume it with `kubectl rollout resume", |case| {
             found(case).paused = true;
         }),
@@ -213,13 +239,7 @@ fn every_obstacle_has_its_code_a_sentence_and_what_to_do() {
             case.around.full_quotas = vec!["quota pods: 3 of 3 used".into()];
         }),
     ];
-    for (code, sentence, spoil) in cases {
-        let answer = answer_after(spoil);
-        let (actual, told) = only(&answer.obstacles);
-        assert_eq!(actual, code, "{told}");
-        assert!(told.contains(sentence), "{code}: {told}");
-        assert!(!answer.ready());
-    }
+    each_is_an_obstacle(&cases);
 }
 
 #[test]
@@ -228,7 +248,12 @@ fn guard_rails_are_obstacles_too() {
     let answer = answer_after(|case| case.memory.last_rollback_at = Some(minute_ago));
     let (code, told) = only(&answer.obstacles);
     assert_eq!(code, "cooling_down");
-    assert!(told.contains("rests until 10:59:00 UTC; roll it back by hand with `rollguard rollback shop/backend`"), "{told}");
+    assert!(
+        told.contains(
+            "rests until 10:59:00 UTC; roll it back by hand with `rollguard rollback shop/backend`"
+        ),
+        "{told}"
+    );
     let answer = answer_after(|case| case.open_run = Some("shop-7"));
     let (code, told) = only(&answer.obstacles);
     assert_eq!(code, "run_open");
@@ -316,7 +341,8 @@ fn a_quota_is_no_matter_where_pods_go_first() {
 /// Labels of metrics are these, so JSON must say the same.
 #[test]
 fn codes_are_written_the_same_everywhere() {
-    for code in [Code::NoKnownGood, Code::GitopsOwner, Code::AutoscalerAtMax, Code::QuotaFull, Code::RunOpen] {
+    for code in [Code::NoKnownGood, Code::GitopsOwner, Code::AutoscalerAtMax, Code::QuotaFull, Code::RunOpen]
+    {
         assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
     }
 }

@@ -6,6 +6,7 @@ mod history;
 mod inbox;
 mod minutes;
 mod noticing;
+mod readiness;
 mod restore;
 mod together;
 
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use super::commands::{Command, Desk};
 use super::driver::{Input, Note, Tools, drive};
 use super::ledger::Entry;
+use super::rounds::Rounds;
 use super::settings::Fleet;
 use super::snapshot::Health;
 use super::sources::{Answer, AskBook};
@@ -31,6 +33,7 @@ use crate::domain::policy::Mode;
 use crate::domain::release::Fingerprint;
 use crate::domain::run::Run;
 use crate::domain::signal::{Reading, Sample};
+use crate::domain::surroundings::Surroundings;
 use crate::domain::survey::Survey;
 use crate::ports::{
     FeedEvent, History, Journal, JournalError, Recorder, ReleaseFeed, SignalSource, SurveyError,
@@ -65,6 +68,12 @@ enum Found {
         target: TargetId,
         survey: Result<Survey, SurveyError>,
     },
+    /// What there is to know before a rollback is needed.
+    Looked {
+        target: TargetId,
+        survey: Result<Survey, SurveyError>,
+        around: Surroundings,
+    },
     /// The survey for a rollback that a person ordered.
     Ordered {
         row: i64,
@@ -85,6 +94,7 @@ pub struct Watcher {
     controls: Controls,
     runs: BTreeMap<String, OpenRun>,
     drivers: TaskTracker,
+    rounds: Rounds,
     found: mpsc::Sender<Found>,
     /// The feed has changed what is worth asking: told at the next look, since it may tell of thousands of targets at once.
     book_stale: bool,
@@ -117,6 +127,7 @@ impl Watcher {
             controls: Controls::default(),
             runs: BTreeMap::new(),
             drivers,
+            rounds: Rounds::default(),
             found,
             book_stale: false,
             inbox_seen: 0,
@@ -124,6 +135,7 @@ impl Watcher {
             failed,
         };
         watcher.restore().await?;
+        watcher.begin_rounds();
         watcher.fold_inbox().await?;
         let mut next_look = watcher.now();
         let (clock, stop, desk) =
@@ -173,6 +185,7 @@ impl Watcher {
             self.publish_book();
         }
         self.renew_surveys();
+        self.look_around();
         // Commands that another replica took, or that were left by an earlier life.
         self.fold_inbox().await
     }
@@ -277,6 +290,7 @@ impl Watcher {
     fn remember(&mut self, target: &TargetId, event: &TargetEvent, at: Timestamp) {
         if let Some(guarded) = self.targets.get_mut(target) {
             guarded.memory = std::mem::take(&mut guarded.memory).fold(event, at);
+            self.rounds.hasten(target, at);
         }
     }
 
