@@ -188,8 +188,11 @@ impl Announcer {
 
     fn look(&mut self, i: usize, now: Timestamp) -> Option<FeedEvent> {
         let watched = self.watched.get_mut(i)?;
-        let view = self.places.get_mut(watched.place)?.index.view(&watched.name, &watched.target, now);
-        let tell = view.as_ref().map_or(Told::Gone, |view| Told::View(digest(view)));
+        let index = &mut self.places.get_mut(watched.place)?.index;
+        let view = index.view(&watched.name, &watched.target, now);
+        // An edit that releases nothing (paused, its history's limit) may still take the way back away.
+        let generation = index.generation(&watched.name);
+        let tell = view.as_ref().map_or(Told::Gone, |view| Told::View(digest(view, generation)));
         if watched.told == tell {
             return None;
         }
@@ -202,7 +205,7 @@ impl Announcer {
 }
 
 /// Kept instead of the last view: thousands of views with their histories would take more room than the index.
-fn digest(view: &WorkloadView) -> u64 {
+fn digest(view: &WorkloadView, generation: Option<i64>) -> u64 {
     struct Hashing(DefaultHasher);
     impl Write for Hashing {
         fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -212,7 +215,7 @@ fn digest(view: &WorkloadView) -> u64 {
     }
     let mut hashing = Hashing(DefaultHasher::new());
     // Writing into a hasher cannot fail.
-    write!(hashing, "{view:?}").ok();
+    write!(hashing, "{generation:?} {view:?}").ok();
     hashing.0.finish()
 }
 
@@ -303,6 +306,12 @@ mod tests {
         take(&mut a, 0, Kind::Deployment, What::Applied(Object::Deployment(annotated)));
         assert!(a.is_due());
         assert!(told(&mut a).is_empty(), "the rollout had ended, so the view is the same");
+        let mut edited = deployment("web", "shop:v1");
+        edited.metadata.generation = Some(2);
+        edited.data["status"]["observedGeneration"] = serde_json::json!(2);
+        let edited = TrimmedDeployment::of(&edited).unwrap();
+        take(&mut a, 0, Kind::Deployment, What::Applied(Object::Deployment(edited)));
+        assert_eq!(told(&mut a), ["back"], "somebody edited it");
     }
 
     #[test]

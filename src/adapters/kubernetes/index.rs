@@ -111,6 +111,11 @@ impl Index {
         Some(view)
     }
 
+    /// Counts the edits of the Deployment's spec.
+    pub(super) fn generation(&self, name: &str) -> Option<i64> {
+        self.deployments.get(name).map(|deployment| deployment.progress.generation)
+    }
+
     fn names(&self, kind: Kind) -> Box<dyn Iterator<Item = &Name> + '_> {
         match kind {
             Kind::Deployment => Box::new(self.deployments.keys()),
