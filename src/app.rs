@@ -84,7 +84,8 @@ impl Daemon {
         tracing::info!(%address, epoch, services = config.services.len(), "rollguard is up");
         let stop = CancellationToken::new();
         let world = World { clock, journal, recorder, metrics, listener, epoch, stop: stop.clone() };
-        let tasks = world.set_going(&config, Box::new(cluster.feed()), Arc::new(cluster.targets()))?;
+        let targets = Arc::new(cluster.targets().with_registry(build::registry(&config)));
+        let tasks = world.set_going(&config, Box::new(cluster.feed()), targets)?;
         Ok(Self { address, stop, tasks })
     }
 

@@ -26,10 +26,12 @@ pub enum Metric {
     RecordingDroppedTotal,
     CloudWatchMetricsRequestedTotal,
     KillSwitch,
+    RollbackReady,
+    RollbackObstacle,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 20] = [
+    pub const ALL: [Metric; 22] = [
         Metric::ReleasesTotal,
         Metric::WatchesOpen,
         Metric::DecisionsTotal,
@@ -50,6 +52,8 @@ impl Metric {
         Metric::RecordingDroppedTotal,
         Metric::CloudWatchMetricsRequestedTotal,
         Metric::KillSwitch,
+        Metric::RollbackReady,
+        Metric::RollbackObstacle,
     ];
 
     pub fn name(self) -> &'static str {
@@ -93,6 +97,13 @@ impl Metric {
                 "rollguard_cloudwatch_metrics_requested_total",
                 "Metrics that CloudWatch was asked for, page by page: it bills each.",
             ),
+            Metric::RollbackReady => (
+                "rollguard_rollback_ready",
+                "1 if the target could be rolled back when it was last looked at.",
+            ),
+            Metric::RollbackObstacle => {
+                ("rollguard_rollback_obstacle", "1 for what keeps a target from being rolled back, by code.")
+            }
         }
     }
 

@@ -10,4 +10,6 @@ pub mod notify;
 pub mod outbound;
 pub mod probe;
 pub mod recording;
+#[cfg(feature = "aws")]
+pub mod registry;
 pub mod signals;

@@ -27,7 +27,7 @@ use crate::domain::names::TargetId;
 use crate::domain::runbook::{Judging, Rule};
 use crate::engine::settings::{Fleet, ServiceSettings};
 use crate::http::webhook::AlertRoute;
-use crate::ports::{Checks, Clock, Notifier, SignalSource};
+use crate::ports::{Checks, Clock, ImageRegistry, Notifier, SignalSource};
 
 /// Messages and checks take no longer than this.
 const OUTBOUND_MAX: Duration = Duration::from_secs(5);
@@ -142,6 +142,14 @@ pub(super) fn measuring(config: &Config) -> Result<Vec<Arc<dyn SignalSource>>, A
         sources.push(super::aws::cloudwatch_source(config, cloudwatch));
     }
     Ok(sources)
+}
+
+/// Who knows whether images are still there.
+pub(super) fn registry(config: &Config) -> Option<Arc<dyn ImageRegistry>> {
+    #[cfg(feature = "aws")]
+    return config.registries.ecr.as_ref().map(super::aws::ecr_registry);
+    #[cfg(not(feature = "aws"))]
+    return config.registries.ecr.as_ref().and(None);
 }
 
 fn prometheus_source(

@@ -2,6 +2,7 @@
 mod backtest;
 mod check;
 mod demo;
+mod doctor;
 mod failure;
 mod orders;
 mod output;
@@ -24,6 +25,7 @@ use crate::domain::plan::kubernetes::ImageChange;
 pub use backtest::{BacktestArgs, chart};
 pub use check::CheckArgs;
 pub use demo::{DemoArgs, Scenario};
+pub use doctor::{DoctorArgs, report};
 pub use failure::{Exit, Failure};
 pub use output::Output;
 pub use serve::ServeArgs;
@@ -90,6 +92,9 @@ pub enum Verb {
     Backtest(BacktestArgs),
     /// Targets, their versions and watches, and the rollbacks
     Status,
+    /// Could each target be rolled back right now, to what, and if not why
+    #[command(after_help = doctor::AFTER_HELP)]
+    Doctor(DoctorArgs),
     /// One rollback: why, the plan, the checks and the timeline
     Show(RunArg),
     /// What a rollback would do now; nothing is changed
@@ -241,6 +246,7 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Demo(args) => demo::run(args, out).await,
         Verb::Backtest(args) => backtest::run(args, out).await,
         Verb::Status => show::status(&client()?, out).await,
+        Verb::Doctor(args) => doctor::run(args, &client()?, out).await,
         Verb::Show(args) => show::run(&args.run, &client()?, out).await,
         Verb::Plan(args) => show::plan(args, &client()?, out).await,
         Verb::Rollback(args) => rollback::run(args, &client()?, out).await,

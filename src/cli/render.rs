@@ -47,7 +47,12 @@ fn targets(targets: &[TargetStatus], now: Timestamp) -> Table {
         let (watch, tone) = watch_cell(target, now);
         let mut notes = Vec::new();
         notes.extend(target.watch.as_ref().and_then(|w| w.verdict.as_ref()).map(|v| v.reason.clone()));
+        let readiness = target.readiness.as_ref();
         let way_back = match &target.way_back {
+            None if readiness.is_some_and(|found| !found.ready()) => {
+                notes.push(format!("could not be rolled back now: rollguard doctor {}", target.target));
+                ("none".to_string(), Tone::Bad)
+            }
             None => ("-".to_string(), Tone::Plain),
             Some(WayBack::Open { to }) => (to.clone(), Tone::Good),
             Some(WayBack::Barred { why }) => {

@@ -13,8 +13,8 @@ use crate::domain::names::TargetId;
 use crate::domain::plan::{Destination, PlanDigest};
 pub use crate::http::dto;
 use dto::{
-    ApproveRequest, ErrorAnswer, KillRequest, OrderAnswer, PlanAnswer, ReasonRequest, ReleaseRequest,
-    RollbackRequest, RunAnswer, RunsAnswer, ServicesAnswer,
+    ApproveRequest, DoctorAnswer, ErrorAnswer, KillRequest, OrderAnswer, PlanAnswer, ReasonRequest,
+    ReleaseRequest, RollbackRequest, RunAnswer, RunsAnswer, ServicesAnswer,
 };
 pub use error::ClientError;
 
@@ -67,6 +67,12 @@ impl Client {
             Destination::Image(image) => vec![("image", image.to_string())],
         };
         self.get(&["targets", target.service.as_str(), target.target.as_str(), "plan"], &query).await
+    }
+
+    /// Of one target, or of all.
+    pub async fn doctor(&self, target: Option<&TargetId>) -> Result<DoctorAnswer, ClientError> {
+        let target = target.iter().flat_map(|t| [t.service.as_str(), t.target.as_str()]);
+        self.get(&["doctor"].into_iter().chain(target).collect::<Vec<_>>(), &[]).await
     }
 
     pub async fn release(&self, request: &ReleaseRequest) -> Result<OrderAnswer, ClientError> {

@@ -54,6 +54,7 @@ pub(super) const ROOT: &[Field] = &[
         "The cluster; without it in-cluster, else ~/.kube/config.",
     ),
     optional("sources", Shape::Map(SOURCES), "Where measurements come from."),
+    optional("registries", Shape::Map(REGISTRIES), "Who knows whether images are still there."),
     optional("alertmanager", Shape::Map(ALERTMANAGER), "Alerts in, pages out."),
     optional("notify", Shape::Map(NOTIFY), "Who is told."),
     optional("rollbacks_at_once", COUNT, "How many rollbacks are carried out at once by themselves."),
@@ -114,6 +115,15 @@ const CLOUDWATCH: &[Field] = &[
         span(0, 600),
         "How long a minute must be over before it counts; datapoints come late.",
     ),
+    optional("timeout", span(100, 5), "Longest wait for an answer, which is asked for up to three times."),
+];
+
+const REGISTRIES: &[Field] =
+    &[optional("ecr", Shape::Map(ECR), "Amazon ECR, asked about the images that a rollback needs.")];
+
+const ECR: &[Field] = &[
+    optional("profile", TEXT, "Profile of ~/.aws/config; without it the usual chain of credentials."),
+    optional("endpoint", URL, "Where ECR is reached, such as a VPC endpoint."),
     optional("timeout", span(100, 5), "Longest wait for an answer, which is asked for up to three times."),
 ];
 

@@ -7,6 +7,7 @@ mod load;
 mod problem;
 mod raw;
 mod read;
+mod registries;
 mod rules;
 mod schema;
 mod secrets;
@@ -29,6 +30,7 @@ use url::Url;
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use load::{Env, Loaded, load, parse};
 pub use problem::{LoadError, Problem, Severity};
+pub use registries::{EcrConfig, RegistriesConfig};
 pub use schema::json_schema;
 pub use secrets::SecretUrl;
 pub use selector::Selector;
@@ -51,6 +53,7 @@ pub struct Config {
     pub people: Vec<Person>,
     pub kubernetes: KubernetesConfig,
     pub sources: SourcesConfig,
+    pub registries: RegistriesConfig,
     pub alertmanager: Option<AlertmanagerConfig>,
     pub notify: NotifyConfig,
     /// Rollbacks that are carried out at once by themselves.

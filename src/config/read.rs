@@ -15,7 +15,7 @@ use super::secrets::{self, Outside};
 use super::yaml::Node;
 use super::{
     AlertmanagerConfig, Config, KubernetesConfig, NotifyConfig, Paging, Person, PrometheusConfig,
-    ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, services,
+    ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, registries, services,
 };
 use crate::domain::names::PersonName;
 
@@ -33,6 +33,7 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
         people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),
         kubernetes: root.map("kubernetes").map_or(KubernetesConfig::Infer, |k| kubernetes(&k, &outside)),
         sources: root.map("sources").map(|s| sources(&s, &outside)).unwrap_or_default(),
+        registries: root.map("registries").map(|r| registries::registries(&r)).unwrap_or_default(),
         alertmanager: root.map("alertmanager").map(|a| alertmanager(&a, &outside)),
         notify: root.map("notify").map(|n| notify(&n, &outside)).unwrap_or_default(),
         rollbacks_at_once: root.read("rollbacks_at_once").unwrap_or(2),

@@ -17,6 +17,8 @@ const REMEMBERED: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetMemory {
     pub known_good: Option<Version>,
+    /// When that was found.
+    pub known_good_since: Option<Timestamp>,
     /// The version that ran when the target was last looked at.
     pub current: Option<Version>,
     pub seen: VecDeque<Fingerprint>,
@@ -69,18 +71,16 @@ impl TargetMemory {
         match event {
             TargetEvent::KnownGood { version, .. } => {
                 self.known_bad.retain(|bad| *bad != version.fingerprint);
-                remember(&mut self.seen, &version.fingerprint);
                 if self.current.is_none() {
                     self.current = Some(version.clone());
                 }
-                self.known_good = Some(version.clone());
+                self.take_good(version.clone(), at);
             }
             TargetEvent::WatchOpened(spec) => {
                 remember(&mut self.seen, &spec.release.to.fingerprint);
                 self.current = Some(spec.release.to.clone());
-                self.known_good = spec.known_good.clone().or(self.known_good);
-                if let Some(good) = &self.known_good {
-                    remember(&mut self.seen, &good.fingerprint);
+                if let Some(good) = spec.known_good.as_ref().or(self.known_good.as_ref()).cloned() {
+                    self.take_good(good, at);
                 }
                 let spec = spec.clone();
                 self.watch = Some(OpenWatch {
@@ -139,6 +139,14 @@ impl TargetMemory {
     /// The run that began to roll this target back last, and when.
     pub fn last_rollback(&self) -> Option<(&str, Timestamp)> {
         self.rollbacks.back().map(|(run, at)| (run.as_str(), *at))
+    }
+
+    fn take_good(&mut self, good: Version, at: Timestamp) {
+        remember(&mut self.seen, &good.fingerprint);
+        if self.known_good.as_ref() != Some(&good) {
+            self.known_good_since = Some(at);
+        }
+        self.known_good = Some(good);
     }
 
     fn in_watch(&mut self, id: &str, change: impl FnOnce(&mut OpenWatch)) {

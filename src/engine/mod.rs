@@ -6,6 +6,7 @@ pub mod kill;
 pub mod ledger;
 pub mod measured;
 pub mod outbox;
+mod rounds;
 pub mod settings;
 pub mod snapshot;
 pub mod sources;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::Ledger;
-use super::snapshot::Picture;
+use super::snapshot::{Health, Picture};
 use crate::ports::{Clock, Delivered, Delivery, Journal, Notifier, NotifyError, OutboxRow};
 use crate::telemetry::{Metric, label};
 
@@ -88,6 +88,14 @@ impl Outbox {
         any
     }
 
+    fn show_channel(&self, channel: &str, failed: Option<&NotifyError>, now: Timestamp) {
+        let detail = failed.map(ToString::to_string).unwrap_or_default();
+        self.picture.change(|s| {
+            let health = Health::turn(s.channels.get(channel), failed.is_none(), detail, now);
+            s.channels.insert(channel.to_string(), health);
+        });
+    }
+
     fn unsettled(&self) -> MutexGuard<'_, BTreeMap<i64, Delivery>> {
         self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,7 +106,9 @@ impl Outbox {
         };
         let now = self.clock.now();
         let channel = || vec![label("channel", &row.channel)];
-        match notifier.deliver(&row.message, now).await {
+        let outcome = notifier.deliver(&row.message, now).await;
+        self.show_channel(&row.channel, outcome.as_ref().err(), now);
+        match outcome {
             Ok(delivered) => {
                 Metric::NotificationsTotal.add(1, channel());
                 match delivered {

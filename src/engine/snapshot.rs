@@ -11,6 +11,7 @@ use crate::domain::memory::EndedWatch;
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::plan::PlanDigest;
 use crate::domain::policy::{Decision, Mode};
+use crate::domain::readiness::Readiness;
 use crate::domain::release::{Release, Version};
 use crate::domain::verdict::Verdict;
 use crate::domain::watch::{Baseline, Figures};
@@ -28,6 +29,12 @@ pub struct Snapshot {
     /// The kill switch is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub killed: Option<Killed>,
+    /// How the last delivery of each channel went.
+    #[serde(default)]
+    pub channels: BTreeMap<String, Health>,
+    /// Whether our clock and the cluster's agree.
+    #[serde(default)]
+    pub clock: Option<Health>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +49,9 @@ pub struct TargetStatus {
     pub last_watch: Option<EndedWatch>,
     /// The way back, before it is needed: whether this target could be rolled back now, and if not, why.
     pub way_back: Option<WayBack>,
+    /// The same all the time, also while nothing is under watch; none before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Readiness>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

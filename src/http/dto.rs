@@ -10,6 +10,7 @@ use crate::domain::names::{NameError, ServiceName, TargetId, TargetName};
 use crate::domain::plan::kubernetes::ImageChange;
 use crate::domain::plan::{Change, Plan, PlanDigest, Step};
 use crate::domain::policy::Decision;
+use crate::domain::readiness::Readiness;
 use crate::domain::runbook::ChecklistItem;
 pub use crate::engine::snapshot::{CheckStatus, Health, RunStatus, TargetStatus, WatchStatus, WayBack};
 
@@ -41,6 +42,36 @@ pub struct ServicesAnswer {
     /// The kill switch is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub killed: Option<Killed>,
+}
+
+/// `GET /api/v1/doctor`, and `…/doctor/{service}/{target}` for one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DoctorAnswer {
+    pub now: Timestamp,
+    pub targets: Vec<TargetReadiness>,
+    /// The daemon itself.
+    pub daemon: Vec<DaemonCheck>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetReadiness {
+    pub target: TargetId,
+    /// `null` before the first look.
+    pub ready: Option<bool>,
+    pub readiness: Option<Readiness>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonCheck {
+    pub name: String,
+    pub ok: bool,
+    pub detail: String,
+}
+
+impl DaemonCheck {
+    pub fn new(name: impl Into<String>, ok: bool, detail: String) -> Self {
+        Self { name: name.into(), ok, detail }
+    }
 }
 
 /// `GET /api/v1/runs`: open runs first, then the latest closed ones.

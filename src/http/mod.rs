@@ -3,6 +3,7 @@ mod api;
 pub mod auth;
 mod body;
 mod connection;
+mod doctor;
 pub mod dto;
 mod error;
 mod health;

@@ -1,4 +1,6 @@
 //! Golden transcripts of the command line, and the binary against a real server.
+mod doctor;
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
@@ -39,6 +41,8 @@ fn every_verb_of_the_daemon_is_understood() {
         "demo --scenario shared -o json",
         "backtest --recording a.jsonl b.jsonl.gz --config c.yaml --compare d.yaml --chart charts --fleet -o json",
         "status",
+        "doctor",
+        "doctor shop/backend -o json",
         "show r1",
         "plan shop/backend --to-revision 3",
         "rollback shop/backend --reason slow --yes --wait --server http://x",
@@ -92,6 +96,7 @@ fn services() -> ServicesAnswer {
         watch: Some(watch),
         last_watch: None,
         way_back: Some(WayBack::Open { to: change.to.label.clone() }),
+        readiness: None,
     };
     let mut cart = TargetStatus { watch: None, mode: Mode::Auto, ..shop.clone() };
     cart.target.service = "cart".to_string().try_into().unwrap();

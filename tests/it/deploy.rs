@@ -40,14 +40,15 @@ fn of_kind(kind: &str) -> Vec<Value> {
 }
 
 /// The Role of this name.
-fn role(name: &str) -> Value {
-    of_kind("Role").into_iter().find(|role| role["metadata"]["name"] == name).unwrap()
-}
-
 fn only(kind: &str) -> Value {
     let mut found = of_kind(kind);
     assert_eq!(found.len(), 1, "{kind}");
     found.remove(0)
+}
+
+fn named(kind: &str, name: &str) -> Value {
+    let found = of_kind(kind).into_iter().find(|document| document["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("there is no {kind} {name}"))
 }
 
 /// Kubernetes' own type takes it whole: a misspelt or misplaced field would be lost on the way.
@@ -76,12 +77,12 @@ fn kubernetes_understands_every_field() {
             }
         }
     }
-    assert_eq!(seen, 15);
+    assert_eq!(seen, 17);
 }
 
 #[test]
 fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
-    let role = role("rollguard");
+    let role = named("Role", "rollguard");
     let expected = json!([
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list", "watch"]},
@@ -100,8 +101,26 @@ fn other_kinds_are_granted_apart_and_no_more_than_deployments() {
             {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["list", "watch"]},
             {"apiGroups": ["apps"], "resources": [kind], "resourceNames": [example], "verbs": ["patch"]},
         ]);
-        assert_eq!(role(&format!("rollguard-{kind}"))["rules"], expected);
+        assert_eq!(named("Role", &format!("rollguard-{kind}"))["rules"], expected);
     }
+}
+
+#[test]
+fn the_doctors_role_lists_what_it_warns_of_and_nobody_has_it_unasked() {
+    let listing = |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["list"]});
+    let expected = json!([
+        listing("", "resourcequotas"),
+        listing("policy", "poddisruptionbudgets"),
+        listing("autoscaling", "horizontalpodautoscalers"),
+    ]);
+    assert_eq!(named("Role", "rollguard-doctor")["rules"], expected);
+    let (doctor, usual) = (named("RoleBinding", "rollguard-doctor"), named("RoleBinding", "rollguard"));
+    assert_eq!(
+        (&doctor["roleRef"]["name"], &doctor["subjects"]),
+        (&json!("rollguard-doctor"), &usual["subjects"])
+    );
+    let shipped = &documents()["kubernetes/watched-namespace/kustomization.yaml"][0]["resources"];
+    assert_eq!(*shipped, json!(["role.yaml", "rolebinding.yaml"]));
 }
 
 #[test]
@@ -183,7 +202,7 @@ fn kustomizations_name_files_that_exist() {
 fn the_example_configuration_fits_the_manifests() {
     let config = &documents()["kubernetes/rollguard.yaml"][0];
     let kubernetes = &config["services"][0]["targets"][0]["kubernetes"];
-    let role = role("rollguard");
+    let role = named("Role", "rollguard");
     let mut rules = role["rules"].as_array().unwrap().iter();
     let patching = rules.find(|rule| rule["verbs"] == json!(["patch"])).unwrap();
     assert_eq!(patching["resourceNames"], json!([kubernetes["deployment"]]));

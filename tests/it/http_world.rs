@@ -150,6 +150,7 @@ fn target_status() -> TargetStatus {
         watch: None,
         last_watch: None,
         way_back: Some(WayBack::Open { to: "v1".into() }),
+        readiness: None,
     }
 }
 

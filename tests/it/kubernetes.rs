@@ -4,6 +4,7 @@ mod adapter;
 mod approval;
 mod automatic;
 mod companions;
+mod doctor;
 mod interrupted;
 mod kinds;
 mod left_alone;

@@ -236,7 +236,9 @@ impl Announcer {
         let (_, place) = self.places.get_mut(watched.place)?;
         let index = &mut place.parts.get_mut(&watched.kind)?.index;
         let view = index.view(&watched.name, &watched.target, now);
-        let tell = view.as_ref().map_or(Told::Gone, |view| Told::View(digest(view)));
+        // An edit that releases nothing (paused, its history's limit) may still take the way back away.
+        let generation = index.generation(&watched.name);
+        let tell = view.as_ref().map_or(Told::Gone, |view| Told::View(digest(view, generation)));
         if watched.told == tell {
             return None;
         }
@@ -249,7 +251,7 @@ impl Announcer {
 }
 
 /// Kept instead of the last view: thousands of views with their histories would take more room than the index.
-fn digest(view: &WorkloadView) -> u64 {
+fn digest(view: &WorkloadView, generation: Option<i64>) -> u64 {
     struct Hashing(DefaultHasher);
     impl Write for Hashing {
         fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -259,7 +261,7 @@ fn digest(view: &WorkloadView) -> u64 {
     }
     let mut hashing = Hashing(DefaultHasher::new());
     // Writing into a hasher cannot fail.
-    write!(hashing, "{view:?}").ok();
+    write!(hashing, "{generation:?} {view:?}").ok();
     hashing.0.finish()
 }
 
@@ -388,6 +390,12 @@ mod tests {
         take(&mut a, 0, DEPLOYMENT, What::Applied(Box::new(Object::Workload(annotated))));
         assert!(a.is_due());
         assert!(told(&mut a).is_empty(), "the rollout had ended, so the view is the same");
+        let mut edited = deployment("web", "shop:v1");
+        edited.metadata.generation = Some(2);
+        edited.data["status"]["observedGeneration"] = serde_json::json!(2);
+        let edited = TrimmedWorkload::of(WorkloadKind::Deployment, &edited).unwrap();
+        take(&mut a, 0, DEPLOYMENT, What::Applied(Box::new(Object::Workload(edited))));
+        assert_eq!(told(&mut a), ["back"], "somebody edited it");
     }
 
     #[test]

@@ -132,6 +132,11 @@ impl Index {
         Some(view)
     }
 
+    /// Counts the edits of the workload's spec.
+    pub(super) fn generation(&self, name: &str) -> Option<i64> {
+        self.workloads.get(name).map(|workload| workload.standing.progress.generation)
+    }
+
     fn names(&self, kind: Kind) -> Box<dyn Iterator<Item = &Name> + '_> {
         match kind {
             Kind::Workload(_) => Box::new(self.workloads.keys()),

@@ -1,11 +1,15 @@
 //! Kubernetes: watches workloads with their histories and pods, surveys them, and puts pod templates back.
 mod access;
 mod announce;
+mod around;
 mod facts;
 mod failure;
 mod feed;
 mod index;
+mod quota;
+mod rights;
 mod rollout;
+mod server_time;
 mod survey;
 mod target;
 mod trim;
@@ -86,6 +90,6 @@ impl Kubernetes {
 
     pub fn targets(&self) -> KubernetesTargets {
         let by_id: BTreeMap<_, _> = self.targets.iter().map(|t| (t.target.clone(), t.clone())).collect();
-        KubernetesTargets::new(self.client.clone(), by_id)
+        KubernetesTargets::new(self.client.clone(), by_id, Arc::clone(&self.clock))
     }
 }

@@ -1,5 +1,6 @@
 //! Workloads as targets: surveyed, observed, put back with one guarded patch, and restarted.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 use super::survey::{selector, survey};
-use super::{KubernetesTarget, facts, failure, resource};
+use super::{KubernetesTarget, around, facts, failure, resource, server_time};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
 use crate::domain::plan::kubernetes::{
@@ -19,9 +20,11 @@ use crate::domain::plan::kubernetes::{
     assess_rollout,
 };
 use crate::domain::plan::{Action, Step};
+use crate::domain::release::Version;
+use crate::domain::surroundings::{Image, Presence, Surroundings};
 use crate::domain::survey::{KubernetesSurvey, Survey};
 use crate::domain::workload::WorkloadKind;
-use crate::ports::{SurveyError, Target};
+use crate::ports::{Clock, ImageRegistry, SurveyError, Target};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const FIELD_MANAGER: &str = "rollguard";
@@ -33,10 +36,12 @@ const PODS_MAX: u32 = 500;
 pub struct KubernetesTargets {
     client: Client,
     targets: BTreeMap<TargetId, KubernetesTarget>,
+    clock: Arc<dyn Clock>,
+    registry: Option<Arc<dyn ImageRegistry>>,
 }
 
 /// Why something could not be read or done.
-enum Trouble {
+pub(super) enum Trouble {
     Missing,
     /// The server refused the request as it is.
     Refused(String),
@@ -56,7 +61,7 @@ impl Trouble {
         }
     }
 
-    fn reason(self) -> String {
+    pub(super) fn reason(self) -> String {
         match self {
             Trouble::Missing => "it does not exist".into(),
             Trouble::Refused(why) | Trouble::Unclear(why) => why,
@@ -65,7 +70,7 @@ impl Trouble {
 }
 
 /// Waits no longer than the driver can.
-async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
+pub(super) async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(result) => result.map_err(|error| Trouble::of(&error)),
         Err(_) => Err(Trouble::Unclear(format!("no answer within {} s", TIMEOUT.as_secs()))),
@@ -73,8 +78,29 @@ async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T,
 }
 
 impl KubernetesTargets {
-    pub(super) fn new(client: Client, targets: BTreeMap<TargetId, KubernetesTarget>) -> Self {
-        Self { client, targets }
+    pub(super) fn new(
+        client: Client,
+        targets: BTreeMap<TargetId, KubernetesTarget>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { client, targets, clock, registry: None }
+    }
+
+    /// Who is asked whether images are still there.
+    pub fn with_registry(self, registry: Option<Arc<dyn ImageRegistry>>) -> Self {
+        Self { registry, ..self }
+    }
+
+    async fn images(&self, needed: &[Version]) -> Vec<Image> {
+        let names: BTreeSet<&String> = needed.iter().flat_map(|version| &version.images).collect();
+        let look = async |name: &String| {
+            let presence = match &self.registry {
+                Some(registry) => registry.presence(name).await,
+                None => Presence::Unknown { why: "no registry is asked (registries.ecr asks ECR)".into() },
+            };
+            Image { name: name.clone(), presence }
+        };
+        futures::future::join_all(names.into_iter().map(look)).await
     }
 
     fn raw(&self, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
@@ -207,6 +233,19 @@ impl Target for KubernetesTargets {
             Err(Trouble::Missing) => Err(SurveyError::Missing { what: workload.argument() }),
             Err(trouble) => Err(SurveyError::Unreadable { what: workload.argument(), why: trouble.reason() }),
         }
+    }
+
+    async fn surroundings(
+        &self,
+        target: &TargetId,
+        survey: Option<&Survey>,
+        needed: &[Version],
+    ) -> Surroundings {
+        let Some(known) = self.targets.get(target) else { return Surroundings::default() };
+        let around = around::surroundings(&self.client, known, survey, needed);
+        let ahead = server_time::ahead_of(&self.client, self.clock.as_ref());
+        let (around, images, clock_ahead) = tokio::join!(around, self.images(needed), ahead);
+        Surroundings { images, clock_ahead, ..around }
     }
 
     async fn observe(&self, step: &Step) -> Finding {

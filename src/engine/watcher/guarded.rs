@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::minutes::Minutes;
+use super::readiness::Looked;
 use crate::domain::checked::LastChecks;
 use crate::domain::memory::TargetMemory;
 use crate::domain::names::{RuleName, TargetId};
@@ -30,6 +31,7 @@ pub(super) struct Guarded {
     pub(super) opening: Option<Opening>,
     pub(super) survey: Option<Result<Survey, SurveyError>>,
     pub(super) surveyed_at: Option<Timestamp>,
+    pub(super) looked: Looked,
     pub(super) minutes: Minutes,
     pub(super) checks: LastChecks,
     /// What the next watch is compared with; it goes into its recording.
@@ -175,6 +177,7 @@ impl Guarded {
             opening: None,
             survey: None,
             surveyed_at: None,
+            looked: Looked::default(),
             minutes: Minutes::default(),
             checks: LastChecks::default(),
             history: Vec::new(),
@@ -213,6 +216,7 @@ impl Guarded {
             watch: self.watch.as_ref().map(|active| self.watch_status(active)),
             last_watch: self.memory.last_watch.clone(),
             way_back: self.watch.as_ref().map(|_| self.way_back()),
+            readiness: self.looked.readiness.clone(),
         }
     }
 

@@ -8,6 +8,7 @@ mod inbox;
 mod minutes;
 mod noticing;
 mod rails;
+mod readiness;
 mod restore;
 mod together;
 
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::commands::{Command, Desk};
 use super::driver::{Input, Note, Tools, drive, show};
 use super::ledger::Entry;
+use super::rounds::Rounds;
 use super::settings::Fleet;
 use super::snapshot::Health;
 use super::sources::{Answer, AskBook};
@@ -34,6 +36,7 @@ use crate::domain::policy::Mode;
 use crate::domain::release::Fingerprint;
 use crate::domain::run::Run;
 use crate::domain::signal::{Reading, Sample};
+use crate::domain::surroundings::Surroundings;
 use crate::domain::survey::Survey;
 use crate::ports::{
     FeedEvent, History, Journal, JournalError, Recorder, ReleaseFeed, SignalSource, SurveyError,
@@ -68,6 +71,12 @@ enum Found {
         target: TargetId,
         survey: Result<Survey, SurveyError>,
     },
+    /// What there is to know before a rollback is needed.
+    Looked {
+        target: TargetId,
+        survey: Result<Survey, SurveyError>,
+        around: Surroundings,
+    },
     /// The survey for a rollback that a person ordered.
     Ordered {
         row: i64,
@@ -88,6 +97,7 @@ pub struct Watcher {
     controls: Controls,
     runs: BTreeMap<String, OpenRun>,
     drivers: TaskTracker,
+    rounds: Rounds,
     found: mpsc::Sender<Found>,
     /// The feed has changed what is worth asking: told at the next look, since it may tell of thousands of targets at once.
     book_stale: bool,
@@ -122,6 +132,7 @@ impl Watcher {
             controls: Controls::default(),
             runs: BTreeMap::new(),
             drivers,
+            rounds: Rounds::default(),
             found,
             book_stale: false,
             inbox_seen: 0,
@@ -130,6 +141,7 @@ impl Watcher {
             failed,
         };
         watcher.restore().await?;
+        watcher.begin_rounds();
         watcher.fold_inbox().await?;
         let mut next_look = watcher.now();
         let (clock, stop, desk) =
@@ -180,6 +192,7 @@ impl Watcher {
             self.publish_book();
         }
         self.renew_surveys();
+        self.look_around();
         // Commands that another replica took, or that were left by an earlier life.
         self.fold_inbox().await
     }
@@ -284,6 +297,7 @@ impl Watcher {
     fn remember(&mut self, target: &TargetId, event: &TargetEvent, at: Timestamp) {
         if let Some(guarded) = self.targets.get_mut(target) {
             guarded.memory = std::mem::take(&mut guarded.memory).fold(event, at);
+            self.rounds.hasten(target, at);
         }
     }
 

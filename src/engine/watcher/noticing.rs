@@ -29,6 +29,7 @@ impl Watcher {
         let now = self.now();
         let our_run = self.restoring(&target, &view.version.fingerprint);
         let Some(guarded) = self.targets.get_mut(&target) else { return Ok(()) };
+        self.rounds.hasten(&target, now);
         guarded.view = Some(view.clone());
         guarded.minutes.keep_only(|name| view.pods.iter().any(|pod| pod.name == name));
         let notice = notice(&guarded.memory, &view, our_run.as_deref(), now, guarded.settings.watch);
@@ -117,6 +118,10 @@ impl Watcher {
             }
             Found::Survey { target, survey } => {
                 self.keep_survey(&target, survey);
+                Ok(())
+            }
+            Found::Looked { target, survey, around } => {
+                self.on_looked(&target, &survey, &around);
                 Ok(())
             }
             Found::Ordered { row, command, survey } => self.open_ordered(row, command, survey).await,
@@ -254,6 +259,7 @@ impl Watcher {
     pub(super) async fn on_gone(&mut self, target: &TargetId) -> Result<(), JournalError> {
         tracing::warn!(%target, "the workload is gone");
         self.controls.forget(target);
+        self.rounds.hasten(target, self.now());
         if let Some(guarded) = self.targets.get_mut(target) {
             guarded.view = None;
         }

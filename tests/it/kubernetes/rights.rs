@@ -1,5 +1,6 @@
 //! The shipped Role is enough for a whole rollback, and each right in it is needed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,16 +95,21 @@ async fn with_rights(place: &Place, name: &str, rights: &[Right]) -> Kubernetes 
         place.cluster.try_kubectl(&place.namespace, &ask).await.status.success().then_some(())
     })
     .await;
+    cluster_as(place, place.cluster.kubeconfig_as(&token)).await
+}
+
+/// The cluster as the adapter sees it with this kubeconfig.
+pub(super) async fn cluster_as(place: &Place, kubeconfig: PathBuf) -> Kubernetes {
     let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet];
     let kind = kinds.into_iter().find(|kind| kind.noun() == place.kind).unwrap();
     let workload = Workload { kind, namespace: place.namespace.clone(), name: "web".into() };
     let target = KubernetesTarget { target: target(), workload };
-    let path = Some(place.cluster.kubeconfig_as(&token));
+    let path = Some(kubeconfig);
     let access = ClusterAccess::Kubeconfig { path, context: None };
     Kubernetes::open(&access, vec![target], Arc::new(SystemClock)).await.unwrap()
 }
 
-fn target() -> TargetId {
+pub(super) fn target() -> TargetId {
     TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("backend").unwrap() }
 }
 
@@ -183,12 +189,16 @@ async fn every_right_is_needed(place: Place) {
         let (place, good) = (&place, &good);
         async move {
             let cluster = with_rights(place, &format!("lacking-{n}"), &rest).await;
-            (right, guard(&cluster, good).await)
+            let denied = cluster.targets().surroundings(&target(), None, &[]).await.denied;
+            (right, denied, guard(&cluster, good).await)
         }
     });
-    for (right, outcome) in futures::future::join_all(lacking).await {
+    for (right, denied, outcome) in futures::future::join_all(lacking).await {
         let why = outcome.expect_err(&format!("{right:?} is granted and not needed"));
         assert!(why.contains("403"), "without {right:?}: {why}");
+        let said = format!("{} {}", right.verb, right.resource);
+        assert!(denied.len() == 1 && denied[0].starts_with(&said), "without {right:?}: {denied:?}");
     }
+    assert!(everything.targets().surroundings(&target(), None, &[]).await.denied.is_empty());
     guard(&everything, &good).await.unwrap();
 }
