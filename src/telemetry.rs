@@ -25,10 +25,11 @@ pub enum Metric {
     RecordingBytes,
     RecordingDroppedTotal,
     CloudWatchMetricsRequestedTotal,
+    OwnersHeld,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 19] = [
+    pub const ALL: [Metric; 20] = [
         Metric::ReleasesTotal,
         Metric::WatchesOpen,
         Metric::DecisionsTotal,
@@ -48,6 +49,7 @@ impl Metric {
         Metric::RecordingBytes,
         Metric::RecordingDroppedTotal,
         Metric::CloudWatchMetricsRequestedTotal,
+        Metric::OwnersHeld,
     ];
 
     pub fn name(self) -> &'static str {
@@ -87,6 +89,10 @@ impl Metric {
             Metric::CloudWatchMetricsRequestedTotal => (
                 "rollguard_cloudwatch_metrics_requested_total",
                 "Metrics that CloudWatch was asked for, page by page: it bills each.",
+            ),
+            Metric::OwnersHeld => (
+                "rollguard_owners_held",
+                "GitOps owners that a rollback suspended and nobody resumed yet, by target.",
             ),
         }
     }

@@ -46,6 +46,12 @@ fn targets(targets: &[TargetStatus], now: Timestamp) -> Table {
         let (watch, tone) = watch_cell(target.watch.as_ref(), now);
         let mut notes = Vec::new();
         notes.extend(target.watch.as_ref().and_then(|w| w.verdict.as_ref()).map(|v| v.reason.clone()));
+        notes.extend(target.held.iter().map(|held| {
+            format!(
+                "held since {}: {} (run {}); to resume it: {}",
+                held.since, held.owner, held.run, held.resume
+            )
+        }));
         let way_back = match &target.way_back {
             None => ("-".to_string(), Tone::Plain),
             Some(WayBack::Open { to }) => (to.clone(), Tone::Good),

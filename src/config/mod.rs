@@ -47,6 +47,8 @@ pub struct Config {
     pub status_page: Option<Url>,
     pub people: Vec<Person>,
     pub kubernetes: KubernetesConfig,
+    /// Where Argo CD keeps its own Applications.
+    pub argocd_namespace: String,
     pub sources: SourcesConfig,
     pub alertmanager: Option<AlertmanagerConfig>,
     pub notify: NotifyConfig,
@@ -146,6 +148,7 @@ pub struct ServiceConfig {
     pub cool_down: Duration,
     pub approval_expires: Duration,
     pub rollout_deadline: Duration,
+    pub gitops: GitOpsPolicy,
     /// At least one, with distinct names.
     pub targets: Vec<TargetConfig>,
     pub rules: Vec<RuleConfig>,
@@ -155,6 +158,16 @@ pub struct ServiceConfig {
     pub judging: Judging,
     pub checks: Vec<CheckSpec>,
     pub verify_deadline: Duration,
+}
+
+/// What is done about a GitOps owner that would undo a rollback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GitOpsPolicy {
+    /// Page, and change nothing.
+    #[default]
+    Refuse,
+    /// Suspend it first, and leave it so.
+    Suspend,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

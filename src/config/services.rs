@@ -52,6 +52,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
         cool_down: settings.cool_down,
         approval_expires: settings.approval_expires,
         rollout_deadline: settings.rollout_deadline,
+        gitops: settings.gitops,
         targets,
         rules: settings.rules,
         alerts: settings.alerts,

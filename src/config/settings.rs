@@ -5,7 +5,9 @@ use super::check::{self, Around};
 use super::raw::Fields;
 use super::read::labels;
 use super::value::Share;
-use super::{AlarmPattern, AlertsConfig, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch, rules};
+use super::{
+    AlarmPattern, AlertsConfig, GitOpsPolicy, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch, rules,
+};
 use crate::domain::names::RuleName;
 use crate::domain::policy::Mode;
 use crate::domain::runbook::{Judging, Rule, RuleKind};
@@ -18,6 +20,7 @@ pub(super) struct Settings {
     pub(super) cool_down: Duration,
     pub(super) approval_expires: Duration,
     pub(super) rollout_deadline: Duration,
+    pub(super) gitops: GitOpsPolicy,
     pub(super) rules: Vec<RuleConfig>,
     pub(super) alerts: Option<AlertsConfig>,
     pub(super) alarms: Vec<AlarmPattern>,
@@ -39,6 +42,7 @@ impl Settings {
             cool_down: minutes("cool_down", 60),
             approval_expires: minutes("approval_expires", 15),
             rollout_deadline: minutes("rollout_deadline", 10),
+            gitops: fields.read("gitops").unwrap_or_default(),
             has_errors: rules.iter().any(|rule| rule.has("errors")),
             has_latency: rules.iter().any(|rule| rule.has("latency")),
             rules: rules.iter().filter_map(|fields| rule(fields, around)).collect(),

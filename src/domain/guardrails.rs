@@ -33,6 +33,10 @@ pub enum Bar {
         services: Vec<ServiceName>,
         watched: usize,
     },
+    /// It had been rolled back, and came back.
+    Undone {
+        by: String,
+    },
 }
 
 impl fmt::Display for Bar {
@@ -51,6 +55,7 @@ impl fmt::Display for Bar {
             }
             Bar::RunOpen { run } => write!(f, "run {run} is already rolling this service back"),
             Bar::NotSurveyed { why } => write!(f, "the target could not be surveyed: {why}"),
+            Bar::Undone { by } => f.write_str(by),
             Bar::Together { services, watched } => write!(
                 f,
                 "{} of {watched} services under watch tripped within {} minutes ({}), so what they share is the \

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{TargetEvent, WatchEnd};
 use super::evidence::{Cause, is_blindness};
 use super::guardrails::Bar;
+use super::owner::Held;
 use super::policy::Decision;
 use super::release::{Fingerprint, ReleaseKind, Version};
 use super::watch::WatchSpec;
@@ -31,6 +32,8 @@ pub struct TargetMemory {
     pub rolled_back_by: Option<String>,
     /// The incident that people are being paged about. It outlives its watch if nobody has acted on it.
     pub paging: Option<String>,
+    /// Owners that runs suspended and nobody resumed yet.
+    pub held: Vec<Held>,
 }
 
 /// A watch that has not been closed.
@@ -130,6 +133,22 @@ impl TargetMemory {
             TargetEvent::Paging { incident, on: true } => self.paging = Some(incident.clone()),
             TargetEvent::Paging { incident, on: false } => {
                 self.paging = self.paging.take().filter(|paging| paging != incident);
+            }
+            TargetEvent::OwnerHeld { target, run, hold } => {
+                let held = Held::new(target.clone(), run.clone(), hold.as_ref().clone(), at);
+                // Held again before anybody resumed it: what was set before the first hold is what a person wants back.
+                if !self.held.iter().any(|other| other.hold.controller == held.hold.controller) {
+                    self.held.push(held);
+                }
+            }
+            TargetEvent::OwnerStillHeld { controller } => {
+                self.held
+                    .iter_mut()
+                    .filter(|held| held.hold.controller == *controller)
+                    .for_each(|held| held.remind(at));
+            }
+            TargetEvent::OwnerResumed { controller, .. } => {
+                self.held.retain(|held| held.hold.controller != *controller);
             }
         }
         self

@@ -3,7 +3,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::event::{RunEvent, RunOpened};
-use super::outcome::Finding;
+use super::outcome::{Finding, Outcome};
+use super::owner::HoldOwner;
 use super::plan::Action;
 use super::verification::{CheckOutcome, CheckResult};
 
@@ -66,6 +67,8 @@ pub struct Run {
     pub began_at: Option<Timestamp>,
     pub verified: Option<bool>,
     pub relapsed: Option<String>,
+    /// Steps that suspended an owner, or may have.
+    pub held: Vec<usize>,
     pub closed_at: Option<Timestamp>,
     pub epoch: u64,
     last: Option<Observed>,
@@ -89,6 +92,7 @@ impl Default for Run {
             began_at: None,
             verified: None,
             relapsed: None,
+            held: Vec::new(),
             closed_at: None,
             epoch: 0,
             last: None,
@@ -126,6 +130,7 @@ const CHECK_EVERY: SignedDuration = SignedDuration::from_secs(2);
 
 /// Folds one event into the run. Total: it never fails and does no I/O.
 pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
+    note_hold(&mut run, event);
     match event {
         RunEvent::Opened(opened) => {
             run.checks = vec![None; opened.checks.len()];
@@ -186,6 +191,20 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
         RunEvent::Superseded { .. } => run = close(run, End::Superseded, at),
     }
     run
+}
+
+/// An owner counts as held from the moment at which it may be: an answer may be lost, and a life may end before it is written.
+fn note_hold(run: &mut Run, event: &RunEvent) {
+    let step = match (event, &run.phase) {
+        (RunEvent::StepDone { step }, _) => *step,
+        (RunEvent::Applied { step, outcome: Outcome::Done { .. } | Outcome::Unknown { .. } }, _) => *step,
+        (RunEvent::Aborted { .. }, Phase::Executing { step, started: Some(_) }) => *step,
+        _ => return,
+    };
+    let holds = run.opened.as_ref().is_some_and(|opened| opened.plan.hold_at(step).is_some());
+    if holds && !run.held.contains(&step) {
+        run.held.push(step);
+    }
 }
 
 fn close(mut run: Run, end: End, at: Timestamp) -> Run {
@@ -322,6 +341,12 @@ impl Run {
         let Some(opened) = &self.opened else { return Vec::new() };
         let names = opened.checks.iter().map(|c| c.name.as_str());
         names.zip(self.checks.iter().map(|c| c.as_ref().map(|c| &c.result))).collect()
+    }
+
+    /// The owners that this run suspended, each with its step.
+    pub fn holds(&self) -> impl Iterator<Item = (usize, &HoldOwner)> {
+        let plan = self.opened.as_ref().map(|opened| &opened.plan);
+        self.held.iter().filter_map(move |step| Some((*step, plan?.hold_at(*step)?)))
     }
 
     pub fn is_open(&self) -> bool {

@@ -88,6 +88,7 @@ fn services() -> ServicesAnswer {
         known_good: Some(change.to.clone()),
         watch: Some(watch),
         last_watch: None,
+        held: vec![],
         way_back: Some(WayBack::Open { to: change.to.label.clone() }),
     };
     let mut cart = TargetStatus { watch: None, mode: Mode::Auto, ..shop.clone() };

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::KubernetesTarget;
 use super::trim::{self, controller};
 use super::view::label_apart;
+use crate::domain::owner::Origin;
 use crate::domain::release::Version;
-use crate::domain::survey::{KubernetesSurvey, Owner, Revision};
+use crate::domain::survey::{KubernetesSurvey, Revision};
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -36,8 +37,7 @@ pub(super) fn survey(
 ) -> Option<KubernetesSurvey> {
     let meta = &deployment.metadata;
     let spec = Spec::deserialize(deployment.data.get("spec")?).ok()?;
-    let (labels, annotations) =
-        (meta.labels.clone().unwrap_or_default(), meta.annotations.clone().unwrap_or_default());
+    let annotations = meta.annotations.clone().unwrap_or_default();
     let uid = meta.uid.clone()?;
     let mut history = history(&uid, sets);
     let mut version = trim::version(deployment);
@@ -55,7 +55,7 @@ pub(super) fn survey(
         revision: trim::revision(meta).unwrap_or(0),
         template: trim::template(deployment).clone(),
         version,
-        owner: Owner::of(&labels, &annotations),
+        origin: Origin::default(),
         annotations,
         history,
         revision_history_limit: spec.revision_history_limit,

@@ -9,10 +9,12 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 
+use super::owners::{OwnerOptions, Owners, changed_by};
 use super::survey::{selector, survey};
 use super::{KubernetesTarget, facts, failure};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
+use crate::domain::owner::OURSELVES;
 use crate::domain::plan::kubernetes::{
     AwaitRollout, RestoreTemplate, Workload, WorkloadFacts, assess_restore, assess_rollout,
 };
@@ -21,7 +23,6 @@ use crate::domain::survey::{KubernetesSurvey, Survey};
 use crate::ports::{SurveyError, Target};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const FIELD_MANAGER: &str = "rollguard";
 /// Pods of one version that are looked at for a detail text.
 const PODS_MAX: u32 = 500;
 
@@ -30,6 +31,7 @@ const PODS_MAX: u32 = 500;
 pub struct KubernetesTargets {
     client: Client,
     targets: BTreeMap<TargetId, KubernetesTarget>,
+    owners: Owners,
 }
 
 /// Why something could not be read or done.
@@ -70,8 +72,12 @@ async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T,
 }
 
 impl KubernetesTargets {
-    pub(super) fn new(client: Client, targets: BTreeMap<TargetId, KubernetesTarget>) -> Self {
-        Self { client, targets }
+    pub(super) fn new(
+        client: Client,
+        targets: BTreeMap<TargetId, KubernetesTarget>,
+        owners: OwnerOptions,
+    ) -> Self {
+        Self { owners: Owners::new(client.clone(), owners), client, targets }
     }
 
     fn deployments(&self, namespace: &str) -> Api<DynamicObject> {
@@ -93,9 +99,11 @@ impl KubernetesTargets {
 
     async fn read(&self, target: &KubernetesTarget) -> Result<KubernetesSurvey, Trouble> {
         let deployment = in_time(self.deployments(&target.namespace).get(&target.deployment)).await?;
-        let sets = self.replica_sets(&target.namespace, &deployment).await?;
-        survey(target, &deployment, &sets)
-            .ok_or_else(|| Trouble::Unclear("the answer could not be understood".into()))
+        let origin = self.owners.origin(&target.target, &deployment, "Deployment");
+        let (sets, origin) = tokio::join!(self.replica_sets(&target.namespace, &deployment), origin);
+        let survey = survey(target, &deployment, &sets?)
+            .ok_or_else(|| Trouble::Unclear("the answer could not be understood".into()))?;
+        Ok(KubernetesSurvey { origin, ..survey })
     }
 
     async fn facts(&self, workload: &Workload) -> Result<Option<(DynamicObject, WorkloadFacts)>, Trouble> {
@@ -111,8 +119,12 @@ impl KubernetesTargets {
     }
 
     async fn observe_restore(&self, step: &RestoreTemplate) -> Result<Finding, Trouble> {
-        let facts = self.facts(&step.workload).await?;
-        Ok(assess_restore(step, facts.as_ref().map(|(_, facts)| facts)))
+        let Some((deployment, facts)) = self.facts(&step.workload).await? else {
+            return Ok(assess_restore(step, None));
+        };
+        let finding = assess_restore(step, Some(&facts));
+        let known = facts.fingerprint == step.from || facts.fingerprint == step.to;
+        Ok(if known { finding } else { changed_by(finding, &deployment.metadata) })
     }
 
     /// Asks for the pods only while there is something to explain.
@@ -122,7 +134,7 @@ impl KubernetesTargets {
         };
         let finding = assess_rollout(step, Some(&facts));
         if !matches!(finding, Finding::NotYet { .. }) {
-            return Ok(finding);
+            return Ok(changed_by(finding, &deployment.metadata));
         }
         facts.waiting = self.waiting(step, &deployment, &facts.uid).await?;
         Ok(assess_rollout(step, Some(&facts)))
@@ -150,7 +162,7 @@ impl KubernetesTargets {
                 return Outcome::Refused { why: format!("the plan's patch for {what} is no JSON Patch") };
             }
         };
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(OURSELVES.into()), ..PatchParams::default() };
         let api = self.deployments(&step.workload.namespace);
         match in_time(api.patch(&step.workload.name, &params, &patch)).await {
             Ok(_) => Outcome::Done { detail: format!("the template of {what} was put back") },
@@ -176,6 +188,7 @@ impl Target for KubernetesTargets {
 
     async fn observe(&self, step: &Step) -> Finding {
         let finding = match &step.action {
+            Action::HoldOwner(hold) => Ok(self.owners.observe(hold).await),
             Action::RestoreTemplate(restore) => self.observe_restore(restore).await,
             Action::AwaitRollout(wait) => self.observe_rollout(wait).await,
         };
@@ -184,6 +197,7 @@ impl Target for KubernetesTargets {
 
     async fn apply(&self, step: &Step) -> Outcome {
         match &step.action {
+            Action::HoldOwner(hold) => self.owners.hold(hold).await,
             Action::RestoreTemplate(restore) => self.restore(restore).await,
             Action::AwaitRollout(_) => Outcome::Done { detail: "nothing to do".into() },
         }

@@ -1,4 +1,5 @@
 //! What people are told, composed from events: the runbook's announcements, and their twins for when it goes wrong.
+mod owner;
 mod run;
 mod target;
 

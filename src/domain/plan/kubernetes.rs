@@ -10,17 +10,20 @@ use serde_json::{Value, json};
 
 use super::{Action, Change, Goal, Plan, Refusal, Step};
 use crate::domain::outcome::Finding;
+use crate::domain::owner::{HoldOwner, KUSTOMIZE_RECONCILE, Origin, hold};
 use crate::domain::release::{Fingerprint, Version};
 use crate::domain::survey::{KubernetesSurvey, Revision};
 
 /// Annotations that stay the Deployment's own; all others come back from the ReplicaSet, as with kubectl.
-const KEPT_ANNOTATIONS: [&str; 6] = [
+const KEPT_ANNOTATIONS: [&str; 7] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     "deployment.kubernetes.io/revision",
     "deployment.kubernetes.io/revision-history",
     "deployment.kubernetes.io/desired-replicas",
     "deployment.kubernetes.io/max-replicas",
     "deprecated.deployment.rollback.to",
+    // Unlike with kubectl: taking it away would set Flux on what we restore.
+    KUSTOMIZE_RECONCILE,
 ];
 const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
@@ -49,6 +52,9 @@ pub struct RestoreTemplate {
     pub to: Fingerprint,
     /// The RFC 6902 patch to send, `test` operations first.
     pub patch: Value,
+    /// From where the bad version would come again.
+    #[serde(default, skip_serializing_if = "Origin::is_unknown")]
+    pub origin: Origin,
 }
 
 /// Wait as `kubectl rollout status` does.
@@ -80,7 +86,7 @@ pub struct WorkloadFacts {
 /// Drafts the two steps: restore the template, await the rollout.
 ///
 /// # Errors
-/// A paused or owned Deployment, a version that is gone from the history, or one that runs already.
+/// A paused Deployment, one whose owner stands in the way, a version that is gone from the history, or one that runs already.
 pub fn draft(survey: &KubernetesSurvey, goal: &Goal, run: &str, rollout_secs: u64) -> Result<Plan, Refusal> {
     let workload = Workload { namespace: survey.namespace.clone(), name: survey.name.clone() };
     let what = workload.argument();
@@ -91,9 +97,8 @@ pub fn draft(survey: &KubernetesSurvey, goal: &Goal, run: &str, rollout_secs: u6
     if survey.paused {
         return Err(Refusal::Paused { what });
     }
-    if let Some(owner) = &survey.owner {
-        return Err(Refusal::Owned { what, owner: owner.clone() });
-    }
+    let hold =
+        hold(survey.origin.owner.as_ref()).map_err(|owner| Refusal::Owned { what: what.clone(), owner })?;
     let to = match goal {
         Goal::Version(version) => version.clone(),
         Goal::Revision(_) => target.version.clone().distinct_from(Some(&survey.version)),
@@ -101,7 +106,10 @@ pub fn draft(survey: &KubernetesSurvey, goal: &Goal, run: &str, rollout_secs: u6
     Ok(Plan {
         service: survey.target.service.clone(),
         changes: vec![Change { target: survey.target.clone(), from: survey.version.clone(), to: to.clone() }],
-        steps: steps(survey, target, &to, workload, run, rollout_secs),
+        steps: holding(survey, hold)
+            .into_iter()
+            .chain(steps(survey, target, &to, workload, run, rollout_secs))
+            .collect(),
     })
 }
 
@@ -130,6 +138,7 @@ fn steps(
         from: survey.version.fingerprint.clone(),
         to: to.fingerprint.clone(),
         patch: patch(survey, target, run),
+        origin: survey.origin.clone(),
     };
     let wait = AwaitRollout { workload, version: to.fingerprint.clone() };
     let step =
@@ -142,6 +151,17 @@ fn steps(
         ),
         step(format!("await the rollout of {}", to.label), rollout_secs, Action::AwaitRollout(wait)),
     ]
+}
+
+/// The step before the restore that keeps the owner from undoing it.
+fn holding(survey: &KubernetesSurvey, hold: Option<HoldOwner>) -> Option<Step> {
+    let hold = hold?;
+    Some(Step {
+        target: survey.target.clone(),
+        title: format!("suspend {}", hold.controller.title()),
+        deadline_secs: RESTORE_SECS,
+        action: Action::HoldOwner(hold),
+    })
 }
 
 /// How long the patch may take with all its retries.

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::names::{ServiceName, TargetId};
+use super::owner::{HoldOwner, Origin, Owner};
 use super::release::{Version, hex};
-use super::survey::{Owner, Survey};
+use super::survey::Survey;
 use kubernetes::{AwaitRollout, RestoreTemplate};
 
 /// SHA-256 over the plan's JSON, in hex.
@@ -60,6 +61,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
+    HoldOwner(HoldOwner),
     RestoreTemplate(RestoreTemplate),
     AwaitRollout(AwaitRollout),
 }
@@ -68,7 +70,7 @@ impl Action {
     /// Whether carrying it out changes anything; the others only wait for the world.
     pub fn mutates(&self) -> bool {
         match self {
-            Action::RestoreTemplate(_) => true,
+            Action::HoldOwner(_) | Action::RestoreTemplate(_) => true,
             Action::AwaitRollout(_) => false,
         }
     }
@@ -79,6 +81,25 @@ impl Plan {
         // Serializing our own plain data cannot fail; an empty text would only make the digest useless, not wrong.
         let text = serde_json::to_vec(self).unwrap_or_default();
         PlanDigest(hex(&Sha256::digest(text)))
+    }
+
+    /// The owner that a step holds.
+    pub fn hold_at(&self, step: usize) -> Option<&HoldOwner> {
+        match &self.steps.get(step)?.action {
+            Action::HoldOwner(hold) => Some(hold),
+            Action::RestoreTemplate(_) | Action::AwaitRollout(_) => None,
+        }
+    }
+
+    /// Each bad version with where it comes from, as far as that is known.
+    pub fn origins(&self) -> impl Iterator<Item = (Option<&Origin>, &str)> {
+        let origin = |target: &TargetId| {
+            self.steps.iter().filter(|step| step.target == *target).find_map(|step| match &step.action {
+                Action::RestoreTemplate(restore) => Some(&restore.origin),
+                Action::HoldOwner(_) | Action::AwaitRollout(_) => None,
+            })
+        };
+        self.changes.iter().map(move |change| (origin(&change.target), change.from.label.as_str()))
     }
 
     /// `v2 → v1`, for titles.
@@ -124,7 +145,7 @@ impl fmt::Display for Refusal {
             Refusal::TargetMissing { what } => write!(f, "{what} does not exist"),
             Refusal::Paused { what } => write!(f, "{what} is paused"),
             Refusal::Owned { what, owner } => {
-                write!(f, "{what} belongs to {}, which would undo a rollback", owner.title())
+                write!(f, "{what} belongs to {}", owner.objection())
             }
             Refusal::RevisionGone { what, wanted, .. } => {
                 write!(f, "{wanted} is no longer in the history of {what}")

@@ -3,6 +3,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Watcher;
 use super::guarded::Guarded;
+use super::owners::undone;
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::evidence::Strength;
 use crate::domain::guardrails::{Bar, cooling_down};
@@ -121,6 +122,7 @@ impl Watcher {
                 Err(bar) => bars.push(bar),
             }
         }
+        bars.extend(undone(guarded));
         let kind = guarded.memory.watch.as_ref().map_or(&ReleaseKind::New, |w| &w.spec.release.kind);
         let terms = Terms { mode: settings.mode, page_after: settings.page_after, kind };
         (trial.decide(assessment, terms, bars), plan)

@@ -6,6 +6,7 @@ mod history;
 mod inbox;
 mod minutes;
 mod noticing;
+mod owners;
 mod restore;
 mod together;
 
@@ -243,6 +244,7 @@ impl Watcher {
         match note {
             Note::Folded { target, event, at } => {
                 self.remember(&target, &event, at);
+                self.show(&target);
                 Ok(())
             }
             Note::Closed { run, end } => self.on_run_closed(&run, end).await,
@@ -277,6 +279,9 @@ impl Watcher {
     fn remember(&mut self, target: &TargetId, event: &TargetEvent, at: Timestamp) {
         if let Some(guarded) = self.targets.get_mut(target) {
             guarded.memory = std::mem::take(&mut guarded.memory).fold(event, at);
+            if let TargetEvent::OwnerHeld { .. } | TargetEvent::OwnerResumed { .. } = event {
+                owners::count_held(target, &guarded.memory);
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::message::Message;
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
+use rollguard::domain::owner::Origin;
 use rollguard::domain::plan::kubernetes::{WorkloadFacts, assess_restore, assess_rollout};
 use rollguard::domain::plan::{Action, Step};
 use rollguard::domain::release::{Fingerprint, Version};
@@ -75,7 +76,7 @@ pub(super) fn survey(world: &World) -> KubernetesSurvey {
         template: world.state.lock().unwrap().template.clone(),
         version: version("shop:v2"),
         annotations: BTreeMap::from([("deployment.kubernetes.io/revision".to_string(), "2".to_string())]),
-        owner: None,
+        origin: Origin::default(),
         history: vec![revision(1, "shop:v1"), revision(2, "shop:v2")],
         revision_history_limit: Some(10),
     }
@@ -179,6 +180,7 @@ impl Target for Hands {
             waiting: vec![],
         };
         match &step.action {
+            Action::HoldOwner(_) => panic!("nobody owns it"),
             Action::RestoreTemplate(restore) => assess_restore(restore, Some(&facts)),
             Action::AwaitRollout(wait) => assess_rollout(wait, Some(&facts)),
         }
