@@ -55,7 +55,7 @@ impl fmt::Display for Bar {
             }
             Bar::RunOpen { run } => write!(f, "run {run} is already rolling this service back"),
             Bar::NotSurveyed { why } => write!(f, "the target could not be surveyed: {why}"),
-            Bar::Undone { by } => f.write_str(by),
+            Bar::Undone { by } => write!(f, "rollguard does not fight whoever put it back: {by}"),
             Bar::Together { services, watched } => write!(
                 f,
                 "{} of {watched} services under watch tripped within {} minutes ({}), so what they share is the \

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{TargetEvent, WatchEnd};
 use super::evidence::{Cause, is_blindness};
 use super::guardrails::Bar;
-use super::owner::Held;
+use super::owner::{Controller, Held};
 use super::policy::Decision;
 use super::release::{Fingerprint, ReleaseKind, Version};
 use super::watch::WatchSpec;
@@ -135,21 +135,10 @@ impl TargetMemory {
                 self.paging = self.paging.take().filter(|paging| paging != incident);
             }
             TargetEvent::OwnerHeld { target, run, hold } => {
-                let held = Held::new(target.clone(), run.clone(), hold.as_ref().clone(), at);
-                // Held again before anybody resumed it: what was set before the first hold is what a person wants back.
-                if !self.held.iter().any(|other| other.hold.controller == held.hold.controller) {
-                    self.held.push(held);
-                }
+                begin_hold(&mut self.held, Held::new(target.clone(), run.clone(), (**hold).clone(), at));
             }
-            TargetEvent::OwnerStillHeld { controller } => {
-                self.held
-                    .iter_mut()
-                    .filter(|held| held.hold.controller == *controller)
-                    .for_each(|held| held.remind(at));
-            }
-            TargetEvent::OwnerResumed { controller, .. } => {
-                self.held.retain(|held| held.hold.controller != *controller);
-            }
+            TargetEvent::OwnerStillHeld { controller } => remind(&mut self.held, controller, at),
+            TargetEvent::OwnerResumed { controller, .. } => end_hold(&mut self.held, controller),
         }
         self
     }
@@ -159,6 +148,21 @@ impl TargetMemory {
             change(watch);
         }
     }
+}
+
+/// Held again before anybody resumed it: what was set before the first hold is what a person wants back.
+fn begin_hold(held: &mut Vec<Held>, hold: Held) {
+    if !held.iter().any(|other| other.hold.controller == hold.hold.controller) {
+        held.push(hold);
+    }
+}
+
+fn remind(held: &mut [Held], controller: &Controller, at: Timestamp) {
+    held.iter_mut().filter(|held| held.hold.controller == *controller).for_each(|held| held.remind(at));
+}
+
+fn end_hold(held: &mut Vec<Held>, controller: &Controller) {
+    held.retain(|held| held.hold.controller != *controller);
 }
 
 fn remember(list: &mut VecDeque<Fingerprint>, fingerprint: &Fingerprint) {

@@ -74,6 +74,8 @@ pub struct Run {
     last: Option<Observed>,
     applied: u32,
     applied_at: Option<Timestamp>,
+    /// Why the last application had no effect, as it was answered.
+    answer: Option<String>,
     checks: Vec<Option<Checked>>,
 }
 
@@ -98,6 +100,7 @@ impl Default for Run {
             last: None,
             applied: 0,
             applied_at: None,
+            answer: None,
             checks: Vec::new(),
         }
     }
@@ -157,8 +160,12 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
             (run.last, run.applied, run.applied_at) = (None, 0, None);
         }
         RunEvent::Observed { finding, .. } => run.last = Some(Observed { finding: finding.clone(), at }),
-        RunEvent::Applied { .. } => {
+        RunEvent::Applied { outcome, .. } => {
             (run.last, run.applied_at) = (None, Some(at));
+            run.answer = match outcome {
+                Outcome::Done { .. } => None,
+                Outcome::Refused { why } | Outcome::Unknown { why } => Some(why.clone()),
+            };
             run.applied = run.applied.saturating_add(1);
         }
         RunEvent::StepDone { step } | RunEvent::Skipped { step, .. } => run = begin_step(run, step + 1, at),
@@ -214,6 +221,7 @@ fn close(mut run: Run, end: End, at: Timestamp) -> Run {
 }
 
 fn begin_step(mut run: Run, step: usize, at: Timestamp) -> Run {
+    run.answer = None;
     (run.last, run.applied, run.applied_at) = (None, 0, None);
     let Some(opened) = &run.opened else { return run };
     run.phase = if step < opened.plan.steps.len() {
@@ -280,9 +288,10 @@ fn execute(run: &Run, opened: &RunOpened, step: usize, started: &Started, now: T
 /// Applies once, and again (the guards make a doubled application harmless) after 1, 2, 4 and 8 seconds.
 fn reapply(run: &Run, step: usize, seen: Timestamp, now: Timestamp, detail: &str) -> Next {
     if run.applied >= APPLIES_MAX {
+        let answer = run.answer.as_ref().map(|why| format!("; the last answer: {why}")).unwrap_or_default();
         return Next::Record(RunEvent::Stuck {
             step,
-            why: format!("{APPLIES_MAX} attempts had no effect: {detail}"),
+            why: format!("{APPLIES_MAX} attempts had no effect: {detail}{answer}"),
         });
     }
     let Some(applied_at) = run.applied_at else { return Next::Do(Effect::Apply(step)) };

@@ -1,4 +1,6 @@
 //! The configuration as its authors meet it: the example, the messages, and whatever else a file may hold.
+mod owners;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;

@@ -5,6 +5,7 @@ mod approval;
 mod automatic;
 mod interrupted;
 mod left_alone;
+mod owners;
 mod rights;
 mod undo;
 mod world;

@@ -3,7 +3,7 @@ use super::{Message, MessageKind};
 use crate::domain::event::{RunOpened, TargetEvent};
 use crate::domain::evidence::clock_time;
 use crate::domain::memory::TargetMemory;
-use crate::domain::owner::{Controller, Held, Origin, Owner};
+use crate::domain::owner::{Controller, Held, HoldOwner, Origin, Owner};
 use crate::domain::run::Run;
 
 /// Messages that an event about an owner causes. `before` is the memory without the event.
@@ -79,9 +79,12 @@ pub(super) fn comes_again(opened: &RunOpened) -> Vec<String> {
 
 /// What this run suspended, and how to resume it.
 pub(super) fn held(run: &Run) -> Vec<String> {
-    let lines = |hold: &crate::domain::owner::HoldOwner| {
+    let lines = |hold: &HoldOwner| {
         let title = hold.controller.title();
-        [format!("Held: {title} stays suspended until a person resumes it"), resume(hold.resume_command())]
+        [
+            format!("Held: {title} was suspended for this rollback, and stays so until a person resumes it"),
+            resume(hold.resume_command()),
+        ]
     };
     distinct(run.holds().flat_map(|(_, hold)| lines(hold)))
 }
@@ -92,7 +95,7 @@ pub(super) fn standing(opened: &RunOpened) -> Vec<String> {
         let owner = origin?.owner.as_ref()?;
         let command = owner.helm_command()?;
         let title = owner.title();
-        Some(format!("Helm: {title} still records {bad}, whatever runs; to correct that: {command}"))
+        Some(format!("{title} still records {bad}, whatever runs; to correct that: {command}"))
     };
     distinct(opened.plan.origins().filter_map(helm))
 }

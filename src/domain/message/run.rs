@@ -271,8 +271,9 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
             (MessageKind::Note, "[ABORTED] Rollback stopped by a person", vec![aborted, rest])
         }
         (End::Superseded, RunEvent::Superseded { by }) if takes_away(opened, by) => {
-            let line =
-                format!("{by} is back after the rollback; it is not rolled back again, a person decides");
+            let line = format!(
+                "{by} is back after the rollback; it is not rolled back again, and a page names who changed it"
+            );
             (MessageKind::Note, "[UNDONE] The rollback was undone", vec![line])
         }
         (End::Superseded, RunEvent::Superseded { by }) => {

@@ -70,18 +70,18 @@ impl Held {
 ///
 /// # Errors
 /// The owner, if it stands in the way.
-pub fn hold(owner: Option<&Owner>) -> Result<Option<HoldOwner>, Owner> {
+pub fn hold(owner: Option<&Owner>) -> Result<Option<HoldOwner>, Box<Owner>> {
     let Some(owner) = owner else { return Ok(None) };
     match owner {
         Owner::Helm { .. } => Ok(None),
-        Owner::ArgoRollout { .. } => Err(owner.clone()),
+        Owner::ArgoRollout { .. } => Err(Box::new(owner.clone())),
         Owner::GitOps(GitOps { controller, state, may_hold }) => match state {
             OwnerState::Manual | OwnerState::Suspended => Ok(None),
             OwnerState::Automated(automation) if *may_hold => Ok(Some(HoldOwner::of(controller, automation))),
             OwnerState::Automated(_)
             | OwnerState::ApplicationSetOwned { .. }
             | OwnerState::Missing
-            | OwnerState::Unreadable { .. } => Err(owner.clone()),
+            | OwnerState::Unreadable { .. } => Err(Box::new(owner.clone())),
         },
     }
 }

@@ -87,23 +87,19 @@ impl Origin {
         }
     }
 
-    /// Who brought a version back that had been rolled back.
+    /// Who brought a version back that had been rolled back, and what is known of its owner.
     pub fn undone_by(&self, held: &[Held]) -> String {
         let who = self.writer.as_ref().map(Writer::sentence);
         let who = who.unwrap_or_else(|| "it is not recorded who changed the template".to_string());
         let Some(owner) = &self.owner else { return who };
         let title = owner.title();
-        let ignored = held.iter().any(|held| held.hold.controller.title() == title);
-        match owner {
-            Owner::GitOps(gitops) if ignored => {
-                let hold = gitops.controller.hold_command();
-                format!(
-                    "{who}; {title} owns it, was suspended before the rollback, and may have ignored it: see `{hold}`"
-                )
-            }
-            Owner::GitOps(_) | Owner::Helm { .. } | Owner::ArgoRollout { .. } => {
-                format!("{who}; {title} owns it: {}", owner.advice())
-            }
+        match held.iter().find(|held| held.hold.controller.title() == title) {
+            Some(held) => format!(
+                "{who}; {title} owns it, which run {} had suspended at {} UTC: look what resumed it, or applies it beside it",
+                held.run,
+                clock_time(held.since)
+            ),
+            None => format!("{who}; {title} owns it: {}", owner.advice()),
         }
     }
 }

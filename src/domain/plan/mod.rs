@@ -134,7 +134,7 @@ pub fn draft(survey: &Survey, goal: &Goal, run: &str, rollout_secs: u64) -> Resu
 pub enum Refusal {
     TargetMissing { what: String },
     Paused { what: String },
-    Owned { what: String, owner: Owner },
+    Owned { what: String, owner: Box<Owner> },
     RevisionGone { what: String, wanted: String, limit: Option<u32> },
     AlreadyThere { what: String, version: String },
 }

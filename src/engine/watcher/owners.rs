@@ -45,7 +45,7 @@ fn after_look(held: &Held, owner: Option<Option<&Owner>>, now: Timestamp) -> Opt
     }
 }
 
-/// Whether a survey of `age` is too old for a target without a watch.
+/// Whether it is time to look at the owner of a target that is under no watch.
 pub(super) fn is_due(guarded: &Guarded, now: Timestamp) -> bool {
     let old = |at: Timestamp| now.duration_since(at) >= LOOK_EVERY;
     !guarded.memory.held.is_empty() && guarded.surveyed_at.is_none_or(old)
@@ -73,4 +73,49 @@ pub(super) fn undone(guarded: &Guarded) -> Option<Bar> {
     let Some(Ok(Survey::Kubernetes(survey))) = &guarded.survey else { return None };
     let seen = watched.kind == ReleaseKind::KnownBad && survey.version.fingerprint == watched.to.fingerprint;
     seen.then(|| Bar::Undone { by: survey.origin.undone_by(&guarded.memory.held) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::names::{ServiceName, TargetName};
+    use crate::domain::owner::{Automation, Controller, GitOps, OwnerState, hold};
+    use serde_json::json;
+
+    fn owner(state: OwnerState) -> Owner {
+        let controller = Controller::FluxKustomization { namespace: "flux".into(), name: "apps".into() };
+        Owner::GitOps(GitOps { controller, state, may_hold: true })
+    }
+
+    fn automated() -> Owner {
+        owner(OwnerState::Automated(Automation { uid: "u".into(), setting: json!(null), reverts: true }))
+    }
+
+    #[test]
+    fn a_hold_is_remembered_daily_until_somebody_is_seen_to_have_lifted_it() {
+        let target = TargetId {
+            service: ServiceName::parse("shop").unwrap(),
+            target: TargetName::parse("backend").unwrap(),
+        };
+        let step = hold(Some(&automated())).unwrap().unwrap();
+        let held = Held::new(target, "shop-1".into(), step, Timestamp::UNIX_EPOCH);
+        let hours = |n| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(n);
+        let said = |owner: Option<Option<&Owner>>, at| match after_look(&held, owner, at) {
+            None => "nothing",
+            Some(TargetEvent::OwnerStillHeld { .. }) => "still held",
+            Some(TargetEvent::OwnerResumed { .. }) => "resumed",
+            Some(other) => panic!("{other:?}"),
+        };
+        let suspended = owner(OwnerState::Suspended);
+        assert_eq!(said(Some(Some(&suspended)), hours(1)), "nothing");
+        assert_eq!(said(Some(Some(&suspended)), hours(24)), "still held");
+        assert_eq!(
+            said(None, hours(25)),
+            "still held",
+            "a target that cannot be surveyed is no reason to forget"
+        );
+        assert_eq!(said(None, hours(1)), "nothing");
+        assert_eq!(said(Some(Some(&automated())), hours(1)), "resumed");
+        assert_eq!(said(Some(None), hours(1)), "resumed", "it belongs to nobody any more");
+    }
 }

@@ -8,7 +8,7 @@ use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::message::Message;
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
-use rollguard::domain::owner::Origin;
+use rollguard::domain::owner::{Automation, Controller, GitOps, Origin, Owner, OwnerState, assess_hold};
 use rollguard::domain::plan::kubernetes::{WorkloadFacts, assess_restore, assess_rollout};
 use rollguard::domain::plan::{Action, Step};
 use rollguard::domain::release::{Fingerprint, Version};
@@ -29,8 +29,16 @@ pub(super) enum Memo {
     AnswersLost,
 }
 
+/// Whether a GitOps controller owns the Deployment, and is suspended first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kin {
+    Alone,
+    Owned,
+}
+
 pub(super) struct World {
     memo: Memo,
+    kin: Kin,
     pub(super) journal: Arc<MemoryJournal>,
     state: Mutex<State>,
     fuel: Mutex<Arc<Fuel>>,
@@ -40,6 +48,8 @@ struct State {
     now: Timestamp,
     template: Value,
     applied: u32,
+    /// How often the owner was suspended.
+    held: u32,
     /// Observations since the template changed: the rollout takes three.
     looks: u32,
 }
@@ -76,18 +86,31 @@ pub(super) fn survey(world: &World) -> KubernetesSurvey {
         template: world.state.lock().unwrap().template.clone(),
         version: version("shop:v2"),
         annotations: BTreeMap::from([("deployment.kubernetes.io/revision".to_string(), "2".to_string())]),
-        origin: Origin::default(),
+        origin: Origin { owner: owner(world), writer: None },
         history: vec![revision(1, "shop:v1"), revision(2, "shop:v2")],
         revision_history_limit: Some(10),
     }
 }
 
+fn owner(world: &World) -> Option<Owner> {
+    let controller = Controller::FluxKustomization { namespace: "flux".into(), name: "apps".into() };
+    let state = world.state.lock().unwrap().owner();
+    (world.kin == Kin::Owned).then_some(Owner::GitOps(GitOps { controller, state, may_hold: true }))
+}
+
+impl State {
+    fn owner(&self) -> OwnerState {
+        let automation = Automation { uid: "uid".into(), setting: Value::Null, reverts: true };
+        if self.held > 0 { OwnerState::Suspended } else { OwnerState::Automated(automation) }
+    }
+}
+
 impl World {
-    pub(super) fn new(memo: Memo) -> Self {
+    pub(super) fn new(memo: Memo, kin: Kin) -> Self {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
-        let state = State { now, template: template("shop:v2"), applied: 0, looks: 0 };
+        let state = State { now, template: template("shop:v2"), applied: 0, held: 0, looks: 0 };
         let fuel = Mutex::new(Arc::new(Fuel::new(u32::MAX)));
-        Self { memo, journal: Arc::new(MemoryJournal::default()), state: Mutex::new(state), fuel }
+        Self { memo, kin, journal: Arc::new(MemoryJournal::default()), state: Mutex::new(state), fuel }
     }
 
     /// The process of this life burns this fuel.
@@ -105,6 +128,10 @@ impl World {
 
     pub(super) fn applied(&self) -> u32 {
         self.state.lock().unwrap().applied
+    }
+
+    pub(super) fn held(&self) -> u32 {
+        self.state.lock().unwrap().held
     }
 
     pub(super) async fn messages(&self) -> Vec<String> {
@@ -180,7 +207,7 @@ impl Target for Hands {
             waiting: vec![],
         };
         match &step.action {
-            Action::HoldOwner(_) => panic!("nobody owns it"),
+            Action::HoldOwner(hold) => assess_hold(hold, &state.owner()),
             Action::RestoreTemplate(restore) => assess_restore(restore, Some(&facts)),
             Action::AwaitRollout(wait) => assess_rollout(wait, Some(&facts)),
         }
@@ -200,10 +227,19 @@ impl Target for Hands {
 impl Hands {
     /// What an API server does with the patch: its tests first, then all of it.
     fn change(&self, step: &Step) -> Outcome {
-        let Action::RestoreTemplate(restore) = &step.action else {
-            return Outcome::Done { detail: "nothing to do".into() };
-        };
         let mut state = self.0.state.lock().unwrap();
+        let restore = match &step.action {
+            Action::RestoreTemplate(restore) => restore,
+            // Its guard is on what was set before.
+            Action::HoldOwner(_) if state.held > 0 => {
+                return Outcome::Refused { why: "the test failed".into() };
+            }
+            Action::HoldOwner(_) => {
+                state.held += 1;
+                return Outcome::Done { detail: "suspended".into() };
+            }
+            Action::AwaitRollout(_) => return Outcome::Done { detail: "nothing to do".into() },
+        };
         let operations = restore.patch.as_array().unwrap();
         let of = |op: &str, path: &str| {
             operations.iter().find(|o| o["op"] == op && o["path"] == path).map(|o| o["value"].clone())

@@ -39,7 +39,14 @@ pub(crate) struct Place {
 impl Place {
     /// `change` makes of the usual Deployment what the test needs.
     pub(crate) async fn with(purpose: &str, change: impl FnOnce(&mut Value)) -> Self {
-        let cluster = Cluster::shared().await;
+        Self::on(Cluster::shared().await, purpose, change).await
+    }
+
+    pub(crate) async fn on(
+        cluster: &'static Cluster,
+        purpose: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
         let namespace = cluster.namespace(purpose).await;
         let mut object = deployment("v1");
         change(&mut object);

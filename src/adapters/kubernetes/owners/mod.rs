@@ -155,7 +155,6 @@ impl Owners {
             Controller::FluxKustomization { namespace, name } => (namespace, name, flux::KUSTOMIZATION),
             Controller::FluxHelmRelease { namespace, name } => (namespace, name, flux::HELM_RELEASE),
         };
-        let mut missing = Trouble::Missing;
         for (group, version, kind, plural) in versions {
             let kind = GroupVersionKind::gvk(group, version, kind);
             let resource = ApiResource::from_gvk_with_plural(&kind, plural);
@@ -163,10 +162,10 @@ impl Owners {
             match in_time(api.get(name)).await {
                 Ok(object) => return Ok((api, object)),
                 Err(Trouble::Missing) => {}
-                Err(trouble) => missing = trouble,
+                Err(trouble @ (Trouble::Failed(_) | Trouble::Late)) => return Err(trouble),
             }
         }
-        Err(missing)
+        Err(Trouble::Missing)
     }
 
     /// The Argo Rollout that runs the pods of a Deployment which it scaled to zero.
