@@ -123,13 +123,7 @@ impl TargetMemory {
                     });
                 }
             }
-            TargetEvent::RolledBack { run, bad } => {
-                remember(&mut self.known_bad, &bad.fingerprint);
-                // What a person took away is nothing to go back to.
-                self.known_good = self.known_good.take().filter(|good| good.fingerprint != bad.fingerprint);
-                self.rolled_back_by = Some(run.clone());
-                self.last_rollback_at = Some(at);
-            }
+            TargetEvent::RolledBack { run, bad } => self.take_away(run, bad, at),
             TargetEvent::Paging { incident, on: true } => self.paging = Some(incident.clone()),
             TargetEvent::Paging { incident, on: false } => {
                 self.paging = self.paging.take().filter(|paging| paging != incident);
@@ -141,6 +135,14 @@ impl TargetMemory {
             TargetEvent::OwnerResumed { controller, .. } => end_hold(&mut self.held, controller),
         }
         self
+    }
+
+    fn take_away(&mut self, run: &str, bad: &Version, at: Timestamp) {
+        remember(&mut self.known_bad, &bad.fingerprint);
+        // What a person took away is nothing to go back to.
+        self.known_good = self.known_good.take().filter(|good| good.fingerprint != bad.fingerprint);
+        self.rolled_back_by = Some(run.to_string());
+        self.last_rollback_at = Some(at);
     }
 
     fn in_watch(&mut self, id: &str, change: impl FnOnce(&mut OpenWatch)) {

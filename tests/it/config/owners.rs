@@ -20,7 +20,7 @@ fn an_owner_is_suspended_only_where_that_is_written() {
 #[test]
 fn mistakes_about_owners_are_told_once_and_with_their_place() {
     let told = problems(&minimal("    gitops: revert\n", "kubernetes: {argocd_namespace: Argo_CD}\n"));
-    assert!(told.contains("config.yaml:5:13: gitops: "), "{told}");
+    assert!(told.contains("config.yaml:5:13: error: gitops: "), "{told}");
     assert!(told.contains("refuse, suspend"), "{told}");
     assert_eq!(told.matches("argocd_namespace: ").count(), 1, "{told}");
 }

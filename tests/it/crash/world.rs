@@ -75,6 +75,7 @@ pub(super) fn survey(world: &World) -> KubernetesSurvey {
         service: ServiceName::parse("shop").unwrap(),
         target: TargetName::parse("backend").unwrap(),
     };
+    let origin = Origin { owner: owner(world), writer: None };
     KubernetesSurvey {
         target,
         namespace: "default".into(),
@@ -86,7 +87,7 @@ pub(super) fn survey(world: &World) -> KubernetesSurvey {
         template: world.state.lock().unwrap().template.clone(),
         version: version("shop:v2"),
         annotations: BTreeMap::from([("deployment.kubernetes.io/revision".to_string(), "2".to_string())]),
-        origin: Origin { owner: owner(world), writer: None },
+        origin,
         history: vec![revision(1, "shop:v1"), revision(2, "shop:v2")],
         revision_history_limit: Some(10),
     }
