@@ -28,10 +28,11 @@ pub enum Metric {
     KillSwitch,
     RollbackReady,
     RollbackObstacle,
+    OwnersHeld,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 22] = [
+    pub const ALL: [Metric; 23] = [
         Metric::ReleasesTotal,
         Metric::WatchesOpen,
         Metric::DecisionsTotal,
@@ -54,6 +55,7 @@ impl Metric {
         Metric::KillSwitch,
         Metric::RollbackReady,
         Metric::RollbackObstacle,
+        Metric::OwnersHeld,
     ];
 
     pub fn name(self) -> &'static str {
@@ -104,6 +106,10 @@ impl Metric {
             Metric::RollbackObstacle => {
                 ("rollguard_rollback_obstacle", "1 for what keeps a target from being rolled back, by code.")
             }
+            Metric::OwnersHeld => (
+                "rollguard_owners_held",
+                "GitOps owners that a rollback suspended and nobody resumed yet, by target.",
+            ),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::AppError;
 use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use crate::adapters::endpoint::Endpoint;
-use crate::adapters::kubernetes::{AccessError, ClusterAccess, Kubernetes, KubernetesTarget};
+use crate::adapters::kubernetes::{AccessError, ClusterAccess, Kubernetes, KubernetesTarget, OwnerOptions};
 use crate::adapters::notify::{
     alertmanager::{Alertmanager, AlertmanagerConfig},
     slack::Slack,
@@ -20,8 +20,8 @@ use crate::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
 use crate::adapters::signals::values::ValueQuery;
 use crate::adapters::signals::{Query, SourceRule};
 use crate::config::{
-    CloudWatchConfig, Config, KubernetesConfig, PrometheusConfig, RuleConfig, RuleQuery, ScrapeConfig,
-    ServiceConfig, SourceName, TargetKindConfig,
+    CloudWatchConfig, Config, GitOpsPolicy, KubernetesConfig, PrometheusConfig, RuleConfig, RuleQuery,
+    ScrapeConfig, ServiceConfig, SourceName, TargetConfig, TargetKindConfig,
 };
 use crate::domain::names::TargetId;
 use crate::domain::runbook::{Judging, Rule};
@@ -60,7 +60,19 @@ pub(super) async fn cluster(config: &Config, clock: Arc<dyn Clock>) -> Result<Ku
             TargetKindConfig::Kubernetes(workload) => KubernetesTarget { target, workload: workload.clone() },
         })
         .collect();
-    Kubernetes::open(&access, guarded, clock).await
+    Ok(Kubernetes::open(&access, guarded, clock).await?.with_owners(owners(config)))
+}
+
+fn owners(config: &Config) -> OwnerOptions {
+    let suspending = config.services.iter().filter(|service| service.gitops == GitOpsPolicy::Suspend);
+    let target = |service: &ServiceConfig, target: &TargetConfig| TargetId {
+        service: service.name.clone(),
+        target: target.name.clone(),
+    };
+    OwnerOptions {
+        argocd_namespace: config.argocd_namespace.clone(),
+        may_hold: suspending.flat_map(|s| s.targets.iter().map(|t| target(s, t))).collect(),
+    }
 }
 
 pub(super) fn fleet(config: &Config) -> Fleet {

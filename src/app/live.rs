@@ -8,6 +8,7 @@ use super::{AppError, build};
 use crate::adapters::signals::http::HttpSource;
 use crate::config::Config;
 use crate::domain::names::TargetId;
+use crate::domain::owner::hold;
 use crate::domain::signal::{Reading, Sample};
 use crate::domain::survey::Survey;
 use crate::domain::workload::UpdateStrategy;
@@ -107,22 +108,27 @@ async fn survey(port: &dyn Target, target: &TargetId) -> Finding {
     let (ok, detail) = match survey {
         Err(_) => (false, "no answer in time".to_string()),
         Ok(Err(error)) => (false, error.to_string()),
-        Ok(Ok(Survey::Kubernetes(survey))) => match (&survey.owner, survey.paused, survey.history.len()) {
-            (Some(owner), _, _) => (false, format!("it belongs to {}; {}", owner.title(), owner.advice())),
-            (None, true, _) => {
-                (false, "it is paused, and a paused Deployment cannot be rolled back".to_string())
+        Ok(Ok(Survey::Kubernetes(survey))) => {
+            match (hold(survey.origin.owner.as_ref()), survey.paused, survey.history.len()) {
+                (Err(owner), _, _) => {
+                    (false, format!("it belongs to {}; {}", owner.objection(), owner.advice()))
+                }
+                (Ok(_), true, _) => {
+                    (false, "it is paused, and a paused Deployment cannot be rolled back".to_string())
+                }
+                (Ok(_), false, _) if survey.update == UpdateStrategy::OnDelete => (
+                    false,
+                    "its update strategy is OnDelete, so its pods change only when they are deleted"
+                        .to_string(),
+                ),
+                (Ok(_), false, 0 | 1) => {
+                    (true, format!("runs {}, and has no earlier revision yet", survey.version.label))
+                }
+                (Ok(_), false, n) => {
+                    (true, format!("runs {}, with {} earlier revisions", survey.version.label, n - 1))
+                }
             }
-            (None, false, _) if survey.update == UpdateStrategy::OnDelete => (
-                false,
-                "its update strategy is OnDelete, so its pods change only when they are deleted".to_string(),
-            ),
-            (None, false, 0 | 1) => {
-                (true, format!("runs {}, and has no earlier revision yet", survey.version.label))
-            }
-            (None, false, n) => {
-                (true, format!("runs {}, with {} earlier revisions", survey.version.label, n - 1))
-            }
-        },
+        }
     };
     Finding { what, ok, detail }
 }

@@ -48,6 +48,12 @@ fn targets(targets: &[TargetStatus], now: Timestamp) -> Table {
         let mut notes = Vec::new();
         notes.extend(target.watch.as_ref().and_then(|w| w.verdict.as_ref()).map(|v| v.reason.clone()));
         let readiness = target.readiness.as_ref();
+        notes.extend(target.held.iter().map(|held| {
+            format!(
+                "held since {}: {} (run {}); to resume it: {}",
+                held.since, held.owner, held.run, held.resume
+            )
+        }));
         let way_back = match &target.way_back {
             None if readiness.is_some_and(|found| !found.ready()) => {
                 notes.push(format!("could not be rolled back now: rollguard doctor {}", target.target));

@@ -37,6 +37,7 @@ const NUMBER: Shape = leaf(Leaf::Number);
 const COUNT: Shape = leaf(Leaf::Count { least: 1, most: 1000 });
 const SELECTOR: Shape = leaf(Leaf::Selector);
 const SOURCE: Shape = leaf(Leaf::Choice(&["prometheus", "scrape", "cloudwatch"]));
+const GITOPS: Shape = leaf(Leaf::Choice(&["refuse", "suspend"]));
 const POLICY: Shape = leaf(Leaf::Choice(&["auto", "approval", "page", "observe"]));
 
 pub(super) const ROOT: &[Field] = &[
@@ -77,6 +78,11 @@ const KUBERNETES: &[Field] = &[
     optional("kubeconfig", PATH, "Path of a kubeconfig."),
     optional("context", TEXT, "Context in the kubeconfig."),
     optional("url", URL, "An API server without credentials, such as kubectl proxy."),
+    optional(
+        "argocd_namespace",
+        leaf(Leaf::KubernetesName),
+        "Where Argo CD keeps its own Applications, argocd unless said otherwise.",
+    ),
 ];
 
 const SOURCES: &[Field] = &[
@@ -160,6 +166,7 @@ macro_rules! service_keys {
             optional("approval_expires", span(60_000, DAY), "How long an approval may be given."),
             optional("rollout_deadline", span(10_000, DAY), "Longest wait for the rollout of a rollback until somebody is paged."),
             optional("together", BOOL, "Whether targets that were released together are rolled back together."),
+            optional("gitops", GITOPS, "What is done about Argo CD or Flux when it would undo a rollback."),
             optional("rules", Shape::Maps(RULE), "Thresholds of the runbook and what measures them."),
             optional("alerts", Shape::Map(ALERTS), "Which alerts are about this service."),
             optional("alarms", Shape::Texts, "Names of CloudWatch alarms about this service; name* for all that begin so."),

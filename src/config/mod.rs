@@ -52,6 +52,8 @@ pub struct Config {
     pub status_page: Option<Url>,
     pub people: Vec<Person>,
     pub kubernetes: KubernetesConfig,
+    /// Where Argo CD keeps its own Applications.
+    pub argocd_namespace: String,
     pub sources: SourcesConfig,
     pub registries: RegistriesConfig,
     pub alertmanager: Option<AlertmanagerConfig>,
@@ -156,6 +158,7 @@ pub struct ServiceConfig {
     pub rollout_deadline: Duration,
     /// Targets that were released together are rolled back together, or not at all.
     pub together: bool,
+    pub gitops: GitOpsPolicy,
     /// At least one, with distinct names.
     pub targets: Vec<TargetConfig>,
     pub rules: Vec<RuleConfig>,
@@ -165,6 +168,16 @@ pub struct ServiceConfig {
     pub judging: Judging,
     pub checks: Vec<CheckSpec>,
     pub verify_deadline: Duration,
+}
+
+/// What is done about a GitOps owner that would undo a rollback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GitOpsPolicy {
+    /// Page, and change nothing.
+    #[default]
+    Refuse,
+    /// Suspend it first, and leave it so.
+    Suspend,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,12 +12,14 @@ use super::keys::ROOT;
 use super::problem::Notes;
 use super::raw::Fields;
 use super::secrets::{self, Outside};
+use super::value::KubernetesName;
 use super::yaml::Node;
 use super::{
     AlertmanagerConfig, Config, KubernetesConfig, NotifyConfig, Paging, Person, PrometheusConfig,
     ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, registries, services,
 };
 use crate::domain::names::PersonName;
+use crate::domain::owner::ARGOCD_NAMESPACE;
 
 /// `None` only together with at least one error.
 pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option<Config> {
@@ -26,12 +28,14 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
     let listen = root.read::<SocketAddr>("listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9095)));
     check::exposed(&root, listen, &around);
     let state_dir = root.read::<PathBuf>("state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/rollguard"));
+    let cluster = root.map("kubernetes");
     let config = Config {
         listen,
         state_dir: outside.path(state_dir),
         status_page: root.read("status_page"),
         people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),
-        kubernetes: root.map("kubernetes").map_or(KubernetesConfig::Infer, |k| kubernetes(&k, &outside)),
+        kubernetes: cluster.map_or(KubernetesConfig::Infer, |k| kubernetes(&k, &outside)),
+        argocd_namespace: argocd_namespace(cluster.as_ref()),
         sources: root.map("sources").map(|s| sources(&s, &outside)).unwrap_or_default(),
         registries: root.map("registries").map(|r| registries::registries(&r)).unwrap_or_default(),
         alertmanager: root.map("alertmanager").map(|a| alertmanager(&a, &outside)),
@@ -66,6 +70,11 @@ fn kubernetes(fields: &Fields<'_>, outside: &Outside<'_>) -> KubernetesConfig {
         return KubernetesConfig::Infer;
     }
     KubernetesConfig::Kubeconfig { path: path.map(|path| outside.path(path)), context }
+}
+
+fn argocd_namespace(kubernetes: Option<&Fields<'_>>) -> String {
+    let named = kubernetes.and_then(|fields| fields.read::<KubernetesName>("argocd_namespace"));
+    named.map_or_else(|| ARGOCD_NAMESPACE.to_string(), |name| name.0)
 }
 
 /// A URL that paths are added to.

@@ -56,6 +56,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
         approval_expires: settings.approval_expires,
         rollout_deadline: settings.rollout_deadline,
         together: settings.together,
+        gitops: settings.gitops,
         targets,
         rules: settings.rules,
         alerts: settings.alerts,

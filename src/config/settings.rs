@@ -7,7 +7,9 @@ use super::check::{self, Around};
 use super::raw::Fields;
 use super::read::labels;
 use super::value::Share;
-use super::{AlarmPattern, AlertsConfig, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch, rules};
+use super::{
+    AlarmPattern, AlertsConfig, GitOpsPolicy, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch, rules,
+};
 use crate::domain::guardrails::Rails;
 use crate::domain::guardrails::freeze::{Freeze, FreezeError};
 use crate::domain::names::RuleName;
@@ -23,6 +25,7 @@ pub(super) struct Settings {
     pub(super) approval_expires: Duration,
     pub(super) rollout_deadline: Duration,
     pub(super) together: bool,
+    pub(super) gitops: GitOpsPolicy,
     pub(super) rules: Vec<RuleConfig>,
     pub(super) alerts: Option<AlertsConfig>,
     pub(super) alarms: Vec<AlarmPattern>,
@@ -45,6 +48,7 @@ impl Settings {
             approval_expires: minutes("approval_expires", 15),
             rollout_deadline: minutes("rollout_deadline", 10),
             together: fields.read("together").unwrap_or(true),
+            gitops: fields.read("gitops").unwrap_or_default(),
             has_errors: rules.iter().any(|rule| rule.has("errors")),
             has_latency: rules.iter().any(|rule| rule.has("latency")),
             rules: rules.iter().filter_map(|fields| rule(fields, around)).collect(),

@@ -8,7 +8,7 @@ use url::Url;
 use super::durations;
 use super::selector::{Selector, SelectorError};
 use super::shape::Leaf;
-use super::{Combine, SourceName};
+use super::{Combine, GitOpsPolicy, SourceName};
 use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{PersonName, RuleName, ServiceName, TargetName};
 use crate::domain::policy::Mode;
@@ -121,6 +121,16 @@ impl FromText for Mode {
             "approval" => Ok(Mode::Approval),
             "page" => Ok(Mode::Page),
             "observe" => Ok(Mode::Observe),
+            _ => Err(no_choice(leaf)),
+        }
+    }
+}
+
+impl FromText for GitOpsPolicy {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        match text {
+            "refuse" => Ok(GitOpsPolicy::Refuse),
+            "suspend" => Ok(GitOpsPolicy::Suspend),
             _ => Err(no_choice(leaf)),
         }
     }

@@ -6,6 +6,7 @@ use super::evidence::Cause;
 use super::guardrails::{Bar, Killed};
 use super::names::{ServiceName, TargetId};
 use super::outcome::{Finding, Outcome};
+use super::owner::{Controller, HoldOwner};
 use super::plan::{Plan, PlanDigest};
 use super::policy::Decided;
 use super::release::Version;
@@ -213,6 +214,21 @@ pub enum TargetEvent {
     Paging {
         incident: String,
         on: bool,
+    },
+    /// A run suspended the target's owner, which stays so until a person resumes it.
+    OwnerHeld {
+        target: TargetId,
+        run: String,
+        hold: Box<HoldOwner>,
+    },
+    /// People were reminded of a hold.
+    OwnerStillHeld {
+        controller: Controller,
+    },
+    /// Somebody resumed an owner that we had suspended, or it is the target's owner no more.
+    OwnerResumed {
+        controller: Controller,
+        why: String,
     },
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{TargetEvent, WatchEnd};
 use super::evidence::{Cause, is_blindness};
 use super::guardrails::Bar;
+use super::owner::{Controller, Held};
 use super::policy::Decision;
 use super::release::{Fingerprint, ReleaseKind, Version};
 use super::watch::WatchSpec;
@@ -32,6 +33,8 @@ pub struct TargetMemory {
     pub tripped_at: Option<Timestamp>,
     /// The incident that people are being paged about. It outlives its watch if nobody has acted on it.
     pub paging: Option<String>,
+    /// Owners that runs suspended and nobody resumed yet.
+    pub held: Vec<Held>,
 }
 
 /// A watch that has not been closed.
@@ -119,19 +122,16 @@ impl TargetMemory {
                     });
                 }
             }
-            TargetEvent::RolledBack { run, bad } => {
-                remember(&mut self.known_bad, &bad.fingerprint);
-                // What a person took away is nothing to go back to.
-                self.known_good = self.known_good.take().filter(|good| good.fingerprint != bad.fingerprint);
-                self.rollbacks.push_back((run.clone(), at));
-                if self.rollbacks.len() > REMEMBERED {
-                    self.rollbacks.pop_front();
-                }
-            }
+            TargetEvent::RolledBack { run, bad } => self.take_away(run, bad, at),
             TargetEvent::Paging { incident, on: true } => self.paging = Some(incident.clone()),
             TargetEvent::Paging { incident, on: false } => {
                 self.paging = self.paging.take().filter(|paging| paging != incident);
             }
+            TargetEvent::OwnerHeld { target, run, hold } => {
+                begin_hold(&mut self.held, Held::new(target.clone(), run.clone(), (**hold).clone(), at));
+            }
+            TargetEvent::OwnerStillHeld { controller } => remind(&mut self.held, controller, at),
+            TargetEvent::OwnerResumed { controller, .. } => end_hold(&mut self.held, controller),
         }
         self
     }
@@ -149,11 +149,36 @@ impl TargetMemory {
         self.known_good = Some(good);
     }
 
+    fn take_away(&mut self, run: &str, bad: &Version, at: Timestamp) {
+        remember(&mut self.known_bad, &bad.fingerprint);
+        // What a person took away is nothing to go back to.
+        self.known_good = self.known_good.take().filter(|good| good.fingerprint != bad.fingerprint);
+        self.rollbacks.push_back((run.to_string(), at));
+        if self.rollbacks.len() > REMEMBERED {
+            self.rollbacks.pop_front();
+        }
+    }
+
     fn in_watch(&mut self, id: &str, change: impl FnOnce(&mut OpenWatch)) {
         if let Some(watch) = self.watch.as_mut().filter(|w| w.spec.id == id) {
             change(watch);
         }
     }
+}
+
+/// Held again before anybody resumed it: what was set before the first hold is what a person wants back.
+fn begin_hold(held: &mut Vec<Held>, hold: Held) {
+    if !held.iter().any(|other| other.hold.controller == hold.hold.controller) {
+        held.push(hold);
+    }
+}
+
+fn remind(held: &mut [Held], controller: &Controller, at: Timestamp) {
+    held.iter_mut().filter(|held| held.hold.controller == *controller).for_each(|held| held.remind(at));
+}
+
+fn end_hold(held: &mut Vec<Held>, controller: &Controller) {
+    held.retain(|held| held.hold.controller != *controller);
 }
 
 fn remember(list: &mut VecDeque<Fingerprint>, fingerprint: &Fingerprint) {

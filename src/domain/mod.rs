@@ -12,6 +12,7 @@ pub mod message;
 pub mod names;
 pub mod opening;
 pub mod outcome;
+pub mod owner;
 pub mod past;
 pub mod plan;
 pub mod policy;

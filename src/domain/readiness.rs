@@ -106,7 +106,8 @@ pub fn needed(memory: &TargetMemory, survey: &Survey) -> Vec<Version> {
     let to = match goal(memory, found) {
         Some(Goal::Version(version)) => Some(version),
         Some(Goal::Revision(number)) => revision(found, number).map(|r| r.version.clone()),
-        None => None,
+        // Nobody asks for an image here.
+        Some(Goal::Image(_)) | None => None,
     };
     // What runs is what the next release is taken back to.
     let next = memory.known_good.clone().filter(|good| to.as_ref() != Some(good));
@@ -206,7 +207,7 @@ fn lift(survey: &mut Survey, refusal: &Refusal) -> bool {
     let Survey::Kubernetes(found) = survey;
     match refusal {
         Refusal::Paused { .. } => std::mem::take(&mut found.paused),
-        Refusal::Owned { .. } => found.owner.take().is_some(),
+        Refusal::Owned { .. } => found.origin.owner.take().is_some(),
         Refusal::OnDelete { .. } => {
             found.update = UpdateStrategy::default();
             true

@@ -3,7 +3,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::event::{RunEvent, RunOpened};
-use super::outcome::Finding;
+use super::outcome::{Finding, Outcome};
+use super::owner::HoldOwner;
 use super::plan::Action;
 use super::verification::{CheckOutcome, CheckResult};
 
@@ -66,11 +67,15 @@ pub struct Run {
     pub began_at: Option<Timestamp>,
     pub verified: Option<bool>,
     pub relapsed: Option<String>,
+    /// Steps that suspended an owner, or may have.
+    pub held: Vec<usize>,
     pub closed_at: Option<Timestamp>,
     pub epoch: u64,
     last: Option<Observed>,
     applied: u32,
     applied_at: Option<Timestamp>,
+    /// Why the last application had no effect, as it was answered.
+    answer: Option<String>,
     checks: Vec<Option<Checked>>,
 }
 
@@ -89,11 +94,13 @@ impl Default for Run {
             began_at: None,
             verified: None,
             relapsed: None,
+            held: Vec::new(),
             closed_at: None,
             epoch: 0,
             last: None,
             applied: 0,
             applied_at: None,
+            answer: None,
             checks: Vec::new(),
         }
     }
@@ -126,6 +133,7 @@ const CHECK_EVERY: SignedDuration = SignedDuration::from_secs(2);
 
 /// Folds one event into the run. Total: it never fails and does no I/O.
 pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
+    note_hold(&mut run, event);
     match event {
         RunEvent::Opened(opened) => {
             run.checks = vec![None; opened.checks.len()];
@@ -152,8 +160,12 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
             (run.last, run.applied, run.applied_at) = (None, 0, None);
         }
         RunEvent::Observed { finding, .. } => run.last = Some(Observed { finding: finding.clone(), at }),
-        RunEvent::Applied { .. } => {
+        RunEvent::Applied { outcome, .. } => {
             (run.last, run.applied_at) = (None, Some(at));
+            run.answer = match outcome {
+                Outcome::Done { .. } => None,
+                Outcome::Refused { why } | Outcome::Unknown { why } => Some(why.clone()),
+            };
             run.applied = run.applied.saturating_add(1);
         }
         RunEvent::StepDone { step } | RunEvent::Skipped { step, .. } => run = begin_step(run, step + 1, at),
@@ -188,6 +200,20 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
     run
 }
 
+/// An owner counts as held from the moment at which it may be: an answer may be lost, and a life may end before it is written.
+fn note_hold(run: &mut Run, event: &RunEvent) {
+    let step = match (event, &run.phase) {
+        (RunEvent::StepDone { step }, _) => *step,
+        (RunEvent::Applied { step, outcome: Outcome::Done { .. } | Outcome::Unknown { .. } }, _) => *step,
+        (RunEvent::Aborted { .. }, Phase::Executing { step, started: Some(_) }) => *step,
+        _ => return,
+    };
+    let holds = run.opened.as_ref().is_some_and(|opened| opened.plan.hold_at(step).is_some());
+    if holds && !run.held.contains(&step) {
+        run.held.push(step);
+    }
+}
+
 fn close(mut run: Run, end: End, at: Timestamp) -> Run {
     run.phase = Phase::Closed(end);
     run.closed_at = Some(at);
@@ -195,6 +221,7 @@ fn close(mut run: Run, end: End, at: Timestamp) -> Run {
 }
 
 fn begin_step(mut run: Run, step: usize, at: Timestamp) -> Run {
+    run.answer = None;
     (run.last, run.applied, run.applied_at) = (None, 0, None);
     let Some(opened) = &run.opened else { return run };
     run.phase = if step < opened.plan.steps.len() {
@@ -261,9 +288,10 @@ fn execute(run: &Run, opened: &RunOpened, step: usize, started: &Started, now: T
 /// Applies once, and again (the guards make a doubled application harmless) after 1, 2, 4 and 8 seconds.
 fn reapply(run: &Run, step: usize, seen: Timestamp, now: Timestamp, detail: &str) -> Next {
     if run.applied >= APPLIES_MAX {
+        let answer = run.answer.as_ref().map(|why| format!("; the last answer: {why}")).unwrap_or_default();
         return Next::Record(RunEvent::Stuck {
             step,
-            why: format!("{APPLIES_MAX} attempts had no effect: {detail}"),
+            why: format!("{APPLIES_MAX} attempts had no effect: {detail}{answer}"),
         });
     }
     let Some(applied_at) = run.applied_at else { return Next::Do(Effect::Apply(step)) };
@@ -333,6 +361,12 @@ impl Run {
             Phase::Verifying { .. } | Phase::Watching { .. } => true,
             Phase::AwaitingApproval { .. } | Phase::Executing { .. } | Phase::Stuck { .. } => !several,
         }
+    }
+
+    /// The owners that this run suspended, each with its step.
+    pub fn holds(&self) -> impl Iterator<Item = (usize, &HoldOwner)> {
+        let plan = self.opened.as_ref().map(|opened| &opened.plan);
+        self.held.iter().filter_map(move |step| Some((*step, plan?.hold_at(*step)?)))
     }
 
     pub fn is_open(&self) -> bool {

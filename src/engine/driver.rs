@@ -16,6 +16,7 @@ use crate::domain::guardrails::Bar;
 use crate::domain::message::{Message, of_run, paging};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
+use crate::domain::owner::HoldOwner;
 use crate::domain::plan::{Change, Plan, Step};
 use crate::domain::run::{Effect, End, Next, Phase, Run, evolve, next};
 use crate::domain::verdict::Verdict;
@@ -171,7 +172,7 @@ fn fitting(run: &Run, command: Command) -> Option<RunEvent> {
 
 async fn append(run: Run, event: RunEvent, tools: &Tools, row: Option<i64>) -> Result<Run, JournalError> {
     let at = tools.clock.now();
-    let known = run.knows(&event);
+    let (known, held) = (run.knows(&event), run.held.len());
     let after = evolve(run, &event, at);
     if known && row.is_none() {
         return Ok(after);
@@ -183,6 +184,7 @@ async fn append(run: Run, event: RunEvent, tools: &Tools, row: Option<i64>) -> R
     if matches!(event, RunEvent::Approved { .. }) {
         marks.extend(marks_bad(opened));
     }
+    marks.extend(marks_held(&after, held));
     entries.extend(
         marks.iter().map(|(target, event)| Entry::Target { target: target.clone(), event: event.clone() }),
     );
@@ -208,6 +210,17 @@ pub fn marks_bad(opened: &RunOpened) -> Vec<(TargetId, TargetEvent)> {
         (change.target.clone(), TargetEvent::RolledBack { run: opened.run.clone(), bad: change.from.clone() })
     };
     opened.plan.changes.iter().map(mark).collect()
+}
+
+/// Each target remembers the owner that was suspended for it, all but the first `known`.
+fn marks_held(run: &Run, known: usize) -> Vec<(TargetId, TargetEvent)> {
+    let Some(opened) = run.opened.as_deref() else { return Vec::new() };
+    let mark = |(step, hold): (usize, &HoldOwner)| {
+        let target = opened.plan.steps.get(step)?.target.clone();
+        let hold = Box::new(hold.clone());
+        Some((target.clone(), TargetEvent::OwnerHeld { target, run: opened.run.clone(), hold }))
+    };
+    run.holds().skip(known).filter_map(mark).collect()
 }
 
 /// Each target remembers who is being paged about it.

@@ -47,11 +47,24 @@ pub struct TargetStatus {
     /// How the last watch ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_watch: Option<EndedWatch>,
+    /// Owners that runs suspended and nobody resumed yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldOwner>,
     /// The way back, before it is needed: whether this target could be rolled back now, and if not, why.
     pub way_back: Option<WayBack>,
     /// The same all the time, also while nothing is under watch; none before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Readiness>,
+}
+
+/// A GitOps owner that is kept from acting until a person resumes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldOwner {
+    pub owner: String,
+    pub run: String,
+    pub since: Timestamp,
+    /// The command that puts back what was set before.
+    pub resume: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

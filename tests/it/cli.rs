@@ -95,6 +95,7 @@ fn services() -> ServicesAnswer {
         known_good: Some(change.to.clone()),
         watch: Some(watch),
         last_watch: None,
+        held: vec![],
         way_back: Some(WayBack::Open { to: change.to.label.clone() }),
         readiness: None,
     };

@@ -1,4 +1,5 @@
 //! The configuration as its authors meet it: the example, the messages, and whatever else a file may hold.
+mod owners;
 mod workloads;
 
 use std::collections::BTreeMap;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::lever::Lever;
 use points::{Fuel, FueledJournal};
-use world::{Memo, World, survey};
+use world::{Kin, Memo, World, survey};
 
 const RUN: &str = "shop-crash1";
 const WATCH_SECS: u64 = 1800;
@@ -114,13 +114,24 @@ async fn recall(journal: &Arc<dyn Journal>) -> Run {
     run
 }
 
+fn count(world: &World, kind: &str) -> u32 {
+    let records = world.journal.records();
+    records.iter().filter(|record| record.kind == kind).count().try_into().unwrap()
+}
+
 /// What must hold when everything is over, however often it was killed.
-async fn check(world: &Arc<World>, what: &str) {
+async fn check(world: &Arc<World>, kin: Kin, what: &str) {
     let journal: Arc<dyn Journal> = world.journal.clone();
     let run = recall(&journal).await;
     assert_eq!(run.phase, Phase::Closed(End::Unseen), "{what}: it is verified, and nothing is measured here");
     assert_eq!(world.applied(), 1, "{what}: the template is restored exactly once");
     assert_eq!(world.restarts(), 1, "{what}: the pods are restarted exactly once");
+    let held: Vec<u32> = vec![world.held(), count(world, "owner_held")];
+    assert_eq!(
+        held,
+        vec![u32::from(kin == Kin::Owned); 2],
+        "{what}: the owner is suspended once, and that is known"
+    );
     let verified: Vec<Timestamp> =
         world.journal.records().iter().filter(|r| r.kind == "verified").map(|r| r.at).collect();
     assert_eq!(verified.len(), 1, "{what}");
@@ -135,22 +146,27 @@ async fn check(world: &Arc<World>, what: &str) {
 
 #[tokio::test(flavor = "current_thread")]
 async fn every_crash_point_ends_in_the_same_world() {
-    for memo in [Memo::Kept, Memo::AnswersLost] {
-        let calm = Arc::new(World::new(memo));
+    for (memo, kin) in [
+        (Memo::Kept, Kin::Alone),
+        (Memo::AnswersLost, Kin::Alone),
+        (Memo::Kept, Kin::Owned),
+        (Memo::AnswersLost, Kin::Owned),
+    ] {
+        let calm = Arc::new(World::new(memo, kin));
         let points = life(&calm, u32::MAX).await;
-        check(&calm, "without a crash").await;
+        check(&calm, kin, "without a crash").await;
         assert!(points > 20, "only {points} points");
         let mut second_points = 0;
         for first in 0..points {
             for second in 0..=points {
-                let world = Arc::new(World::new(memo));
+                let world = Arc::new(World::new(memo, kin));
                 life(&world, first).await;
                 let burned = life(&world, second).await;
-                let what = format!("{memo:?}: killed at {first}, then at {second}");
+                let what = format!("{memo:?}, {kin:?}: killed at {first}, then at {second}");
                 // A second life that reaches its end makes every longer one the same.
                 let done = burned < second;
                 life(&world, u32::MAX).await;
-                check(&world, &what).await;
+                check(&world, kin, &what).await;
                 second_points += 1;
                 if done {
                     break;
@@ -158,7 +174,7 @@ async fn every_crash_point_ends_in_the_same_world() {
             }
         }
         println!(
-            "{memo:?}: crash points: {points}, second-life points: {second_points}, doubled effects: 0, lost effects: 0"
+            "{memo:?}, {kin:?}: crash points: {points}, second-life points: {second_points}, doubled effects: 0, lost effects: 0"
         );
     }
 }

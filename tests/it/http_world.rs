@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use rollguard::domain::event::{ApprovalAsk, Record, RunEvent, RunOpened, StreamId, to_parts};
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::names::{PersonName, ServiceName, TargetId, TargetName};
+use rollguard::domain::owner::Origin;
 use rollguard::domain::plan::{Destination, Goal, Plan, draft};
 use rollguard::domain::policy::{Decided, Decision, Mode};
 use rollguard::domain::release::{Fingerprint, Version};
@@ -149,6 +150,7 @@ fn target_status() -> TargetStatus {
         known_good: Some(version("v1")),
         watch: None,
         last_watch: None,
+        held: vec![],
         way_back: Some(WayBack::Open { to: "v1".into() }),
         readiness: None,
     }
@@ -178,7 +180,7 @@ pub(crate) fn plan() -> Plan {
         template: template("v2"),
         version: version("v2"),
         annotations: BTreeMap::new(),
-        owner: None,
+        origin: Origin::default(),
         history: vec![revision(1, "v1"), revision(2, "v2")],
         revision_history_limit: Some(10),
     };

@@ -8,6 +8,7 @@ mod doctor;
 mod interrupted;
 mod kinds;
 mod left_alone;
+mod owners;
 mod restart;
 mod rights;
 mod undo;

@@ -1,4 +1,6 @@
 //! Golden transcripts: every message that people can be sent, word for word.
+mod owners;
+
 use std::fmt::Write;
 
 use jiff::{SignedDuration, Timestamp};

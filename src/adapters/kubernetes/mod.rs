@@ -6,6 +6,7 @@ mod facts;
 mod failure;
 mod feed;
 mod index;
+mod owners;
 mod quota;
 mod rights;
 mod rollout;
@@ -33,6 +34,7 @@ use crate::ports::Clock;
 
 pub use access::AccessError;
 pub use feed::KubernetesFeed;
+pub use owners::OwnerOptions;
 pub use target::KubernetesTargets;
 
 /// How the API server is reached.
@@ -66,6 +68,7 @@ fn resource(kind: WorkloadKind) -> ApiResource {
 pub struct Kubernetes {
     client: Client,
     targets: Vec<KubernetesTarget>,
+    owners: OwnerOptions,
     clock: Arc<dyn Clock>,
 }
 
@@ -80,7 +83,12 @@ impl Kubernetes {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
         let client = access::client(access).await?;
-        Ok(Self { client, targets, clock })
+        Ok(Self { client, targets, owners: OwnerOptions::default(), clock })
+    }
+
+    #[must_use]
+    pub fn with_owners(self, owners: OwnerOptions) -> Self {
+        Self { owners, ..self }
     }
 
     /// Starts the watches; they end when the feed is dropped. Call it within a tokio runtime.
@@ -90,6 +98,6 @@ impl Kubernetes {
 
     pub fn targets(&self) -> KubernetesTargets {
         let by_id: BTreeMap<_, _> = self.targets.iter().map(|t| (t.target.clone(), t.clone())).collect();
-        KubernetesTargets::new(self.client.clone(), by_id, Arc::clone(&self.clock))
+        KubernetesTargets::new(self.client.clone(), by_id, Arc::clone(&self.clock), self.owners.clone())
     }
 }

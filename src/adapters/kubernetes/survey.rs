@@ -9,8 +9,9 @@ use super::KubernetesTarget;
 use super::rollout::Standing;
 use super::trim::{self, controller};
 use super::view::label_apart;
+use crate::domain::owner::Origin;
 use crate::domain::release::Version;
-use crate::domain::survey::{KubernetesSurvey, Owner, Revision};
+use crate::domain::survey::{KubernetesSurvey, Revision};
 use crate::domain::workload::WorkloadKind;
 
 #[derive(Default, Deserialize)]
@@ -36,8 +37,7 @@ pub(super) fn survey(
 ) -> Option<KubernetesSurvey> {
     let (meta, workload) = (&object.metadata, &target.workload);
     let spec = Spec::deserialize(object.data.get("spec")?).ok()?;
-    let (labels, annotations) =
-        (meta.labels.clone().unwrap_or_default(), meta.annotations.clone().unwrap_or_default());
+    let annotations = meta.annotations.clone().unwrap_or_default();
     let uid = meta.uid.clone()?;
     let standing = Standing::of(workload.kind, meta.generation, &object.data);
     let mut history = history(&uid, sets);
@@ -58,7 +58,7 @@ pub(super) fn survey(
         revision: current_revision(workload.kind, object, &history, &version),
         template: trim::template(object).clone(),
         version,
-        owner: Owner::of(&labels, &annotations),
+        origin: Origin::default(),
         annotations,
         history,
         revision_history_limit: spec.revision_history_limit,

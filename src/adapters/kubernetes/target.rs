@@ -11,10 +11,12 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
 
+use super::owners::{OwnerOptions, Owners, changed_by};
 use super::survey::{selector, survey};
 use super::{KubernetesTarget, around, facts, failure, resource, server_time};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
+use crate::domain::owner::OURSELVES;
 use crate::domain::plan::kubernetes::{
     AwaitRollout, Restart, RestoreTemplate, Workload, WorkloadFacts, assess_restart, assess_restore,
     assess_rollout,
@@ -27,7 +29,6 @@ use crate::domain::workload::WorkloadKind;
 use crate::ports::{Clock, ImageRegistry, SurveyError, Target};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const FIELD_MANAGER: &str = "rollguard";
 /// Pods of one version that are looked at for a detail text.
 const PODS_MAX: u32 = 500;
 
@@ -38,6 +39,7 @@ pub struct KubernetesTargets {
     targets: BTreeMap<TargetId, KubernetesTarget>,
     clock: Arc<dyn Clock>,
     registry: Option<Arc<dyn ImageRegistry>>,
+    owners: Owners,
 }
 
 /// Why something could not be read or done.
@@ -82,8 +84,9 @@ impl KubernetesTargets {
         client: Client,
         targets: BTreeMap<TargetId, KubernetesTarget>,
         clock: Arc<dyn Clock>,
+        owners: OwnerOptions,
     ) -> Self {
-        Self { client, targets, clock, registry: None }
+        Self { owners: Owners::new(client.clone(), owners), client, targets, clock, registry: None }
     }
 
     /// Who is asked whether images are still there.
@@ -128,10 +131,13 @@ impl KubernetesTargets {
     }
 
     async fn read(&self, target: &KubernetesTarget) -> Result<KubernetesSurvey, Trouble> {
-        let object = in_time(self.workloads(&target.workload).get(&target.workload.name)).await?;
-        let sets = self.revisions(&target.workload, &object).await?;
-        survey(target, &object, &sets)
-            .ok_or_else(|| Trouble::Unclear("the answer could not be understood".into()))
+        let workload = &target.workload;
+        let object = in_time(self.workloads(workload).get(&workload.name)).await?;
+        let origin = self.owners.origin(&target.target, &object, workload.kind.title());
+        let (sets, origin) = tokio::join!(self.revisions(workload, &object), origin);
+        let survey = survey(target, &object, &sets?)
+            .ok_or_else(|| Trouble::Unclear("the answer could not be understood".into()))?;
+        Ok(KubernetesSurvey { origin, ..survey })
     }
 
     async fn facts(&self, workload: &Workload) -> Result<Option<(DynamicObject, WorkloadFacts)>, Trouble> {
@@ -147,8 +153,12 @@ impl KubernetesTargets {
     }
 
     async fn observe_restore(&self, step: &RestoreTemplate) -> Result<Finding, Trouble> {
-        let facts = self.facts(&step.workload).await?;
-        Ok(assess_restore(step, facts.as_ref().map(|(_, facts)| facts)))
+        let Some((object, facts)) = self.facts(&step.workload).await? else {
+            return Ok(assess_restore(step, None));
+        };
+        let finding = assess_restore(step, Some(&facts));
+        let known = facts.fingerprint == step.from || facts.fingerprint == step.to;
+        Ok(if known { finding } else { changed_by(finding, &object.metadata) })
     }
 
     /// Asks for the pods only while there is something to explain.
@@ -158,7 +168,7 @@ impl KubernetesTargets {
         };
         let finding = assess_rollout(step, Some(&facts));
         if !matches!(finding, Finding::NotYet { .. }) {
-            return Ok(finding);
+            return Ok(changed_by(finding, &object.metadata));
         }
         self.explain(step, &object, &mut facts).await?;
         Ok(assess_rollout(step, Some(&facts)))
@@ -208,7 +218,7 @@ impl KubernetesTargets {
 
     async fn patch(&self, workload: &Workload, patch: &Patch<Value>, done: &str) -> Outcome {
         let what = workload.argument();
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(OURSELVES.into()), ..PatchParams::default() };
         match in_time(self.workloads(workload).patch(&workload.name, &params, patch)).await {
             Ok(_) => Outcome::Done { detail: format!("the template of {what} {done}") },
             Err(Trouble::Missing) => Outcome::Refused { why: format!("{what} does not exist") },
@@ -250,6 +260,7 @@ impl Target for KubernetesTargets {
 
     async fn observe(&self, step: &Step) -> Finding {
         let finding = match &step.action {
+            Action::HoldOwner(hold) => Ok(self.owners.observe(hold).await),
             Action::RestoreTemplate(restore) => self.observe_restore(restore).await,
             Action::AwaitRollout(wait) => self.observe_rollout(wait).await,
             Action::Restart(restart) => self.observe_restart(restart).await,
@@ -259,6 +270,7 @@ impl Target for KubernetesTargets {
 
     async fn apply(&self, step: &Step) -> Outcome {
         match &step.action {
+            Action::HoldOwner(hold) => self.owners.hold(hold).await,
             Action::RestoreTemplate(restore) => self.restore(restore).await,
             Action::Restart(restart) => self.restart(restart).await,
             Action::AwaitRollout(_) => Outcome::Done { detail: "nothing to do".into() },

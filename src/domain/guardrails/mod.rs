@@ -45,6 +45,10 @@ pub enum Bar {
         services: Vec<ServiceName>,
         watched: usize,
     },
+    /// It had been rolled back, and came back.
+    Undone {
+        by: String,
+    },
     /// So many rollbacks are under way that one more is left to a person.
     Busy {
         runs: Vec<String>,
@@ -96,6 +100,7 @@ impl fmt::Display for Bar {
             }
             Bar::RunOpen { run } => write!(f, "run {run} is already rolling this service back"),
             Bar::NotSurveyed { why } => write!(f, "the target could not be surveyed: {why}"),
+            Bar::Undone { by } => write!(f, "rollguard does not fight whoever put it back: {by}"),
             Bar::Companion { target, why } => write!(
                 f,
                 "{target} was released together with it, and that cannot be rolled back: {why}; see to that first, roll \

@@ -1,5 +1,6 @@
 //! What people are told, composed from events: the runbook's announcements, and their twins for when it goes wrong.
 mod house;
+mod owner;
 mod run;
 mod target;
 

@@ -1,7 +1,7 @@
 //! Messages about a rollback: the runbook's announcements before and after it, and what is said when it goes wrong.
 use jiff::Timestamp;
 
-use super::{Message, MessageKind, duration};
+use super::{Message, MessageKind, duration, owner};
 use crate::domain::event::{RunEvent, RunOpened};
 use crate::domain::evidence::{clock_time, count_of};
 use crate::domain::plan::Change;
@@ -61,7 +61,8 @@ pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
     }
 }
 
-fn about(opened: &RunOpened, what: &str, kind: MessageKind, title: &str, lines: Vec<String>) -> Message {
+fn about(opened: &RunOpened, what: &str, kind: MessageKind, title: &str, mut lines: Vec<String>) -> Message {
+    lines.extend(owner::standing(opened));
     Message {
         key: format!("{}/{what}", opened.run),
         incident: opened.incident.clone(),
@@ -113,6 +114,7 @@ fn case(opened: &RunOpened) -> Vec<String> {
             duration(limit)
         ),
     ]);
+    lines.extend(owner::announced(opened));
     lines
 }
 
@@ -159,6 +161,9 @@ fn stuck(opened: &RunOpened, step: usize, why: &str) -> Vec<String> {
         format!("To stop here: rollguard abort {}", opened.run),
         format!("Reason for the rollback: {}", opened.decided.reason),
     ]
+    .into_iter()
+    .chain(owner::owners(opened))
+    .collect()
 }
 
 fn complete(run: &Run, opened: &RunOpened, at: Timestamp, until: Timestamp) -> Vec<String> {
@@ -171,7 +176,8 @@ fn complete(run: &Run, opened: &RunOpened, at: Timestamp, until: Timestamp) -> V
     ];
     lines.extend(verification(run));
     lines.push(format!("Monitoring for {}, until {} UTC", duration(watch), clock_time(until)));
-    lines.push(format!("Next: revert the commit too; the next deploy or sync brings {} back", bad(opened)));
+    lines.extend(owner::held(run));
+    lines.extend(owner::comes_again(opened));
     lines
 }
 
@@ -223,6 +229,8 @@ fn unverified(run: &Run, opened: &RunOpened, until: Timestamp) -> Vec<String> {
         clock_time(until)
     ));
     lines.push(COMPARE.to_string());
+    lines.extend(owner::held(run));
+    lines.extend(owner::comes_again(opened));
     lines.push(details(opened));
     lines
 }
@@ -270,6 +278,12 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
             let aborted = format!("Aborted by {by}: {reason}");
             (MessageKind::Note, "[ABORTED] Rollback stopped by a person", vec![aborted, rest])
         }
+        (End::Superseded, RunEvent::Superseded { by }) if takes_away(opened, by) => {
+            let line = format!(
+                "{by} is back after the rollback; it is not rolled back again, and a page names who changed it"
+            );
+            (MessageKind::Note, "[UNDONE] The rollback was undone", vec![line])
+        }
         (End::Superseded, RunEvent::Superseded { by }) => {
             let line = format!("{by} was released meanwhile and is being watched now");
             (MessageKind::Note, "[SUPERSEDED] A newer release came", vec![line])
@@ -280,6 +294,10 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
         }
         (_, _) => return Vec::new(),
     };
+    lines.extend(owner::held(after));
+    if matches!(end, End::Recovered | End::Unseen | End::StillBad | End::Aborted) {
+        lines.extend(owner::comes_again(opened));
+    }
     lines.push(format!("Time: {} UTC, run {}", clock_time(at), opened.run));
     let last = about(opened, "closed", kind, title, lines);
     if matches!(kind, MessageKind::Page | MessageKind::Failed) {
@@ -288,6 +306,11 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
     let key = format!("{}/resolve", opened.run);
     let resolve = Message { key, kind: MessageKind::Resolve, ..last.clone() };
     vec![last, resolve]
+}
+
+/// A version that this run took away, and no newer one.
+fn takes_away(opened: &RunOpened, label: &str) -> bool {
+    opened.plan.changes.iter().any(|change| change.from.label == label)
 }
 
 fn by_hand(mut lines: Vec<String>, opened: &RunOpened) -> Vec<String> {

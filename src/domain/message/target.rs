@@ -1,5 +1,5 @@
 //! Messages about a release that is being watched: pages, small trouble, and the end of pages.
-use super::{Message, MessageKind};
+use super::{Message, MessageKind, owner};
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::evidence::{Cause, clock_time};
 use crate::domain::memory::{OpenWatch, TargetMemory, Topic, topic};
@@ -12,7 +12,9 @@ pub fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
     if let TargetEvent::WatchOpened(spec) = event {
         return before.paging.iter().filter_map(|incident| answered(spec, incident)).collect();
     }
-    let Some(spec) = before.watch.as_ref().map(|w| w.spec.as_ref()) else { return Vec::new() };
+    let Some(spec) = before.watch.as_ref().map(|w| w.spec.as_ref()) else {
+        return owner::of_owner(event, before);
+    };
     match event {
         TargetEvent::Decided { decided, cause, rule, together, .. } if decided.decision == Decision::Page => {
             vec![page(spec, decided, topic(*cause, rule.as_deref()), together.is_some())]
@@ -21,6 +23,9 @@ pub fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
         TargetEvent::WatchClosed { end, reason, .. } => {
             before.watch.iter().flat_map(|watch| resolve(watch, *end, reason)).collect()
         }
+        TargetEvent::OwnerHeld { .. }
+        | TargetEvent::OwnerStillHeld { .. }
+        | TargetEvent::OwnerResumed { .. } => owner::of_owner(event, before),
         TargetEvent::Decided { .. }
         | TargetEvent::KnownGood { .. }
         | TargetEvent::WatchOpened(_)
@@ -50,7 +55,7 @@ fn subject(spec: &WatchSpec) -> String {
 }
 
 fn page(spec: &WatchSpec, decided: &Decided, (cause, blind): Topic, together: bool) -> Message {
-    let (key, what) = match cause {
+    let (key, mut what) = match cause {
         Cause::Shared if together => ("page-together", "is in trouble together with others: not rolled back"),
         Cause::Unknown if blind => ("page-blind", "cannot be judged"),
         Cause::Release => ("page-release", "is bad"),
@@ -58,6 +63,9 @@ fn page(spec: &WatchSpec, decided: &Decided, (cause, blind): Topic, together: bo
         Cause::SinglePod => ("page-single-pod", "has one bad pod: not rolled back"),
         Cause::Unknown => ("page-unknown", "may be in trouble"),
     };
+    if spec.release.kind == ReleaseKind::KnownBad {
+        what = "is back after it was rolled back";
+    }
     let mut lines = vec![format!("Reason: {}", decided.reason)];
     if decided.barred.is_empty() {
         lines.push(format!("Nothing was changed: {} is still running", spec.release.to.label));

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Action, Change, Goal, Plan, Refusal, Step};
 use crate::domain::outcome::Finding;
+use crate::domain::owner::{HoldOwner, KUSTOMIZE_RECONCILE, Origin, hold};
 use crate::domain::release::{Fingerprint, Version};
 use crate::domain::survey::{KubernetesSurvey, Revision};
 use crate::domain::workload::{UpdateStrategy, WorkloadKind};
@@ -25,13 +26,15 @@ pub use progress::{Progress, Stage};
 pub use restart::{Restart, assess_restart, restart};
 
 /// Annotations that stay the Deployment's own; all others come back from the ReplicaSet, as with kubectl.
-const KEPT_ANNOTATIONS: [&str; 6] = [
+const KEPT_ANNOTATIONS: [&str; 7] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     "deployment.kubernetes.io/revision",
     "deployment.kubernetes.io/revision-history",
     "deployment.kubernetes.io/desired-replicas",
     "deployment.kubernetes.io/max-replicas",
     "deprecated.deployment.rollback.to",
+    // Unlike with kubectl: taking it away would set Flux on what we restore.
+    KUSTOMIZE_RECONCILE,
 ];
 const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
@@ -66,6 +69,9 @@ pub struct RestoreTemplate {
     pub to: Fingerprint,
     /// The RFC 6902 patch to send, `test` operations first.
     pub patch: Value,
+    /// From where the bad version would come again.
+    #[serde(default, skip_serializing_if = "Origin::is_unknown")]
+    pub origin: Origin,
 }
 
 /// Wait as `kubectl rollout status` does.
@@ -104,16 +110,20 @@ pub struct BlockingPod {
 /// Drafts the two steps: restore the template, await the rollout.
 ///
 /// # Errors
-/// A paused or owned workload, one whose pods change only when they are deleted, a version that is gone from the history, or one that runs already.
+/// A paused workload, one whose owner stands in the way, one whose pods change only when they are deleted, a version that is
+/// gone from the history, or one that runs already.
 pub fn draft(survey: &KubernetesSurvey, goal: &Goal, run: &str, rollout_secs: u64) -> Result<Plan, Refusal> {
     let workload = Workload::of(survey);
     let aim = aim(survey, goal, &workload.argument())?;
-    changeable(survey)?;
+    let hold = changeable(survey)?;
     let to = aim.to.clone();
     Ok(Plan {
         service: survey.target.service.clone(),
         changes: vec![Change { target: survey.target.clone(), from: survey.version.clone(), to }],
-        steps: steps(survey, &aim, workload, run, rollout_secs),
+        steps: holding(survey, hold)
+            .into_iter()
+            .chain(steps(survey, &aim, workload, run, rollout_secs))
+            .collect(),
     })
 }
 
@@ -171,19 +181,17 @@ fn kept<'a>(
     found.ok_or(Refusal::RevisionGone { what, wanted, limit })
 }
 
-/// Whether a new template would reach the pods, and stay.
-fn changeable(survey: &KubernetesSurvey) -> Result<(), Refusal> {
+/// Whether a new template would reach the pods, and stay; perhaps only if its owner is held.
+fn changeable(survey: &KubernetesSurvey) -> Result<Option<HoldOwner>, Refusal> {
     let what = Workload::of(survey).argument();
     if survey.paused {
         return Err(Refusal::Paused { what });
     }
-    if let Some(owner) = &survey.owner {
-        return Err(Refusal::Owned { what, owner: owner.clone() });
-    }
     match survey.update {
-        UpdateStrategy::OnDelete => Err(Refusal::OnDelete { what }),
-        UpdateStrategy::Rolling { .. } => Ok(()),
+        UpdateStrategy::OnDelete => return Err(Refusal::OnDelete { what }),
+        UpdateStrategy::Rolling { .. } => {}
     }
+    hold(survey.origin.owner.as_ref()).map_err(|owner| Refusal::Owned { what, owner })
 }
 
 fn steps(
@@ -199,6 +207,7 @@ fn steps(
         from: survey.version.fingerprint.clone(),
         to: aim.to.fingerprint.clone(),
         patch: patch(survey, aim, run),
+        origin: survey.origin.clone(),
     };
     let step =
         |title, deadline_secs, action| Step { target: survey.target.clone(), title, deadline_secs, action };
@@ -216,6 +225,17 @@ fn awaiting(survey: &KubernetesSurvey, workload: Workload, to: &Version, rollout
         deadline_secs: rollout_secs,
         action: Action::AwaitRollout(wait),
     }
+}
+
+/// The step before the restore that keeps the owner from undoing it.
+fn holding(survey: &KubernetesSurvey, hold: Option<HoldOwner>) -> Option<Step> {
+    let hold = hold?;
+    Some(Step {
+        target: survey.target.clone(),
+        title: format!("suspend {}", hold.controller.title()),
+        deadline_secs: RESTORE_SECS,
+        action: Action::HoldOwner(hold),
+    })
 }
 
 /// How long the patch may take with all its retries.

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::names::{ServiceName, TargetId};
+use super::owner::{HoldOwner, Origin, Owner};
 use super::release::{Version, hex};
-use super::survey::{Owner, Survey};
+use super::survey::Survey;
 use kubernetes::{AwaitRollout, ImageChange, Restart, RestoreTemplate};
 
 /// SHA-256 over the plan's JSON, in hex.
@@ -60,6 +61,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
+    HoldOwner(HoldOwner),
     RestoreTemplate(RestoreTemplate),
     AwaitRollout(AwaitRollout),
     Restart(Restart),
@@ -69,7 +71,7 @@ impl Action {
     /// Whether carrying it out changes anything; the others only wait for the world.
     pub fn mutates(&self) -> bool {
         match self {
-            Action::RestoreTemplate(_) | Action::Restart(_) => true,
+            Action::HoldOwner(_) | Action::RestoreTemplate(_) | Action::Restart(_) => true,
             Action::AwaitRollout(_) => false,
         }
     }
@@ -98,6 +100,25 @@ impl Plan {
         self.changes.extend(other.changes);
         self.steps.extend(other.steps);
         self
+    }
+
+    /// The owner that a step holds.
+    pub fn hold_at(&self, step: usize) -> Option<&HoldOwner> {
+        match &self.steps.get(step)?.action {
+            Action::HoldOwner(hold) => Some(hold),
+            Action::RestoreTemplate(_) | Action::Restart(_) | Action::AwaitRollout(_) => None,
+        }
+    }
+
+    /// Each bad version with where it comes from, as far as that is known.
+    pub fn origins(&self) -> impl Iterator<Item = (Option<&Origin>, &str)> {
+        let origin = |target: &TargetId| {
+            self.steps.iter().filter(|step| step.target == *target).find_map(|step| match &step.action {
+                Action::RestoreTemplate(restore) => Some(&restore.origin),
+                Action::HoldOwner(_) | Action::Restart(_) | Action::AwaitRollout(_) => None,
+            })
+        };
+        self.changes.iter().map(move |change| (origin(&change.target), change.from.label.as_str()))
     }
 
     /// `v2 → v1`, for titles.
@@ -169,7 +190,7 @@ pub enum Refusal {
     },
     Owned {
         what: String,
-        owner: Owner,
+        owner: Box<Owner>,
     },
     RevisionGone {
         what: String,
@@ -197,7 +218,7 @@ impl fmt::Display for Refusal {
             Refusal::TargetMissing { what } => write!(f, "{what} does not exist"),
             Refusal::Paused { what } => write!(f, "{what} is paused"),
             Refusal::Owned { what, owner } => {
-                write!(f, "{what} belongs to {}, which would undo a rollback", owner.title())
+                write!(f, "{what} belongs to {}", owner.objection())
             }
             Refusal::RevisionGone { what, wanted, .. } => {
                 write!(f, "{wanted} is no longer in the history of {what}")

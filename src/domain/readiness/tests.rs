@@ -8,10 +8,10 @@ use serde_json::json;
 use super::*;
 use crate::domain::event::TargetEvent;
 use crate::domain::names::{ServiceName, TargetName};
+use crate::domain::owner::{Automation, Controller, GitOps, Origin, Owner, OwnerState};
 use crate::domain::release::{Fingerprint, Release};
 use crate::domain::runbook::Judging;
 use crate::domain::surroundings::{Image, Rollout};
-use crate::domain::survey::Owner;
 use crate::domain::watch::WatchSpec;
 use crate::domain::workload::WorkloadKind;
 
@@ -54,10 +54,20 @@ fn survey(history: &[&str]) -> KubernetesSurvey {
         template: json!({"spec": {}}),
         version: version(history.last().unwrap()),
         annotations: BTreeMap::new(),
-        owner: None,
+        origin: Origin::default(),
         history: (1..).zip(history).map(revision).collect(),
         revision_history_limit: Some(10),
     }
+}
+
+/// An owner with automated sync.
+fn argo_cd() -> Owner {
+    let automation = Automation { uid: "uid".into(), setting: json!({"selfHeal": true}), reverts: true };
+    Owner::GitOps(GitOps {
+        controller: Controller::ArgoCd { namespace: "argocd".into(), application: "shop".into() },
+        state: OwnerState::Automated(automation),
+        may_hold: false,
+    })
 }
 
 fn opened(label: &str, kind: ReleaseKind) -> TargetEvent {
@@ -233,7 +243,7 @@ fn what_keeps_a_known_good_version_from_coming_back_is_an_obstacle() {
             found(case).paused = true;
         }),
         ("gitops_owner", "belongs to Argo CD application shop", |case| {
-            found(case).owner = Some(Owner::ArgoCd { application: "shop".into() });
+            found(case).origin.owner = Some(argo_cd());
         }),
         ("missing_permission", "rollguard may not patch deployments.apps/web; grant it", |case| {
             case.around.denied = vec!["patch deployments.apps/web".into()];
@@ -264,7 +274,10 @@ fn guard_rails_are_obstacles_too() {
     let answer = answer_after(|case| case.killed = Some(killed));
     let (code, told) = only(&answer.obstacles);
     assert_eq!(code, "kill_switch");
-    assert!(told.ends_with("nothing is changed; turn it off with `rollguard kill off` when it is time"), "{told}");
+    assert!(
+        told.ends_with("nothing is changed; turn it off with `rollguard kill off` when it is time"),
+        "{told}"
+    );
     let answer = answer_after(|case| case.open_run = Some("shop-7"));
     let (code, told) = only(&answer.obstacles);
     assert_eq!(code, "run_open");
@@ -275,7 +288,7 @@ fn guard_rails_are_obstacles_too() {
 fn all_that_stands_in_the_way_is_told_and_not_only_the_first() {
     let answer = answer_after(|case| {
         found(case).paused = true;
-        found(case).owner = Some(Owner::ArgoCd { application: "shop".into() });
+        found(case).origin.owner = Some(argo_cd());
         case.around.denied = vec!["patch deployments.apps/web".into()];
     });
     let codes: Vec<Code> = answer.obstacles.iter().map(|o| o.code).collect();

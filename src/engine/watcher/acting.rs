@@ -3,6 +3,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Watcher;
 use super::guarded::Guarded;
+use super::owners::undone;
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::evidence::Strength;
 use crate::domain::guardrails::Bar;
@@ -124,6 +125,7 @@ impl Watcher {
             }
             bars.extend(self.bars(guarded, now));
         }
+        bars.extend(undone(guarded));
         let kind = guarded.memory.watch.as_ref().map_or(&ReleaseKind::New, |w| &w.spec.release.kind);
         let frozen = settings.rails.frozen(now);
         let terms =

@@ -215,6 +215,7 @@ impl Guarded {
             known_good: self.memory.known_good.clone(),
             watch: self.watch.as_ref().map(|active| self.watch_status(active)),
             last_watch: self.memory.last_watch.clone(),
+            held: super::owners::status(&self.memory),
             way_back: self.watch.as_ref().map(|_| self.way_back()),
             readiness: self.looked.readiness.clone(),
         }

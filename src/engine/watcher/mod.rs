@@ -7,6 +7,7 @@ mod history;
 mod inbox;
 mod minutes;
 mod noticing;
+mod owners;
 mod rails;
 mod readiness;
 mod restore;
@@ -263,6 +264,7 @@ impl Watcher {
         match note {
             Note::Folded { target, event, at } => {
                 self.remember(&target, &event, at);
+                self.show(&target);
                 Ok(())
             }
             Note::Closed { run, end } => self.on_run_closed(&run, end).await,
@@ -298,6 +300,9 @@ impl Watcher {
         if let Some(guarded) = self.targets.get_mut(target) {
             guarded.memory = std::mem::take(&mut guarded.memory).fold(event, at);
             self.rounds.hasten(target, at);
+            if let TargetEvent::OwnerHeld { .. } | TargetEvent::OwnerResumed { .. } = event {
+                owners::count_held(target, &guarded.memory);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::guarded::{ActiveWatch, Opening};
 use super::history::{as_samples, learned};
 use super::minutes::history_begins;
+use super::owners::is_due;
 use super::{Found, Watcher};
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::names::{RuleName, TargetId};
@@ -111,6 +112,7 @@ impl Watcher {
         match found {
             Found::Opening { target, version, histories, survey } => {
                 self.keep_survey(&target, survey);
+                self.heed_owner(&target).await?;
                 self.open_watch(&target, &version, histories).await?;
                 self.publish_book();
                 self.show(&target);
@@ -118,7 +120,7 @@ impl Watcher {
             }
             Found::Survey { target, survey } => {
                 self.keep_survey(&target, survey);
-                Ok(())
+                self.heed_owner(&target).await
             }
             Found::Looked { target, survey, around } => {
                 self.on_looked(&target, &survey, &around);
@@ -281,9 +283,11 @@ impl Watcher {
 
     /// Surveys under watch are never older than half a minute, so that deciding costs no network call.
     pub(super) fn renew_surveys(&mut self) {
-        let oldest = self.now() - Duration::from_secs(30);
-        let stale =
-            |g: &&super::guarded::Guarded| g.watch.is_some() && g.surveyed_at.is_none_or(|at| at < oldest);
+        let now = self.now();
+        let oldest = now - Duration::from_secs(30);
+        let stale = |g: &&super::guarded::Guarded| {
+            (g.watch.is_some() && g.surveyed_at.is_none_or(|at| at < oldest)) || is_due(g, now)
+        };
         let targets: Vec<TargetId> = self.targets.values().filter(stale).map(|g| g.id.clone()).collect();
         targets.iter().for_each(|target| self.survey_again(target));
     }

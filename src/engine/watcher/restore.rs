@@ -3,6 +3,7 @@ use super::Watcher;
 use super::guarded::ActiveWatch;
 use super::minutes::history_begins;
 use super::noticing::release_sample;
+use super::owners::count_held;
 use crate::domain::event::{RUN_STREAMS, Record, RunEvent, StreamId, TargetEvent, from_record};
 use crate::domain::memory::TargetMemory;
 use crate::domain::names::TargetId;
@@ -49,6 +50,9 @@ impl Watcher {
             if watch.is_none() {
                 let past = minutes.iter().map(|row| (row.rule.clone(), row.counts));
                 self.controls.know(target, &guarded.settings.rules, past);
+            }
+            if !memory.held.is_empty() {
+                count_held(target, &memory);
             }
             guarded.memory = memory;
             guarded.watch = watch;

@@ -6,6 +6,7 @@ use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, Wa
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
+use rollguard::domain::owner::{Controller, HoldOwner, Origin};
 use rollguard::domain::plan::kubernetes::{AwaitRollout, RestoreTemplate, Workload};
 use rollguard::domain::plan::{Action, Change, Plan, PlanDigest, Step};
 use rollguard::domain::policy::{Decided, Decision};
@@ -133,6 +134,7 @@ fn plan() -> Plan {
         from: from.fingerprint.clone(),
         to: to.fingerprint.clone(),
         patch: json!([{"op": "test", "path": "/metadata/uid", "value": "1"}]),
+        origin: Origin::default(),
     };
     let wait = AwaitRollout { workload: workload(), version: to.fingerprint.clone() };
     let step = |title: &str, deadline_secs, action| Step {
@@ -153,7 +155,22 @@ fn plan() -> Plan {
 
 /// Kinds that came later, in the order in which they came: new ones go to the end.
 pub(super) fn later_target_events() -> Vec<TargetEvent> {
-    vec![TargetEvent::Paging { incident: WATCH.into(), on: true }]
+    let controller = Controller::FluxKustomization { namespace: "flux-system".into(), name: "apps".into() };
+    let hold = HoldOwner {
+        controller: controller.clone(),
+        uid: "2".into(),
+        previous: json!(null),
+        patches: vec![json!([{"op": "add", "path": "/spec/suspend", "value": true}])],
+    };
+    vec![
+        TargetEvent::Paging { incident: WATCH.into(), on: true },
+        TargetEvent::OwnerHeld { target: target(), run: "shop-1".into(), hold: Box::new(hold) },
+        TargetEvent::OwnerStillHeld { controller: controller.clone() },
+        TargetEvent::OwnerResumed {
+            controller,
+            why: "Flux Kustomization flux-system/apps acts by itself again".into(),
+        },
+    ]
 }
 
 /// In an order that folds through every phase; after the first end only the kinds of end that are left.

@@ -63,7 +63,15 @@ impl Place {
 
     /// With a workload of another kind.
     pub(crate) async fn of(kind: &'static str, purpose: &str, change: impl FnOnce(&mut Value)) -> Self {
-        let cluster = Cluster::shared().await;
+        Self::on(Cluster::shared().await, kind, purpose, change).await
+    }
+
+    pub(crate) async fn on(
+        cluster: &'static Cluster,
+        kind: &'static str,
+        purpose: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
         let namespace = cluster.namespace(purpose).await;
         let mut object = workload(kind, "v1");
         change(&mut object);

@@ -198,6 +198,11 @@ impl Daemon {
         .await
     }
 
+    /// What /metrics shows.
+    pub(crate) async fn metrics(&self) -> String {
+        reqwest::get(format!("{}/metrics", self.url)).await.unwrap().text().await.unwrap()
+    }
+
     /// All rollbacks, open ones first.
     pub(crate) async fn runs(&self) -> Vec<RunStatus> {
         self.client().runs().await.unwrap().runs

@@ -11,6 +11,7 @@ use rollguard::domain::guardrails::Rails;
 use rollguard::domain::message::Message;
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
+use rollguard::domain::owner::Origin;
 use rollguard::domain::plan::Step;
 use rollguard::domain::policy::Mode;
 use rollguard::domain::release::{Fingerprint, Generation, Release, ReleaseKind, Version};
@@ -75,7 +76,7 @@ pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Su
         template: template(running),
         version: version(running),
         annotations: BTreeMap::new(),
-        owner: None,
+        origin: Origin::default(),
         history: (1..).zip(history).map(revision).collect(),
         revision_history_limit: Some(10),
     })

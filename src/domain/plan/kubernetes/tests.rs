@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::domain::names::{ServiceName, TargetId, TargetName};
+use crate::domain::owner::Origin;
 use crate::domain::plan::draft;
 use crate::domain::survey::Survey;
 
@@ -36,7 +37,7 @@ fn survey(target: &str, kind: WorkloadKind) -> KubernetesSurvey {
         template: template("shop:v2"),
         version: image::version(&template("shop:v2")),
         annotations: BTreeMap::from([("team".to_string(), "now".to_string())]),
-        owner: None,
+        origin: Origin::default(),
         history: vec![revision(1, "shop:v1"), revision(2, "shop:v2")],
         revision_history_limit: Some(10),
     }
