@@ -1,4 +1,5 @@
 //! The pure core: what rollguard knows, thinks and decides. No clock, no I/O, nothing from other rooms.
+pub mod answer;
 pub mod baseline;
 pub mod checked;
 pub mod controls;
@@ -7,6 +8,7 @@ pub mod event;
 pub mod evidence;
 pub mod guardrails;
 pub mod histogram;
+pub mod journey;
 pub mod memory;
 pub mod message;
 pub mod names;
@@ -15,12 +17,14 @@ pub mod outcome;
 pub mod past;
 pub mod plan;
 pub mod policy;
+pub mod probe;
 pub mod release;
 pub mod replay;
 pub mod run;
 pub mod runbook;
 pub mod signal;
 pub mod survey;
+pub mod template;
 pub mod trial;
 pub mod verdict;
 pub mod verification;

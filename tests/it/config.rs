@@ -8,9 +8,11 @@ use rollguard::config::{
     CloudWatchQuery, Combine, Config, KubernetesConfig, LoadError, Loaded, RuleQuery, Severity, SourceName,
     TargetKindConfig, json_schema, load, parse,
 };
+use rollguard::domain::answer::{Expect, Statuses};
 use rollguard::domain::policy::Mode;
+use rollguard::domain::probe::Probe;
 use rollguard::domain::runbook::{Bound, LateOnset, RuleKind};
-use rollguard::domain::verification::{CheckKind, Expect};
+use rollguard::domain::verification::CheckKind;
 use secrecy::ExposeSecret;
 
 const EXAMPLE: &str = include_str!("../../config/rollguard.yaml");
@@ -24,6 +26,7 @@ fn env(name: &str) -> Option<String> {
         "ALERTMANAGER_WEBHOOK_TOKEN" => "alertmanager-token-xyz",
         "SLACK_WEBHOOK_URL" => "https://hooks.slack.example/services/T0/B0/slack-secret",
         "HOOK_URL" => "https://hooks.example.com/in?key=hook-secret",
+        "SHOP_CHECK_PASSWORD" => "check-password-xyz",
         "HOOK_SECRET" => "signing-secret-0123456789",
         _ => return None,
     };
@@ -101,12 +104,10 @@ fn the_examples_service_is_typed() {
     assert_eq!((metric.name.as_str(), statistic.as_str(), *scale), ("TargetResponseTime", "p95", 1000.0));
     assert!(shop.alarms[1].matches("shop-rds-deadlocks"));
     assert_eq!(shop.judging, rollguard::domain::runbook::Judging::standard(shop.watch));
-    assert_eq!(shop.checks.len(), 7);
-    let CheckKind::Http { status: 200, expect, .. } = &shop.checks[0].kind else {
-        panic!("{:?}", shop.checks[0])
-    };
+    assert_eq!(shop.checks.len(), 9);
+    let CheckKind::Outside(Probe::Http(http)) = &shop.checks[0].kind else { panic!("{:?}", shop.checks[0]) };
     let json = Expect::Json { pointer: "/status".into(), equals: "healthy".into() };
-    assert_eq!(*expect, [Expect::Text("healthy".into()), json]);
+    assert!(http.wanted.expect[0] == Expect::Text("healthy".into()) && http.wanted.expect.contains(&json));
     assert_eq!(shop.checks[4].kind, CheckKind::LatencyP95 { below_ms: 200.0 });
 }
 
@@ -126,10 +127,12 @@ fn the_examples_values_and_checks_are_typed() {
         deadlocks.query,
         RuleQuery::Value { combine: Combine::Max, rate: true, pods: false, .. }
     ));
-    assert_eq!(health.rule.kind, RuleKind::Check { failing_for_secs: 60.0 });
+    assert_eq!(health.rule.kind, RuleKind::check(60.0));
     let RuleQuery::Http(check) = &health.query else { panic!("{health:?}") };
-    assert_eq!((check.url.path(), check.status, check.expect.len()), ("/api/health", 200, 2));
-    assert_eq!((check.every, check.timeout), (Duration::from_secs(10), Duration::from_secs(5)));
+    let Probe::Http(http) = &check.probe else { panic!("{check:?}") };
+    assert_eq!((http.url.as_str(), http.wanted.expect.len()), ("https://shop.example.com/api/health", 6));
+    assert_eq!((&http.wanted.status, http.wanted.within_secs), (&Statuses::from(200), Some(2.0)));
+    assert_eq!((check.every, check.probe.timeout()), (Duration::from_secs(10), Duration::from_secs(5)));
 }
 
 #[test]
@@ -158,9 +161,15 @@ fn a_counter_is_judged_by_its_growth() {
 #[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
 fn no_secret_is_shown_by_debug() {
     let shown = format!("{:?}", example());
-    for secret in
-        [ANN, "prometheus-token", "alertmanager-token", "slack-secret", "hook-secret", "signing-secret"]
-    {
+    for secret in [
+        ANN,
+        "prometheus-token",
+        "alertmanager-token",
+        "slack-secret",
+        "hook-secret",
+        "signing-secret",
+        "check-password",
+    ] {
         assert!(!shown.contains(secret), "{secret} is in {shown}");
     }
 }

@@ -303,7 +303,8 @@ fn small_trouble_is_told_with_the_alternatives() {
     let reason = "0.4 % errors on 20,000 requests of 3 new pods, threshold 5.0 %, old pods 0.1 %; \
                   more than the old pods";
     let reason = reason.to_string();
-    let minor = TargetEvent::MinorTrouble { watch: "shop/backend.v2.1795341600".into(), reason };
+    let watch = || "shop/backend.v2.1795341600".to_string();
+    let minor = TargetEvent::MinorTrouble { watch: watch(), reason, rule: Some("error-rate".into()) };
     insta::assert_snapshot!(told(vec![(minor, watched(Some(version("v1")), None))]));
 }
 
