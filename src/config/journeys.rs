@@ -14,7 +14,7 @@ use crate::domain::journey::{Body, Capture, Journey, Method, Step};
 use crate::domain::template::{Template, UrlTemplate, is_name};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const EVERY: Duration = Duration::from_secs(30);
+pub(super) const EVERY: Duration = Duration::from_secs(30);
 const STEPS_MAX: usize = 20;
 /// What the names of confidential fields hold.
 const CONFIDENTIAL: [&str; 7] =

@@ -4,8 +4,9 @@ use std::time::Duration;
 use super::raw::Fields;
 use super::secrets::Outside;
 use super::value::{Number, Share};
-use super::{Combine, OutsideCheck, RuleQuery, Selector, SourceName, cloudwatch, durations, probes};
-use crate::domain::probe::Probe;
+use super::{
+    Combine, OutsideCheck, RuleQuery, Selector, SourceName, cloudwatch, durations, journeys, probes,
+};
 use crate::domain::runbook::{Bound, Checked, RuleKind};
 
 const FOR: Duration = Duration::from_secs(60);
@@ -58,13 +59,11 @@ pub(super) fn outside(
     outside: &Outside<'_>,
 ) -> Option<(RuleKind, RuleQuery)> {
     let read = probes::read(key, fields, outside);
-    let (every, at_rest) = match read.as_ref().map(|(probe, _)| probe) {
-        Some(Probe::Journey(journey)) => {
-            let every = Duration::try_from_secs_f64(journey.every_secs).unwrap_or(HTTP_EVERY);
-            (every, fields.read("at_rest").unwrap_or(JOURNEY_AT_REST))
-        }
-        Some(Probe::Certificate(_)) => (CERTIFICATE_EVERY, HTTP_AT_REST),
-        Some(Probe::Http(_)) | None => (fields.read("every").unwrap_or(HTTP_EVERY), HTTP_AT_REST),
+    let every = |usual| fields.read("every").unwrap_or(usual);
+    let (every, at_rest) = match key {
+        "journey" => (every(journeys::EVERY), fields.read("at_rest").unwrap_or(JOURNEY_AT_REST)),
+        "tls" => (CERTIFICATE_EVERY, HTTP_AT_REST),
+        _ => (every(HTTP_EVERY), HTTP_AT_REST),
     };
     let (about, failing_for) = match key {
         "tls" => (Checked::Certificate, CERTIFICATE_FAILING_FOR),

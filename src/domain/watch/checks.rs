@@ -203,6 +203,18 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_is_told_and_held_against_nobody() {
+        let kind = RuleKind::Check { failing_for_secs: 60.0, about: Checked::Certificate };
+        let mut rule =
+            CheckRule::new(&Rule::new(RuleName::parse("tls").unwrap(), kind), &spec(ReleaseKind::New));
+        rule.take(at(-5), true, "");
+        (0..=6).for_each(|n| rule.take(at(5 + n * 10), false, "its certificate expires in 9 days"));
+        let evidence = rule.assess(&Rollout::seen(at(0), Some(at(30)), at(65))).unwrap();
+        assert_eq!((evidence.strength, evidence.cause), (Strength::Minor, Cause::Unknown));
+        assert!(evidence.sentence.ends_with("no release causes that, so it is held against none"));
+    }
+
+    #[test]
     fn silence_is_not_failing() {
         let mut rule = health(ReleaseKind::New);
         rule.take(at(-5), true, "");

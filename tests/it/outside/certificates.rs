@@ -66,7 +66,7 @@ async fn look(url: &str, valid_for: &str) -> Result<String, String> {
     checked(&format!("        tls: {{url: \"{url}\", valid_for: {valid_for}, timeout: 2s}}\n")).await
 }
 
-const WHOSE: &str = "(CN=localhost,O=Shop, issued by CN=localhost,O=Shop)";
+const WHOSE: &str = "(O=Shop,CN=localhost, issued by O=Shop,CN=localhost)";
 
 #[tokio::test]
 async fn a_certificate_that_is_valid_says_for_how_long() {

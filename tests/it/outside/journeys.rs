@@ -3,18 +3,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Form, Json, Path, Request, State};
+use axum::extract::{Json, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{self, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::signals::http::{HttpRule, HttpSource};
 use rollguard::config::RuleQuery;
+use rollguard::domain::event::RunEvent;
 use rollguard::domain::names::{TargetId, TargetName};
+use rollguard::domain::run::{Effect, Next, Run, evolve, next};
 use rollguard::domain::signal::Reading;
+use rollguard::domain::verification::CheckResult;
 use rollguard::ports::{Ask, AskTarget, SignalSource};
 use serde_json::{Value, json};
+
+use crate::http_world;
 
 use super::{KEY, PASSWORD, checked, load};
 
@@ -52,7 +57,7 @@ impl Shop {
     }
 }
 
-async fn note(State(shop): State<Shop>, request: Request, next: Next) -> Response {
+async fn note(State(shop): State<Shop>, request: Request, next: middleware::Next) -> Response {
     shop.seen.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
     if shop.fault() == "slow" && request.uri().path() == "/orders" {
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -60,7 +65,8 @@ async fn note(State(shop): State<Shop>, request: Request, next: Next) -> Respons
     next.run(request).await
 }
 
-async fn login(State(shop): State<Shop>, Form(form): Form<Vec<(String, String)>>) -> Response {
+async fn login(State(shop): State<Shop>, form: String) -> Response {
+    let form: Vec<_> = url::form_urlencoded::parse(form.as_bytes()).into_owned().collect();
     let right = [("password", PASSWORD), ("user", "ann")].map(|(n, v)| (n.to_string(), v.to_string()));
     if form != right {
         return (StatusCode::UNAUTHORIZED, format!("{form:?}")).into_response();
@@ -221,4 +227,23 @@ async fn a_rule_sends_the_same_journey_at_its_own_pace() {
     }
     let failed = "step 2 of 3, POST http://shop/orders: HTTP 500 instead of 201".to_string();
     assert_eq!(told, [(0, true, "3 steps answered as expected".to_string()), (30, false, failed)]);
+}
+
+#[test]
+fn after_a_rollback_a_failed_journey_waits_for_its_turn() {
+    let at = |second: i64| Timestamp::from_second(1_795_341_600 + second).unwrap();
+    let next_looks = |check: &str| {
+        let RunEvent::Opened(mut opened) = http_world::opened("shop-1", false) else { panic!("no opening") };
+        opened.checks = load("checks", check).config.services[0].checks.clone();
+        let done = RunEvent::StepDone { step: opened.plan.steps.len() - 1 };
+        let failed = RunEvent::Checked { check: 0, result: CheckResult::failed("HTTP 500 instead of 201") };
+        let events = [RunEvent::Opened(opened), RunEvent::Adopted { epoch: 1 }, done, failed];
+        let run = events.iter().fold(Run::default(), |run, event| evolve(run, event, at(0)));
+        [1, 2, 29, 30].map(|second| next(&run, at(second), 1))
+    };
+    let again = || Next::Do(Effect::Check(0));
+    let wait = |second| Next::WaitUntil(at(second));
+    assert_eq!(next_looks(&purchase("http://shop")), [wait(30), wait(30), wait(30), again()]);
+    let health = "        http: {url: \"http://shop/health\"}\n";
+    assert_eq!(next_looks(health), [wait(2), again(), again(), again()]);
 }
