@@ -1,5 +1,6 @@
 //! Checks from outside as a configuration writes them, against a small shop on loopback.
 mod certificates;
+mod example;
 mod journeys;
 mod mistakes;
 
