@@ -89,7 +89,8 @@ impl<'a> Traveller<'a> {
 
     fn request(&self, step: &Step, url: &Url) -> Result<RequestBuilder, String> {
         let method = Method::from_bytes(step.method.as_str().as_bytes()).map_err(|e| e.to_string())?;
-        let mut request = self.client.request(method, url.clone()).timeout(self.timeout);
+        // The time of the whole journey decides; the client's own limit must not be shorter.
+        let mut request = self.client.request(method, url.clone()).timeout(self.timeout * 2);
         let filled = |e: Unfilled| e.to_string();
         request = match &step.body {
             None => request,
