@@ -5,6 +5,7 @@ pub mod backtest;
 mod build;
 mod inquiries;
 pub mod live;
+mod outside;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

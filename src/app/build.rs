@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::AppError;
+use super::{AppError, outside};
 use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::kubernetes::{AccessError, ClusterAccess, Kubernetes, KubernetesTarget, OwnerOptions};
@@ -14,7 +14,6 @@ use crate::adapters::notify::{
     webhook::Webhook,
 };
 use crate::adapters::outbound;
-use crate::adapters::signals::http::{HttpRule, HttpSource};
 use crate::adapters::signals::prometheus::{Place, PrometheusOptions, PrometheusSource};
 use crate::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
 use crate::adapters::signals::values::ValueQuery;
@@ -134,8 +133,8 @@ pub(super) fn judging(config: &Config, service: &ServiceConfig) -> Judging {
 
 pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn SignalSource>>, AppError> {
     let mut sources = measuring(config)?;
-    if let Some(http) = http_source(config)? {
-        sources.push(Arc::new(http));
+    for outside in outside::sources(config)? {
+        sources.push(Arc::new(outside));
     }
     Ok(sources)
 }
@@ -219,33 +218,6 @@ fn scrape_source(config: &Config, scrape: &ScrapeConfig) -> Result<Arc<dyn Signa
     Ok(Arc::new(source))
 }
 
-/// `None` where no rule checks anything.
-pub(super) fn http_source(config: &Config) -> Result<Option<HttpSource>, AppError> {
-    let of_service = |service: &ServiceConfig| -> Vec<HttpRule> {
-        let rule = |rule: &RuleConfig| match &rule.query {
-            RuleQuery::Http(check) => Some(HttpRule {
-                service: service.name.clone(),
-                rule: rule.rule.name.clone(),
-                url: check.url.to_string(),
-                status: check.status,
-                expect: check.expect.clone(),
-                every: check.every,
-                timeout: check.timeout,
-            }),
-            RuleQuery::Errors { .. }
-            | RuleQuery::Latency { .. }
-            | RuleQuery::Value { .. }
-            | RuleQuery::CloudWatch(_) => None,
-        };
-        service.rules.iter().filter_map(rule).collect()
-    };
-    let rules: Vec<HttpRule> = config.services.iter().flat_map(of_service).collect();
-    if rules.is_empty() {
-        return Ok(None);
-    }
-    HttpSource::new("http", rules).map(Some).map_err(setup("the HTTP checks"))
-}
-
 fn rules(config: &Config, source: SourceName) -> Vec<SourceRule> {
     let of_service = |service: &ServiceConfig| {
         let name = service.name.clone();
@@ -317,7 +289,7 @@ pub(super) fn checks(config: &Config) -> Result<Arc<dyn Checks>, AppError> {
             Some(AlertmanagerAccess { url, token: None, match_labels: match_labels(config) })
         }
     };
-    Ok(Arc::new(OutsideChecks::new(client, access)))
+    Ok(Arc::new(OutsideChecks::new(client, access).with_secrets(outside::secrets(config))))
 }
 
 fn match_labels(config: &Config) -> BTreeMap<crate::domain::names::ServiceName, BTreeMap<String, String>> {

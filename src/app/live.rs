@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AppError, build};
+use super::{AppError, build, outside};
 use crate::adapters::signals::http::HttpSource;
 use crate::config::Config;
 use crate::domain::names::TargetId;
@@ -67,7 +67,7 @@ pub async fn look(config: &Config) -> Result<Vec<Finding>, AppError> {
             findings.push(Finding { what, ok, detail });
         }
     }
-    if let Some(http) = build::http_source(config)? {
+    for http in outside::sources(config)? {
         findings.extend(checked(&http, &targets, to).await);
     }
     Ok(findings)

@@ -202,6 +202,16 @@ const RULE: &[Field] = &[
     optional("latency", Shape::Map(LATENCY), "Response time against what it was before."),
     optional("value", Shape::Map(VALUE), "Any other number that must not be past a bound."),
     optional("http", Shape::Map(HTTP_RULE), "A GET that must answer as expected."),
+    optional(
+        "journey",
+        Shape::Map(JOURNEY_RULE),
+        "Several requests in a row that must be answered as expected.",
+    ),
+    optional(
+        "tls",
+        Shape::Map(TLS),
+        "A certificate that must be valid for some time; it is told, never rolled back for.",
+    ),
 ];
 
 const ERRORS: &[Field] = &[
@@ -284,6 +294,8 @@ const VERIFY: &[Field] = &[
 pub(super) const CHECK: &[Field] = &[
     required("name", TEXT, "The check's name for people."),
     optional("http", Shape::Map(HTTP), "A GET that answers as expected."),
+    optional("journey", Shape::Map(JOURNEY), "Several requests in a row that are answered as expected."),
+    optional("tls", Shape::Map(TLS), "A certificate that is valid for some time."),
     optional("version", Shape::Map(VERSION), "A GET that answers with the restored version."),
     optional("pods_ready", Shape::Map(&[]), "All pods ready, none restarted."),
     optional("error_rate", Shape::Map(ERROR_RATE), "Failed requests of the last minute."),
@@ -292,29 +304,95 @@ pub(super) const CHECK: &[Field] = &[
     optional("no_active_alerts", Shape::Map(&[]), "Alertmanager shows no active alert of this service."),
 ];
 
-macro_rules! http_keys {
+macro_rules! with_wanted {
     ($($own:expr),*) => {
         [
-            required("url", URL, "What to GET."),
-            optional("status", leaf(Leaf::Status), "The status it must answer with, 200 unless said otherwise."),
-            optional("json", Shape::Map(JSON), "A value that the JSON answer must hold."),
-            optional("text", TEXT, "Text that the answer must contain."),
             $($own,)*
+            optional("status", Shape::Some(Leaf::Status), "The status it must answer with: one, several, or a class such as 2xx."),
+            optional("json", Shape::SomeMaps(JSON), "Values that the JSON answer must hold."),
+            optional("text", Shape::Some(Leaf::Text), "Text that the answer must contain."),
+            optional("matches", Shape::Some(Leaf::Pattern), "A regular expression that the answer must match."),
+            optional("header", Shape::SomeMaps(HEADER), "Headers that the answer must have."),
+            optional("within", span(1, 60), "How soon the whole answer must be there."),
         ]
     };
 }
 
-const HTTP: &[Field] = &http_keys!();
+const HTTP_URL: Field = required("url", URL, "What to GET.");
+const HTTP_TIMEOUT: Field = optional("timeout", span(100, 10), "Longest wait for the answer.");
+const EVERY: Field = optional("every", span(1_000, HOUR), "How often it is asked while a release is fresh.");
+const FAILING_FOR: Field =
+    optional("failing_for", span(1_000, DAY), "How long it must fail, three times at least.");
 
-const HTTP_RULE: &[Field] = &http_keys!(
-    optional("every", span(1_000, HOUR), "How often it is asked while a release is fresh."),
-    optional("timeout", span(100, 10), "Longest wait for the answer."),
-    optional("failing_for", span(1_000, DAY), "How long it must fail, three times at least.")
-);
+const HTTP: &[Field] = &with_wanted!(HTTP_URL, HTTP_TIMEOUT);
+
+const HTTP_RULE: &[Field] = &with_wanted!(HTTP_URL, HTTP_TIMEOUT, EVERY, FAILING_FOR);
 
 const JSON: &[Field] = &[
     required("pointer", leaf(Leaf::Pointer), "Where the value is, as a JSON pointer."),
-    required("equals", Shape::Any, "What it must be."),
+    optional("equals", Shape::Any, "What it must be."),
+    optional("matches", leaf(Leaf::Pattern), "A regular expression that it must match as text."),
+];
+
+const HEADER: &[Field] = &[
+    required("name", TEXT, "The header's name."),
+    optional("equals", TEXT, "What it must be."),
+    optional("matches", leaf(Leaf::Pattern), "A regular expression that it must match."),
+];
+
+const STEPS: Field = required("steps", Shape::Maps(STEP), "The requests, in this order.");
+const SECRETS: Field =
+    optional("secrets", Shape::Secrets, "What the steps may use as ${name}, and no text ever shows.");
+const JOURNEY_TIMEOUT: Field = optional("timeout", span(100, 20), "Longest wait for all steps together.");
+const JOURNEY_EVERY: Field = optional(
+    "every",
+    span(1_000, HOUR),
+    "How often it is sent at most, while a release is fresh or after a rollback.",
+);
+
+const JOURNEY: &[Field] = &[STEPS, SECRETS, JOURNEY_TIMEOUT, JOURNEY_EVERY];
+
+const JOURNEY_RULE: &[Field] = &[
+    STEPS,
+    SECRETS,
+    JOURNEY_TIMEOUT,
+    JOURNEY_EVERY,
+    FAILING_FOR,
+    optional("at_rest", span(10_000, DAY), "How often it is sent while nothing is released."),
+];
+
+const STEP: &[Field] = &with_wanted!(
+    required("url", URL, "Where it is sent; ${names} may stand in the path and in the query."),
+    optional(
+        "method",
+        leaf(Leaf::Choice(&["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])),
+        "GET unless said otherwise."
+    ),
+    optional("headers", Shape::Headers, "Request headers, with ${names} in their values."),
+    optional("body", Shape::Map(BODY), "What is sent."),
+    optional(
+        "capture",
+        Shape::Named(CAPTURE),
+        "What later steps may use of the answer, by the names they use."
+    )
+);
+
+const BODY: &[Field] = &[
+    optional("json", Shape::Any, "As JSON, with ${names} in its texts."),
+    optional("form", Shape::Form, "As a form."),
+    optional("text", TEXT, "As it is."),
+];
+
+const CAPTURE: &[Field] = &[
+    optional("json", leaf(Leaf::Pointer), "The value at a JSON pointer."),
+    optional("header", TEXT, "The value of a header."),
+    optional("regex", leaf(Leaf::Pattern), "What the first group matches, or all of it."),
+];
+
+const TLS: &[Field] = &[
+    required("url", URL, "Host and port where the certificate is shown, such as https://shop.example.com."),
+    optional("valid_for", span(1_000, 400 * DAY), "For how long it must still be valid."),
+    HTTP_TIMEOUT,
 ];
 
 const VERSION: &[Field] = &[

@@ -2,8 +2,10 @@
 mod check;
 mod cloudwatch;
 mod durations;
+mod journeys;
 mod keys;
 mod load;
+mod probes;
 mod problem;
 mod raw;
 mod read;
@@ -32,7 +34,7 @@ pub use load::{Env, Loaded, load, parse};
 pub use problem::{LoadError, Problem, Severity};
 pub use registries::{EcrConfig, RegistriesConfig};
 pub use schema::json_schema;
-pub use secrets::SecretUrl;
+pub use secrets::{SecretUrl, Secrets};
 pub use selector::Selector;
 
 use crate::domain::guardrails::Rails;
@@ -40,8 +42,9 @@ use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{PersonName, ServiceName, TargetName};
 use crate::domain::plan::kubernetes::Workload;
 use crate::domain::policy::Mode;
+use crate::domain::probe::Probe;
 use crate::domain::runbook::{Judging, Rule};
-use crate::domain::verification::{CheckSpec, Expect};
+use crate::domain::verification::CheckSpec;
 
 /// All that `serve` needs. Secrets are read already, and no Debug shows them.
 #[derive(Clone, Debug)]
@@ -167,6 +170,8 @@ pub struct ServiceConfig {
     pub alarms: Vec<AlarmPattern>,
     pub judging: Judging,
     pub checks: Vec<CheckSpec>,
+    /// What the journeys among the checks may use, by the check's name.
+    pub check_secrets: BTreeMap<String, Secrets>,
     pub verify_deadline: Duration,
 }
 
@@ -244,7 +249,7 @@ pub enum RuleQuery {
         pods: bool,
     },
     CloudWatch(CloudWatchQuery),
-    Http(HttpCheckConfig),
+    Http(OutsideCheck),
 }
 
 /// How several series become one value.
@@ -256,14 +261,15 @@ pub enum Combine {
     Mean,
 }
 
-/// A GET, how often, and what it must answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpCheckConfig {
-    pub url: Url,
-    pub status: u16,
-    pub expect: Vec<Expect>,
+/// What is asked from outside, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutsideCheck {
+    pub probe: Probe,
+    pub secrets: Secrets,
+    /// While a release is fresh.
     pub every: Duration,
-    pub timeout: Duration,
+    /// While nothing is released.
+    pub at_rest: Duration,
 }
 
 /// Which alerts are about a service. Corroboration is part of its judging.

@@ -24,7 +24,7 @@ use crate::domain::owner::ARGOCD_NAMESPACE;
 /// `None` only together with at least one error.
 pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option<Config> {
     let root = Fields::open(root, "the file", ROOT, notes)?;
-    let around = Around::of(&root);
+    let around = Around::of(&root, outside);
     let listen = root.read::<SocketAddr>("listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9095)));
     check::exposed(&root, listen, &around);
     let state_dir = root.read::<PathBuf>("state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/rollguard"));
@@ -121,6 +121,9 @@ fn headers(fields: &Fields<'_>) -> Vec<(String, SecretString)> {
     pairs
         .map(|(name, (at, value))| {
             check::header(&name, &value, at, fields.notes);
+            if name.eq_ignore_ascii_case("authorization") {
+                fields.notes.error(at, "headers: use bearer_token_file for Authorization");
+            }
             (name, SecretString::from(value))
         })
         .collect()

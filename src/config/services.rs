@@ -5,6 +5,7 @@ use super::problem::quotable;
 use super::raw::Fields;
 use super::settings::Settings;
 use super::value::KubernetesName;
+use super::verify::Verification;
 use super::yaml::Entry;
 use super::{ServiceConfig, TargetConfig, TargetKindConfig, verify};
 use crate::domain::guardrails::minimum::MinVersion;
@@ -35,7 +36,7 @@ fn defaults<'a>(root: &Fields<'a>, around: &Around) -> &'a [Entry] {
     let settings = Settings::read(&fields, around);
     check::settings(&fields, &settings);
     if let Some(section) = fields.map("verify") {
-        verify::by_itself(&section);
+        verify::by_itself(&section, around);
     }
     fields.entries()
 }
@@ -46,7 +47,8 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
     check::service(fields, shown, &settings, around);
     check::settings(fields, &settings);
     let targets = targets(fields, shown, placed);
-    let (verify_deadline, checks) = verify::read(fields, &settings, around);
+    let Verification { deadline: verify_deadline, checks, secrets: check_secrets } =
+        verify::read(fields, &settings, around);
     Some(ServiceConfig {
         name: fields.read::<ServiceName>("name")?,
         mode: settings.mode?,
@@ -63,6 +65,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
         alarms: settings.alarms,
         judging: settings.judging,
         checks,
+        check_secrets,
         verify_deadline,
     })
 }

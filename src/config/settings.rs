@@ -8,7 +8,8 @@ use super::raw::Fields;
 use super::read::labels;
 use super::value::Share;
 use super::{
-    AlarmPattern, AlertsConfig, GitOpsPolicy, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch, rules,
+    AlarmPattern, AlertsConfig, GitOpsPolicy, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch, probes,
+    rules,
 };
 use crate::domain::guardrails::Rails;
 use crate::domain::guardrails::freeze::{Freeze, FreezeError};
@@ -94,15 +95,16 @@ fn freeze(fields: &Fields<'_>) -> Option<Freeze> {
 
 fn rule(fields: &Fields<'_>, around: &Around) -> Option<RuleConfig> {
     let name = fields.read::<RuleName>("name");
-    let key = fields.one_of(&["errors", "latency", "value", "http"])?;
+    let key = fields.one_of(&["errors", "latency", "value", "http", "journey", "tls"])?;
     let kind = fields.map(key)?;
-    let source = if key == "http" { Some(SourceName::Http) } else { source(&kind, around) };
+    let from_outside = probes::KINDS.contains(&key);
+    let source = if from_outside { Some(SourceName::Http) } else { source(&kind, around) };
     let (threshold, query) = match key {
         "errors" if source == Some(SourceName::CloudWatch) => cloudwatch::errors(&kind)?,
         "errors" => errors(&kind)?,
         "latency" => latency(&kind, source)?,
         "value" => rules::value(&kind, source)?,
-        _ => rules::http(&kind)?,
+        _ => rules::outside(key, &kind, &around.outside)?,
     };
     if source == Some(SourceName::Scrape) && matches!(query, RuleQuery::Value { pods: false, .. }) {
         let message = "pods: the source scrape reads nothing but pods: measure this by another";

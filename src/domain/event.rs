@@ -196,10 +196,12 @@ pub enum TargetEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         together: Option<Box<Bar>>,
     },
-    /// Worse for under 1 % of the users: told once, with the alternatives.
+    /// Nothing to roll back for, such as trouble for under 1 % of the users: told once for each rule, with the alternatives.
     MinorTrouble {
         watch: String,
         reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
     },
     WatchClosed {
         watch: String,

@@ -43,7 +43,8 @@ pub struct OpenWatch {
     pub spec: Box<WatchSpec>,
     pub rollout_ended: Option<Timestamp>,
     pub reached: Decision,
-    pub told_minor: bool,
+    /// The rules whose small trouble people have been told about.
+    pub told_minor: Vec<Option<String>>,
     /// What people were paged about, each once: the cause, and whether it was only that nothing could be seen.
     pub paged: Vec<Topic>,
     /// Held back because several services tripped together.
@@ -90,7 +91,7 @@ impl TargetMemory {
                     spec,
                     rollout_ended: None,
                     reached: Decision::Hold,
-                    told_minor: false,
+                    told_minor: vec![],
                     paged: vec![],
                     together: None,
                 });
@@ -110,7 +111,9 @@ impl TargetMemory {
                     }
                 });
             }
-            TargetEvent::MinorTrouble { watch, .. } => self.in_watch(watch, |w| w.told_minor = true),
+            TargetEvent::MinorTrouble { watch, rule, .. } => {
+                self.in_watch(watch, |w| w.told_minor.push(rule.clone()));
+            }
             TargetEvent::WatchClosed { watch, end, reason } => {
                 if let Some(open) = self.watch.take_if(|open| open.spec.id == *watch) {
                     self.last_watch = Some(EndedWatch {

@@ -314,18 +314,24 @@ fn verify(run: &Run, opened: &RunOpened, until: Timestamp, now: Timestamp) -> Ne
     if run.checks.iter().all(passed) {
         return verified(true);
     }
-    let due = |checked: &Option<Checked>| match checked {
+    let due = |check: usize, checked: &Option<Checked>| match checked {
         None => now,
-        Some(c) => c.at.saturating_add(CHECK_EVERY).unwrap_or(now),
+        Some(c) => c.at.saturating_add(again_after(opened, check)).unwrap_or(now),
     };
     let open = run.checks.iter().enumerate().filter(|(_, c)| !passed(c));
-    match open.min_by_key(|(_, c)| due(c)) {
-        Some((check, slot)) if slot.is_none() => Next::Do(Effect::Check(check)),
+    match open.map(|(check, slot)| (due(check, slot), check, slot)).min_by_key(|(due, ..)| *due) {
+        Some((_, check, slot)) if slot.is_none() => Next::Do(Effect::Check(check)),
         Some(_) if now >= until => verified(false),
-        Some((check, slot)) if now >= due(slot) => Next::Do(Effect::Check(check)),
-        Some((_, slot)) => Next::WaitUntil(due(slot).min(until)),
+        Some((due, check, _)) if now >= due => Next::Do(Effect::Check(check)),
+        Some((due, ..)) => Next::WaitUntil(due.min(until)),
         None => verified(true),
     }
+}
+
+/// How long after a failure a check is tried again: soon, unless each time may leave something behind.
+fn again_after(opened: &RunOpened, check: usize) -> SignedDuration {
+    let rest = opened.checks.get(check).map(|spec| spec.kind.rest()).unwrap_or_default();
+    SignedDuration::try_from(rest).unwrap_or(CHECK_EVERY).max(CHECK_EVERY)
 }
 
 impl Run {

@@ -23,14 +23,14 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
         CheckKind::ErrorRate { .. } => |figures, _, below| error_rate(figures, below),
         CheckKind::LatencyP95 { .. } => latency,
         CheckKind::Throughput { .. } => throughput,
-        CheckKind::Http { .. } | CheckKind::Version { .. } | CheckKind::NoActiveAlerts => return None,
+        CheckKind::Outside(_) | CheckKind::Version { .. } | CheckKind::NoActiveAlerts => return None,
     };
     let limit = match kind {
         CheckKind::ErrorRate { below } => *below,
         CheckKind::LatencyP95 { below_ms } => *below_ms,
         CheckKind::Throughput { at_least } => *at_least,
         CheckKind::PodsReady
-        | CheckKind::Http { .. }
+        | CheckKind::Outside(_)
         | CheckKind::Version { .. }
         | CheckKind::NoActiveAlerts => 0.0,
     };

@@ -5,11 +5,13 @@ mod world;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rollguard::domain::answer::Wanted;
 use rollguard::domain::event::{RUN_STREAMS, RunEvent, from_record};
 use rollguard::domain::opening::{Request, open};
 use rollguard::domain::plan::kubernetes::restart;
 use rollguard::domain::plan::{Goal, Plan, draft};
 use rollguard::domain::policy::{Decided, Decision};
+use rollguard::domain::probe::Probe;
 use rollguard::domain::run::{End, Phase, Run, evolve};
 use rollguard::domain::survey::{KubernetesSurvey, Survey};
 use rollguard::domain::verification::{CheckKind, CheckSpec};
@@ -39,7 +41,7 @@ fn plan(world: &World) -> Plan {
 
 fn request(plan: Plan) -> Request<'static> {
     let service = Box::leak(Box::new(plan.service.clone()));
-    let health = CheckKind::Http { url: "http://shop/health".into(), status: 200, expect: vec![] };
+    let health = CheckKind::Outside(Probe::http("http://shop/health", Wanted::status(200)));
     Request {
         service,
         incident: "shop/backend.v2.0".into(),

@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use rollguard::domain::answer::Wanted;
 use rollguard::domain::event::{ApprovalAsk, Record, RunEvent, RunOpened, StreamId, to_parts};
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::names::{PersonName, ServiceName, TargetId, TargetName};
 use rollguard::domain::owner::Origin;
 use rollguard::domain::plan::{Destination, Goal, Plan, draft};
 use rollguard::domain::policy::{Decided, Decision, Mode};
+use rollguard::domain::probe::Probe;
 use rollguard::domain::release::{Fingerprint, Version};
 use rollguard::domain::run::Phase;
 use rollguard::domain::runbook::{ChecklistItem, Item};
@@ -245,11 +247,10 @@ pub(crate) fn opened(run: &str, approval: bool) -> RunEvent {
         approval: approval.then_some(ApprovalAsk { expires_at }),
         checks: vec![CheckSpec {
             name: "health".into(),
-            kind: CheckKind::Http {
-                url: format!("http://user:{SECRET}@shop/health"),
-                status: 200,
-                expect: vec![],
-            },
+            kind: CheckKind::Outside(Probe::http(
+                format!("http://user:{SECRET}@shop/health"),
+                Wanted::status(200),
+            )),
         }],
         verify_secs: 600,
         watch_secs: 1800,

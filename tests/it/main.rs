@@ -22,6 +22,7 @@ mod messages;
 mod metrics;
 mod notify;
 mod outbox;
+mod outside;
 mod recorder;
 mod reference;
 mod sandbox;

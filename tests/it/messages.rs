@@ -8,13 +8,13 @@ use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, Wa
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::memory::TargetMemory;
 use rollguard::domain::message::{Message, MessageKind, of_run, of_target, paging as paging_of};
-use rollguard::domain::names::{ServiceName, TargetId, TargetName};
+use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::plan::kubernetes::{AwaitRollout, Workload};
 use rollguard::domain::plan::{Action, Change, Plan, Step};
 use rollguard::domain::policy::{Decided, Decision};
 use rollguard::domain::release::{Fingerprint, Release, ReleaseKind, Version};
 use rollguard::domain::run::{Run, evolve};
-use rollguard::domain::runbook::{ChecklistItem, Item, Judging};
+use rollguard::domain::runbook::{Checked, ChecklistItem, Item, Judging, Rule, RuleKind};
 use rollguard::domain::verification::{CheckKind, CheckResult, CheckSpec};
 use rollguard::domain::watch::WatchSpec;
 use rollguard::domain::workload::WorkloadKind;
@@ -307,8 +307,28 @@ fn small_trouble_is_told_with_the_alternatives() {
     let reason = "0.4 % errors on 20,000 requests of 3 new pods, threshold 5.0 %, old pods 0.1 %; \
                   more than the old pods";
     let reason = reason.to_string();
-    let minor = TargetEvent::MinorTrouble { watch: "shop/backend.v2.1795341600".into(), reason };
+    let watch = || "shop/backend.v2.1795341600".to_string();
+    let minor = TargetEvent::MinorTrouble { watch: watch(), reason, rule: Some("error-rate".into()) };
     insta::assert_snapshot!(told(vec![(minor, watched(Some(version("v1")), None))]));
+}
+
+#[test]
+fn a_certificate_that_ends_is_a_note_about_nobody() {
+    let kind = RuleKind::Check { failing_for_secs: 150.0, about: Checked::Certificate };
+    let certificate = Rule::new(RuleName::parse("certificate").unwrap(), kind);
+    let memory = watched(Some(version("v1")), None);
+    let watch = memory.watch.map(|mut watch| {
+        watch.spec.rules.push(certificate);
+        watch
+    });
+    let reason = "certificate fails since 10:00:05, 4 times in a row: its certificate expires in 9 days, on 2026-12-01 \
+                  (CN=shop.example, issued by CN=R11); no release causes that, so it is held against none";
+    let note = TargetEvent::MinorTrouble {
+        watch: "shop/backend.v2.1795341600".into(),
+        reason: reason.into(),
+        rule: Some("certificate".into()),
+    };
+    insta::assert_snapshot!(told(vec![(note, TargetMemory { watch, ..memory })]));
 }
 
 fn closed(end: WatchEnd) -> TargetEvent {

@@ -19,7 +19,7 @@ pub fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
         TargetEvent::Decided { decided, cause, rule, together, .. } if decided.decision == Decision::Page => {
             vec![page(spec, decided, topic(*cause, rule.as_deref()), together.is_some())]
         }
-        TargetEvent::MinorTrouble { reason, .. } => vec![minor(spec, reason)],
+        TargetEvent::MinorTrouble { reason, rule, .. } => vec![minor(spec, reason, rule.as_deref())],
         TargetEvent::WatchClosed { end, reason, .. } => {
             before.watch.iter().flat_map(|watch| resolve(watch, *end, reason)).collect()
         }
@@ -91,7 +91,16 @@ fn look_at(cause: Cause) -> Option<&'static str> {
     }
 }
 
-fn minor(spec: &WatchSpec, reason: &str) -> Message {
+fn minor(spec: &WatchSpec, reason: &str, rule: Option<&str>) -> Message {
+    if let Some(rule) = rule.filter(|rule| spec.is_about_certificate(rule)) {
+        let lines = vec![
+            format!("Reason: {reason}"),
+            "Not rolled back: the version is not to blame, and is judged by its other rules".to_string(),
+            "Next: renew the certificate, or find out why that does not happen by itself".to_string(),
+        ];
+        let title = format!("[NOTE] {}: {rule} needs somebody", subject(spec));
+        return of_watch(spec, &format!("minor-{rule}"), MessageKind::Note, title, lines);
+    }
     let lines = vec![
         format!("Reason: {reason}"),
         "Not rolled back: that is not done for under 1 % of the requests".to_string(),

@@ -77,9 +77,9 @@ impl Watcher {
         let Some(guarded) = self.targets.get(target) else { return Ok(()) };
         let Some(watch) = &guarded.memory.watch else { return Ok(()) };
         let verdict = &assessment.verdict;
-        if verdict.health == Health::Minor && !watch.told_minor {
-            let event =
-                TargetEvent::MinorTrouble { watch: watch.spec.id.clone(), reason: verdict.reason.clone() };
+        if verdict.health == Health::Minor && !watch.told_minor.contains(&verdict.rule) {
+            let (id, reason, rule) = (&watch.spec.id, verdict.reason.clone(), verdict.rule.clone());
+            let event = TargetEvent::MinorTrouble { watch: id.clone(), reason, rule };
             return self.commit(target, vec![event]).await;
         }
         if let ReleaseKind::OurRollback { run } = &watch.spec.release.kind

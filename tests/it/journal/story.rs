@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rollguard::domain::answer::{Expect, Wanted};
 use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, WatchEnd};
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
@@ -10,9 +11,10 @@ use rollguard::domain::owner::{Controller, HoldOwner, Origin};
 use rollguard::domain::plan::kubernetes::{AwaitRollout, RestoreTemplate, Workload};
 use rollguard::domain::plan::{Action, Change, Plan, PlanDigest, Step};
 use rollguard::domain::policy::{Decided, Decision};
+use rollguard::domain::probe::Probe;
 use rollguard::domain::release::{Fingerprint, Release, ReleaseKind, Version};
 use rollguard::domain::runbook::{ChecklistItem, Item, Judging, standard_rules};
-use rollguard::domain::verification::{CheckKind, CheckResult, CheckSpec, Expect};
+use rollguard::domain::verification::{CheckKind, CheckResult, CheckSpec};
 use rollguard::domain::watch::{Baseline, WatchSpec};
 use rollguard::domain::workload::WorkloadKind;
 use serde_json::json;
@@ -44,7 +46,7 @@ pub(super) fn target_events() -> Vec<TargetEvent> {
         TargetEvent::KnownGood { version: version("v1"), why: "its watch ended healthy".into() },
         TargetEvent::WatchOpened(Box::new(watch_spec())),
         TargetEvent::RolloutEnded { watch: WATCH.into(), ended_at: at(70) },
-        TargetEvent::MinorTrouble { watch: WATCH.into(), reason: "0.4 % more failures".into() },
+        TargetEvent::MinorTrouble { watch: WATCH.into(), reason: "0.4 % more failures".into(), rule: None },
         TargetEvent::Decided {
             watch: WATCH.into(),
             decided: Decided { would: None, ..decided() },
@@ -110,7 +112,7 @@ fn opened() -> RunOpened {
         digest: PlanDigest::named("0123456789abcdef"),
         approval: Some(ApprovalAsk { expires_at: at(900) }),
         checks: vec![
-            check("health", CheckKind::Http { url: url(), status: 200, expect }),
+            check("health", CheckKind::Outside(Probe::http(url(), Wanted { expect, ..Wanted::status(200) }))),
             check("version", CheckKind::Version { url: url(), pointer: Some("/version".into()) }),
             check("pods", CheckKind::PodsReady),
             check("errors", CheckKind::ErrorRate { below: 0.01 }),

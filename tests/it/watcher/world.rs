@@ -271,7 +271,7 @@ impl Life {
 const HEALTH: &str = "health";
 
 fn settings(mode: Mode) -> ServiceSettings {
-    let kind = RuleKind::Check { failing_for_secs: 1.0 };
+    let kind = RuleKind::check(1.0);
     let health = Rule::new(RuleName::parse(HEALTH).unwrap(), kind);
     let minutes = |n: u64| Duration::from_secs(60 * n);
     ServiceSettings {
