@@ -198,6 +198,8 @@ async fn plans_that_cannot_be_made_say_why() {
         ("/api/v1/targets/shop/nope/plan", 404, "not_found"),
         ("/api/v1/targets/SHOP/backend/plan", 400, "bad_request"),
         ("/api/v1/targets/shop/backend/plan?revision=x", 400, "bad_request"),
+        ("/api/v1/targets/shop/backend/plan?image=shop:v%207", 400, "bad_request"),
+        ("/api/v1/targets/shop/backend/plan?image=shop:v7&revision=1", 400, "bad_request"),
         ("/api/v1/targets/shop/backend/plan?to=1", 400, "bad_request"),
         ("/api/v1/targets/shop/backend/plan?revision=9", 503, "unavailable"),
         ("/api/v1/targets/shop/backend/plan?revision=8", 409, "no_known_good"),

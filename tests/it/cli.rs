@@ -45,6 +45,7 @@ fn every_verb_of_the_daemon_is_understood() {
         "doctor shop/backend -o json",
         "show r1",
         "plan shop/backend --to-revision 3",
+        "plan shop/backend --to-image app=shop:v7",
         "rollback shop/backend --reason slow --yes --wait --server http://x",
         "approve r1 --digest 0123456789ab",
         "deny r1 --reason no",

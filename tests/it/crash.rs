@@ -29,13 +29,15 @@ use world::{Kin, Memo, World, survey};
 const RUN: &str = "shop-crash1";
 const WATCH_SECS: u64 = 1800;
 
-/// Back to v1, and then a restart of it, so that every kind of step is killed.
+/// Back to v1, and where answers are lost a restart of it, too: pairs of crash points grow with the square of the steps.
 fn plan(world: &World) -> Plan {
     let survey = survey(world);
     let good = survey.history[0].version.clone();
     let restored = KubernetesSurvey { version: good.clone(), ..survey.clone() };
     let mut plan = draft(&Survey::Kubernetes(survey), &Goal::Version(good), RUN, 600).unwrap();
-    plan.steps.extend(restart(&restored, world.now(), 600).unwrap());
+    if world.restarts_too() {
+        plan.steps.extend(restart(&restored, world.now(), 600).unwrap());
+    }
     plan
 }
 
@@ -127,7 +129,8 @@ async fn check(world: &Arc<World>, kin: Kin, what: &str) {
     let run = recall(&journal).await;
     assert_eq!(run.phase, Phase::Closed(End::Unseen), "{what}: it is verified, and nothing is measured here");
     assert_eq!(world.applied(), 1, "{what}: the template is restored exactly once");
-    assert_eq!(world.restarts(), 1, "{what}: the pods are restarted exactly once");
+    let restarts = usize::from(world.restarts_too());
+    assert_eq!(world.restarts(), restarts, "{what}: the pods are restarted exactly once");
     let held: Vec<u32> = vec![world.held(), count(world, "owner_held")];
     assert_eq!(
         held,

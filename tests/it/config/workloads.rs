@@ -27,7 +27,7 @@ fn a_target_is_exactly_one_workload() {
         assert!(read(&target(&format!("{{{kind}: api}}"))).is_ok(), "{kind}");
     }
     let told = problems(&target("{namespace: shop}"));
-    assert!(told.contains(":4:40: error: one of deployment, statefulset, daemonset is missing"), "{told}");
+    assert!(told.contains(":4:39: error: one of deployment, statefulset, daemonset is missing"), "{told}");
     let told = problems(&target("{deployment: api, statefulset: db}"));
     assert!(told.contains("deployment and statefulset exclude each other: keep one"), "{told}");
     let told = problems(&target("{deploymnt: api}"));

@@ -139,6 +139,11 @@ impl World {
         self.state.lock().unwrap().applied
     }
 
+    /// Whether its plan has a restart.
+    pub(super) fn restarts_too(&self) -> bool {
+        self.memo == Memo::AnswersLost && self.kin == Kin::Alone
+    }
+
     pub(super) fn restarts(&self) -> usize {
         self.state.lock().unwrap().restarts.len()
     }

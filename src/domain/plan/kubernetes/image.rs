@@ -1,4 +1,5 @@
 //! `kubectl set image` as a goal: a container's image is another one, and everything else of the template stays.
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -58,17 +59,17 @@ impl ImageChange {
     /// The template as it is now with the other image. The error lists the names that there are.
     pub(super) fn template(&self, survey: &KubernetesSurvey) -> Result<Value, Vec<String>> {
         let mut template = survey.template.clone();
-        let known = names(&template, CONTAINERS);
-        let unknown = || [known.clone(), names(&template, INIT_CONTAINERS)].concat();
-        let wanted = match (&self.container, known.as_slice()) {
-            (Some(name), _) => name.clone(),
-            (None, [only]) => only.clone(),
-            (None, _) => return Err(unknown()),
+        let containers = texts(&template, CONTAINERS, "name");
+        let init = texts(&template, INIT_CONTAINERS, "name");
+        let wanted = match (&self.container, containers.as_slice()) {
+            (Some(name), _) => Some(name.clone()),
+            (None, [only]) => Some(only.clone()),
+            (None, _) => None,
         };
-        let all = unknown();
-        if !all.contains(&wanted) {
-            return Err(all);
-        }
+        let known: BTreeSet<String> = containers.into_iter().chain(init).collect();
+        let Some(wanted) = wanted.filter(|name| known.contains(name)) else {
+            return Err(known.into_iter().collect());
+        };
         for list in [CONTAINERS, INIT_CONTAINERS] {
             let containers = template.pointer_mut(list).and_then(Value::as_array_mut);
             for container in containers.into_iter().flatten().filter(|c| c["name"] == *wanted) {
@@ -81,10 +82,6 @@ impl ImageChange {
 
 const CONTAINERS: &str = "/spec/containers";
 const INIT_CONTAINERS: &str = "/spec/initContainers";
-
-fn names(template: &Value, list: &str) -> Vec<String> {
-    texts(template, list, "name")
-}
 
 fn texts(template: &Value, list: &str, key: &str) -> Vec<String> {
     let containers = template.pointer(list).and_then(Value::as_array);
