@@ -25,10 +25,12 @@ pub enum Metric {
     RecordingBytes,
     RecordingDroppedTotal,
     CloudWatchMetricsRequestedTotal,
+    ConfigLastReloadSuccessful,
+    ConfigLastReloadSuccessTimestamp,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 19] = [
+    pub const ALL: [Metric; 21] = [
         Metric::ReleasesTotal,
         Metric::WatchesOpen,
         Metric::DecisionsTotal,
@@ -48,6 +50,8 @@ impl Metric {
         Metric::RecordingBytes,
         Metric::RecordingDroppedTotal,
         Metric::CloudWatchMetricsRequestedTotal,
+        Metric::ConfigLastReloadSuccessful,
+        Metric::ConfigLastReloadSuccessTimestamp,
     ];
 
     pub fn name(self) -> &'static str {
@@ -87,6 +91,14 @@ impl Metric {
             Metric::CloudWatchMetricsRequestedTotal => (
                 "rollguard_cloudwatch_metrics_requested_total",
                 "Metrics that CloudWatch was asked for, page by page: it bills each.",
+            ),
+            Metric::ConfigLastReloadSuccessful => (
+                "rollguard_config_last_reload_successful",
+                "0 if the configuration that was read last could not be put in force.",
+            ),
+            Metric::ConfigLastReloadSuccessTimestamp => (
+                "rollguard_config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read, in seconds since 1970.",
             ),
         }
     }

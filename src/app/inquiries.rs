@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use crate::domain::event::{Record, StreamId};
 use crate::domain::names::TargetId;
 use crate::domain::plan::{Goal, Plan, draft};
+use crate::engine::current::Current;
 use crate::engine::settings::Fleet;
 use crate::engine::snapshot::Viewer;
 use crate::http::{Inquiries, InquiryError};
@@ -13,16 +14,16 @@ use crate::ports::{Journal, SurveyError, Target};
 
 pub(super) struct Answers {
     pub(super) journal: Arc<dyn Journal>,
-    pub(super) target: Arc<dyn Target>,
+    pub(super) target: Current<dyn Target>,
     pub(super) viewer: Viewer,
-    pub(super) fleet: Fleet,
+    pub(super) fleet: Current<Fleet>,
 }
 
 #[async_trait]
 impl Inquiries for Answers {
     async fn plan(&self, target: &TargetId, revision: Option<u64>) -> Result<Plan, InquiryError> {
         let missing = || InquiryError::NoSuchTarget { target: target.clone() };
-        let settings = self.fleet.service(&target.service).ok_or_else(missing)?;
+        let settings = self.fleet.get().service(&target.service).ok_or_else(missing)?;
         let status = self.viewer.look(|s| s.targets.get(&target.to_string()).cloned()).ok_or_else(missing)?;
         let goal = match (revision, status.known_good) {
             (Some(revision), _) => Goal::Revision(revision),

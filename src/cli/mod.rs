@@ -5,6 +5,7 @@ mod demo;
 mod failure;
 mod orders;
 mod output;
+mod reload;
 pub mod render;
 mod rollback;
 mod serve;
@@ -106,6 +107,8 @@ pub enum Verb {
     Abort(AbortArgs),
     /// Tell the daemon that a target was released
     Release(ReleaseArgs),
+    /// Let the daemon read its configuration again; what is under way is finished as it began
+    Reload,
 }
 
 #[derive(Debug, Args)]
@@ -216,6 +219,7 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Skip(args) => orders::skip(&args.run, &client()?, out).await,
         Verb::Abort(args) => orders::abort(args, &client()?, out).await,
         Verb::Release(args) => orders::release(args, &client()?, out).await,
+        Verb::Reload => reload::run(&client()?, out).await,
     }
 }
 

@@ -13,8 +13,8 @@ use crate::domain::names::TargetId;
 use crate::domain::plan::PlanDigest;
 pub use crate::http::dto;
 use dto::{
-    ApproveRequest, ErrorAnswer, OrderAnswer, PlanAnswer, ReasonRequest, ReleaseRequest, RollbackRequest,
-    RunAnswer, RunsAnswer, ServicesAnswer,
+    ApproveRequest, ErrorAnswer, ErrorBody, OrderAnswer, PlanAnswer, ReasonRequest, ReleaseRequest, Reloaded,
+    RollbackRequest, RunAnswer, RunsAnswer, ServicesAnswer,
 };
 pub use error::ClientError;
 
@@ -94,6 +94,13 @@ impl Client {
         self.post(&["runs", run, "skip"], &ReasonRequest::default()).await
     }
 
+    pub async fn reload(&self) -> Result<Reloaded, ClientError> {
+        let mut url = self.server.clone();
+        let path = format!("{}/-/reload", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        self.send(self.http.request(Method::POST, url)).await
+    }
+
     async fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -137,7 +144,9 @@ impl Client {
             return serde_json::from_slice(&body).map_err(|_| strange());
         }
         let answer: ErrorAnswer = serde_json::from_slice(&body).map_err(|_| strange())?;
-        Err(ClientError::Answered { status, code: answer.error.code, message: answer.error.message })
+        let ErrorBody { code, message, problems } = answer.error;
+        let message = std::iter::once(message).chain(problems).collect::<Vec<_>>().join("\n  ");
+        Err(ClientError::Answered { status, code, message })
     }
 }
 

@@ -1,6 +1,7 @@
 //! The configuration: YAML in, typed values out, or every problem at once with file, line and column.
 mod check;
 mod cloudwatch;
+mod diff;
 mod durations;
 mod keys;
 mod load;
@@ -27,6 +28,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
+pub use diff::Changes;
 pub use load::{Env, Loaded, load, parse};
 pub use problem::{LoadError, Problem, Severity};
 pub use schema::json_schema;
@@ -137,7 +139,7 @@ pub struct WebhookConfig {
     pub secret: SecretString,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServiceConfig {
     pub name: ServiceName,
     pub mode: Mode,

@@ -61,6 +61,10 @@ impl SecretUrl {
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
+
+    pub(super) fn secret(&self) -> &SecretString {
+        &self.0
+    }
 }
 
 /// A secret with the key that it was found under.

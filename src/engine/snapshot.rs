@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub sources: BTreeMap<String, Health>,
     pub feed: Option<Health>,
     pub journal: Option<Health>,
+    /// Whether the last reload of the configuration succeeded; none if there was none.
+    pub config: Option<Health>,
     pub outbox_waiting: usize,
 }
 

@@ -9,6 +9,7 @@ use crate::domain::names::{NameError, ServiceName, TargetId, TargetName};
 use crate::domain::plan::{Change, Plan, PlanDigest, Step};
 use crate::domain::policy::Decision;
 use crate::domain::runbook::ChecklistItem;
+pub use crate::engine::reload::Reloaded;
 pub use crate::engine::snapshot::{CheckStatus, Health, RunStatus, TargetStatus, WatchStatus, WayBack};
 
 /// Every answer that is not 2xx.
@@ -22,6 +23,9 @@ pub struct ErrorAnswer {
 pub struct ErrorBody {
     pub code: String,
     pub message: String,
+    /// Each mistake of a configuration, with file, line and column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// `GET /api/v1/services`.

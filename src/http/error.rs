@@ -7,18 +7,20 @@ use axum::response::{IntoResponse, Response};
 use super::InquiryError;
 use super::dto::{ErrorAnswer, ErrorBody};
 use crate::engine::commands::CommandError;
+use crate::engine::reload::ReloadError;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    problems: Vec<String>,
     retry_after_secs: Option<u32>,
 }
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after_secs: None }
+        Self { status, code, message: message.into(), problems: vec![], retry_after_secs: None }
     }
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
@@ -37,7 +39,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let error = ErrorBody { code: self.code.to_string(), message: self.message };
+        let error = ErrorBody { code: self.code.to_string(), message: self.message, problems: self.problems };
         let mut response = (self.status, Json(ErrorAnswer { error })).into_response();
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {
@@ -72,6 +74,21 @@ impl From<InquiryError> for ApiError {
             InquiryError::NoKnownGood { .. } => Self::new(StatusCode::CONFLICT, "no_known_good", message),
             InquiryError::Refused { .. } => Self::new(StatusCode::CONFLICT, "refused", message),
             InquiryError::Unreadable { .. } => Self::unavailable(message),
+        }
+    }
+}
+
+impl From<ReloadError> for ApiError {
+    fn from(error: ReloadError) -> Self {
+        let message = error.to_string();
+        match error {
+            ReloadError::Mistaken { problems } => {
+                Self { problems, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "mistaken", message) }
+            }
+            ReloadError::NeedsRestart { .. } => Self::new(StatusCode::CONFLICT, "needs_restart", message),
+            ReloadError::Unusable { .. } => Self::new(StatusCode::CONFLICT, "unusable", message),
+            ReloadError::NoFile => Self::new(StatusCode::CONFLICT, "no_file", message),
+            ReloadError::Stopping => Self::unavailable(message),
         }
     }
 }

@@ -8,6 +8,7 @@ mod error;
 mod health;
 pub mod metrics;
 mod orders;
+mod reload;
 mod server;
 mod timeline;
 pub mod webhook;
@@ -23,6 +24,8 @@ use crate::domain::event::Record;
 use crate::domain::names::TargetId;
 use crate::domain::plan::{Plan, Refusal};
 use crate::engine::commands::Desk;
+use crate::engine::current::Current;
+use crate::engine::reload::Reloads;
 use crate::engine::snapshot::Viewer;
 use auth::{Gate, People};
 pub use server::serve;
@@ -70,6 +73,7 @@ pub struct HttpParts {
     pub routes: Vec<AlertRoute>,
     /// Reading needs no token: for listeners that only this machine reaches.
     pub open_reads: bool,
+    pub reloads: Reloads,
     pub metrics: PrometheusHandle,
     pub now: Now,
 }
@@ -83,7 +87,8 @@ struct Shared {
     viewer: Viewer,
     inquiries: Arc<dyn Inquiries>,
     gate: Gate,
-    routes: Vec<AlertRoute>,
+    routes: Current<[AlertRoute]>,
+    reloads: Reloads,
     metrics: PrometheusHandle,
     now: Now,
 }
@@ -96,10 +101,17 @@ impl HttpState {
             viewer: parts.viewer,
             inquiries: parts.inquiries,
             gate,
-            routes: parts.routes,
+            routes: Arc::<[_]>::from(parts.routes).into(),
+            reloads: parts.reloads,
             metrics: parts.metrics,
             now: parts.now,
         }))
+    }
+
+    /// A new configuration: these may call, and these alerts are about a service.
+    pub fn admit(&self, people: People, webhook_token: Option<&SecretString>, routes: Vec<AlertRoute>) {
+        self.0.gate.admit(people, webhook_token);
+        self.0.routes.set(routes.into());
     }
 
     fn now(&self) -> Timestamp {

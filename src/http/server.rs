@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::connection::{BoundedListener, Peer};
 use super::error::ApiError;
-use super::{HttpState, api, health, metrics, orders, webhook};
+use super::{HttpState, api, health, metrics, orders, reload, webhook};
 
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -33,6 +33,7 @@ POST /api/v1/releases                            a deploy tool says what it rele
 POST /api/v1/rollbacks                           roll a target back
 POST /api/v1/runs/RUN/{approve,deny,resume,skip,abort}
 POST /webhook/alertmanager                       alerts, payload version 4
+POST /-/reload                                   read the configuration again
 GET  /metrics /livez /readyz?verbose /-/healthy /-/ready
 ";
 
@@ -70,6 +71,7 @@ fn router(state: HttpState) -> Router {
         .route("/metrics", get(metrics::show));
     let limited = Router::new()
         .route("/webhook/alertmanager", post(webhook::receive))
+        .route("/-/reload", post(reload::reload))
         .route("/api/v1/services", get(api::services))
         .route("/api/v1/runs", get(api::runs))
         .route("/api/v1/runs/{run}", get(api::run))

@@ -18,6 +18,7 @@ use rollguard::domain::runbook::{ChecklistItem, Item};
 use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::verification::{CheckKind, CheckSpec};
 use rollguard::engine::commands::Desk;
+use rollguard::engine::reload::Reloads;
 use rollguard::engine::snapshot::{Health, Picture, RunStatus, TargetStatus, WayBack};
 use rollguard::http::auth::People;
 use rollguard::http::webhook::AlertRoute;
@@ -63,6 +64,7 @@ impl World {
         });
         let journal = Arc::new(MemoryInbox::default());
         let clock = Arc::new(HandClock(AtomicI64::new(start().as_second())));
+        let (reloads, _) = Reloads::new();
         let desk = Desk::new(journal.clone(), clock.clone(), picture.viewer());
         let now = clock.clone();
         let parts = HttpParts {
@@ -73,6 +75,7 @@ impl World {
             webhook_token: doors.webhook_token.then(|| WEBHOOK.into()),
             routes: routes(),
             open_reads: doors.open_reads,
+            reloads,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             now: Arc::new(move || now.now()),
         };

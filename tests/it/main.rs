@@ -24,6 +24,7 @@ mod notify;
 mod outbox;
 mod recorder;
 mod reference;
+mod reload;
 mod sandbox;
 mod signals;
 mod support;

@@ -1,5 +1,6 @@
 //! The watcher over a journal in memory and a made-up cluster: what it may take back, and what a new life of it does.
 mod fleet;
+mod reconfigured;
 mod town;
 mod world;
 

@@ -25,7 +25,7 @@ use rollguard::engine::driver::Tools;
 use rollguard::engine::ledger::Ledger;
 use rollguard::engine::settings::{Fleet, ServiceSettings};
 use rollguard::engine::snapshot::Picture;
-use rollguard::engine::sources::{Answer, AskBook};
+use rollguard::engine::sources::{Answer, AskBook, Sensing};
 use rollguard::engine::watcher::{Parts, Watcher};
 use rollguard::ports::*;
 use serde_json::{Value, json};
@@ -179,11 +179,11 @@ impl World {
             desk: Desk::new(journal.clone(), clock, picture.viewer()),
             journal,
             recorder: self.cluster.clone(),
-            sources: vec![],
+            sensing: Sensing { sources: vec![], book: watch::channel(Arc::new(AskBook::default())).0 },
             fleet: Fleet::new(vec![settings(self.mode)]),
             notes: told,
             answers: answered,
-            book: watch::channel(Arc::new(AskBook::default())).0,
+            reconfigured: mpsc::channel(1).1,
             stop: stop.clone(),
         };
         let watcher = tokio::spawn(Watcher::run(parts, Box::new(Feed(events))));
