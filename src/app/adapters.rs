@@ -19,9 +19,14 @@ pub(super) struct Adapters {
 impl Adapters {
     /// Nobody is asked anything yet, but for credentials that a program or a file holds.
     pub(super) async fn of(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
+        let cluster = build::cluster(config, clock).await?;
+        let mut notifiers = build::notifiers(config)?;
+        if config.kubernetes_events {
+            notifiers.push(Arc::new(cluster.events()));
+        }
         Ok(Self {
-            cluster: build::cluster(config, clock).await?,
-            notifiers: build::notifiers(config)?.into(),
+            cluster,
+            notifiers: notifiers.into(),
             checks: build::checks(config)?,
             sources: build::sources(config)?,
             fleet: build::fleet(config),

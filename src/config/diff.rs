@@ -50,6 +50,7 @@ impl Changes {
             "api.people",
             same(&old.people, &new.people, |people| people.iter().map(|p| &p.token).collect()),
         );
+        note("kubernetes.events", old.kubernetes_events == new.kubernetes_events);
         note("kubernetes", old.kubernetes == new.kubernetes);
         note("sources.prometheus", same(&old.sources.prometheus, &new.sources.prometheus, prometheus));
         note("sources.scrape", old.sources.scrape == new.sources.scrape);

@@ -74,6 +74,7 @@ const KUBERNETES: &[Field] = &[
     optional("kubeconfig", PATH, "Path of a kubeconfig."),
     optional("context", TEXT, "Context in the kubeconfig."),
     optional("url", URL, "An API server without credentials, such as kubectl proxy."),
+    optional("events", BOOL, "Tell each workload's story in Kubernetes Events; true unless set."),
 ];
 
 const SOURCES: &[Field] = &[

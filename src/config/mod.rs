@@ -49,6 +49,8 @@ pub struct Config {
     pub status_page: Option<Url>,
     pub people: Vec<Person>,
     pub kubernetes: KubernetesConfig,
+    /// Whether each workload's story is told in Kubernetes Events.
+    pub kubernetes_events: bool,
     pub sources: SourcesConfig,
     pub alertmanager: Option<AlertmanagerConfig>,
     pub notify: NotifyConfig,

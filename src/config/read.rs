@@ -31,6 +31,7 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
         state_dir: outside.path(state_dir),
         status_page: root.read("status_page"),
         people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),
+        kubernetes_events: root.map("kubernetes").and_then(|k| k.read("events")).unwrap_or(true),
         kubernetes: root.map("kubernetes").map_or(KubernetesConfig::Infer, |k| kubernetes(&k, &outside)),
         sources: root.map("sources").map(|s| sources(&s, &outside)).unwrap_or_default(),
         alertmanager: root.map("alertmanager").map(|a| alertmanager(&a, &outside)),

@@ -1,6 +1,7 @@
 //! The pure core: what rollguard knows, thinks and decides. No clock, no I/O, nothing from other rooms.
 pub mod baseline;
 pub mod checked;
+pub mod code;
 pub mod controls;
 pub mod detect;
 pub mod event;

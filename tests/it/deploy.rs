@@ -45,6 +45,10 @@ fn only(kind: &str) -> Value {
     found.remove(0)
 }
 
+fn named(kind: &str, name: &str) -> Value {
+    of_kind(kind).into_iter().find(|document| document["metadata"]["name"] == name).unwrap()
+}
+
 /// Kubernetes' own type takes it whole: a misspelt or misplaced field would be lost on the way.
 fn understood<T: DeserializeOwned + Serialize>(document: &Value) {
     let typed: T = serde_json::from_value(document.clone()).unwrap();
@@ -71,12 +75,12 @@ fn kubernetes_understands_every_field() {
             }
         }
     }
-    assert_eq!(seen, 11);
+    assert_eq!(seen, 13);
 }
 
 #[test]
 fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
-    let role = only("Role");
+    let role = named("Role", "rollguard");
     let expected = json!([
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list", "watch"]},
@@ -84,15 +88,22 @@ fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
         {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["backend"], "verbs": ["patch"]},
     ]);
     assert_eq!(role["rules"], expected);
+    let events = json!([{"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}]);
+    assert_eq!(named("Role", "rollguard-events")["rules"], events);
+    assert_eq!(of_kind("Role").len(), 2);
     assert!(of_kind("ClusterRole").is_empty() && of_kind("ClusterRoleBinding").is_empty());
 }
 
 #[test]
-fn the_role_is_bound_to_the_account_that_the_pod_runs_under() {
-    let (account, binding) = (only("ServiceAccount"), only("RoleBinding"));
-    assert_eq!(binding["roleRef"]["name"], only("Role")["metadata"]["name"]);
-    assert_eq!(binding["subjects"].as_array().unwrap().len(), 1);
-    assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
+fn each_role_is_bound_to_the_account_that_the_pod_runs_under() {
+    let account = only("ServiceAccount");
+    for role in of_kind("Role") {
+        let name = role["metadata"]["name"].as_str().unwrap();
+        let binding = named("RoleBinding", name);
+        assert_eq!(binding["roleRef"]["name"], name);
+        assert_eq!(binding["subjects"].as_array().unwrap().len(), 1);
+        assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
+    }
     assert_eq!(
         only("Deployment")["spec"]["template"]["spec"]["serviceAccountName"],
         account["metadata"]["name"]
@@ -156,14 +167,14 @@ fn kustomizations_name_files_that_exist() {
             }
         }
     }
-    assert_eq!(named, 8);
+    assert_eq!(named, 9);
 }
 
 #[test]
 fn the_example_configuration_fits_the_manifests() {
     let config = &documents()["kubernetes/rollguard.yaml"][0];
     let kubernetes = &config["services"][0]["targets"][0]["kubernetes"];
-    let role = only("Role");
+    let role = named("Role", "rollguard");
     let mut rules = role["rules"].as_array().unwrap().iter();
     let patching = rules.find(|rule| rule["verbs"] == json!(["patch"])).unwrap();
     assert_eq!(patching["resourceNames"], json!([kubernetes["deployment"]]));

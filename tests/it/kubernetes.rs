@@ -3,6 +3,7 @@
 mod adapter;
 mod approval;
 mod automatic;
+mod events;
 mod interrupted;
 mod left_alone;
 mod rights;

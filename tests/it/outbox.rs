@@ -94,6 +94,8 @@ async fn a_full_disk_repeats_no_message() {
         service: ServiceName::parse("shop").unwrap(),
         title: "[NOTE]".into(),
         lines: vec![],
+        targets: vec![],
+        code: None,
     };
     let messages = vec![Outgoing { channel: "chat".into(), message }];
     journal.commit(epoch, Commit { at: clock.now(), messages, ..Commit::default() }).await.unwrap();

@@ -14,7 +14,7 @@ fn config(sandbox: &Sandbox, service: &str) -> Value {
     let (front, kube) = (sandbox.front_url(), sandbox.kube_url());
     json!({
         "api": { "people": [{ "name": ANN.0, "token": ANN.1 }] },
-        "kubernetes": { "url": kube },
+        "kubernetes": { "url": kube, "events": false },
         "sources": { "scrape": { "interval": "1s", "fresh_interval": "1s", "timeout": "1s" } },
         "notify": { "webhook": { "url": format!("{front}/messages"), "secret": "only-for-the-test" } },
         "services": [{

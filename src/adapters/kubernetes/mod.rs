@@ -1,6 +1,7 @@
 //! Kubernetes: watches Deployments with their ReplicaSets and pods, surveys them, and puts pod templates back.
 mod access;
 mod announce;
+mod events;
 mod facts;
 mod failure;
 mod feed;
@@ -24,6 +25,7 @@ use crate::domain::names::TargetId;
 use crate::ports::Clock;
 
 pub use access::AccessError;
+pub use events::KubernetesEvents;
 pub use feed::KubernetesFeed;
 pub use target::KubernetesTargets;
 
@@ -74,7 +76,15 @@ impl Kubernetes {
     }
 
     pub fn targets(&self) -> KubernetesTargets {
-        let by_id: BTreeMap<_, _> = self.targets.iter().map(|t| (t.target.clone(), t.clone())).collect();
-        KubernetesTargets::new(self.client.clone(), by_id)
+        KubernetesTargets::new(self.client.clone(), self.by_id())
+    }
+
+    /// A channel that tells each workload's story in Events.
+    pub fn events(&self) -> KubernetesEvents {
+        KubernetesEvents::new(self.client.clone(), self.by_id())
+    }
+
+    fn by_id(&self) -> BTreeMap<TargetId, KubernetesTarget> {
+        self.targets.iter().map(|t| (t.target.clone(), t.clone())).collect()
     }
 }

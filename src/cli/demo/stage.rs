@@ -105,7 +105,7 @@ fn config(scenario: Scenario, sandbox: &Sandbox, state: &std::path::Path) -> Str
         r#"listen: 127.0.0.1:0
 state_dir: "{state}"
 status_page: https://status.example.com
-kubernetes: {{url: "{kube}"}}
+kubernetes: {{url: "{kube}", events: false}}
 sources:
   scrape: {{interval: 1s, fresh_interval: 1s, timeout: 1s}}
 notify:

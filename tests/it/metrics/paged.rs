@@ -38,6 +38,8 @@ fn message(kind: MessageKind, title: &str) -> Message {
         service: ServiceName::parse("shop").unwrap(),
         title: title.into(),
         lines: vec!["Reason: 15.0 % errors on 412 requests".into(), "Nothing was changed".into()],
+        targets: vec![],
+        code: None,
     }
 }
 

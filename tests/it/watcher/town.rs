@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
-use rollguard::domain::message::Message;
+use rollguard::domain::message::{Message, MessageKind};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
 use rollguard::domain::plan::Step;
@@ -453,8 +453,8 @@ impl Notifier for Outside {
     fn channel(&self) -> &str {
         "pager"
     }
-    fn wants(&self, _: &Message) -> bool {
-        true
+    fn wants(&self, message: &Message) -> bool {
+        message.kind != MessageKind::Trace
     }
     async fn deliver(&self, _: &Message, _: Timestamp) -> Result<Delivered, NotifyError> {
         Ok(Delivered::Once)

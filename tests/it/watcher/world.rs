@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::event::{StreamId, TargetEvent, to_parts};
-use rollguard::domain::message::Message;
+use rollguard::domain::message::{Message, MessageKind};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
 use rollguard::domain::plan::Step;
@@ -328,8 +328,8 @@ impl Notifier for Cluster {
     fn channel(&self) -> &str {
         "pager"
     }
-    fn wants(&self, _: &Message) -> bool {
-        true
+    fn wants(&self, message: &Message) -> bool {
+        message.kind != MessageKind::Trace
     }
     async fn deliver(&self, _: &Message, _: Timestamp) -> Result<Delivered, NotifyError> {
         Ok(Delivered::Once)
