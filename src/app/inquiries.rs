@@ -3,13 +3,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::domain::event::{Record, StreamId};
+use crate::domain::event::{Record, StreamId, from_record};
 use crate::domain::names::TargetId;
 use crate::domain::plan::{Goal, Plan, draft};
 use crate::engine::current::Current;
 use crate::engine::settings::Fleet;
 use crate::engine::snapshot::Viewer;
-use crate::http::{Inquiries, InquiryError};
+use crate::http::{Inquiries, InquiryError, Story};
 use crate::ports::{Journal, SurveyError, Target};
 
 pub(super) struct Answers {
@@ -38,6 +38,19 @@ impl Inquiries for Answers {
         })?;
         let rollout_secs = settings.rollout_deadline.as_secs();
         draft(&survey, &goal, "preview", rollout_secs).map_err(|refusal| InquiryError::Refused { refusal })
+    }
+
+    async fn story(&self, target: &TargetId) -> Result<Story, InquiryError> {
+        if self.fleet.get().service(&target.service).is_none_or(|s| !s.targets.contains(&target.target)) {
+            return Err(InquiryError::NoSuchTarget { target: target.clone() });
+        }
+        let read = self.journal.read(&StreamId::target(target)).await;
+        let records = read.map_err(|e| InquiryError::Unreadable { why: e.to_string() })?;
+        // What a newer version wrote is no reason to hide the rest.
+        let event = |record: &Record| Some((record.at, from_record(record).ok()?));
+        let events = records.iter().filter_map(event).collect();
+        let survey = self.target.survey(target).await.map_err(|error| error.to_string());
+        Ok(Story { events, survey })
     }
 
     async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError> {

@@ -14,7 +14,7 @@ use crate::domain::plan::PlanDigest;
 pub use crate::http::dto;
 use dto::{
     ApproveRequest, ErrorAnswer, ErrorBody, OrderAnswer, PlanAnswer, ReasonRequest, ReleaseRequest, Reloaded,
-    RollbackRequest, RunAnswer, RunsAnswer, ServicesAnswer,
+    RollbackRequest, RunAnswer, RunsAnswer, ServicesAnswer, TargetHistoryAnswer,
 };
 pub use error::ClientError;
 
@@ -64,6 +64,10 @@ impl Client {
         let revision = revision.map(|n| ("revision", n.to_string()));
         let query: Vec<_> = revision.into_iter().collect();
         self.get(&["targets", target.service.as_str(), target.target.as_str(), "plan"], &query).await
+    }
+
+    pub async fn history(&self, target: &TargetId) -> Result<TargetHistoryAnswer, ClientError> {
+        self.get(&["targets", target.service.as_str(), target.target.as_str(), "history"], &[]).await
     }
 
     pub async fn release(&self, request: &ReleaseRequest) -> Result<OrderAnswer, ClientError> {
@@ -144,7 +148,7 @@ impl Client {
             return serde_json::from_slice(&body).map_err(|_| strange());
         }
         let answer: ErrorAnswer = serde_json::from_slice(&body).map_err(|_| strange())?;
-        let ErrorBody { code, message, problems } = answer.error;
+        let ErrorBody { code, message, problems, explain: _ } = answer.error;
         let message = std::iter::once(message).chain(problems).collect::<Vec<_>>().join("\n  ");
         Err(ClientError::Answered { status, code, message })
     }

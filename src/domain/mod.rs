@@ -8,6 +8,7 @@ pub mod event;
 pub mod evidence;
 pub mod guardrails;
 pub mod histogram;
+pub mod history;
 pub mod memory;
 pub mod message;
 pub mod names;

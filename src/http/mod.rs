@@ -20,9 +20,10 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 
-use crate::domain::event::Record;
+use crate::domain::event::{Record, TargetEvent};
 use crate::domain::names::TargetId;
 use crate::domain::plan::{Plan, Refusal};
+use crate::domain::survey::Survey;
 use crate::engine::commands::Desk;
 use crate::engine::current::Current;
 use crate::engine::reload::Reloads;
@@ -39,11 +40,24 @@ pub trait Inquiries: Send + Sync {
     /// # Errors
     /// A target that is unknown, cannot be read, or cannot be rolled back.
     async fn plan(&self, target: &TargetId, revision: Option<u64>) -> Result<Plan, InquiryError>;
+    /// What has happened to a target, oldest first, and what it is now.
+    ///
+    /// # Errors
+    /// A target that is unknown, or a journal that cannot be read. A target that cannot be read is no error.
+    async fn story(&self, target: &TargetId) -> Result<Story, InquiryError>;
     /// All records of a run, oldest first; `None` if there never was such a run.
     ///
     /// # Errors
     /// A journal that cannot be read.
     async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError>;
+}
+
+/// A target's past: from the journal, and from the target itself if it can be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Story {
+    pub events: Vec<(Timestamp, TargetEvent)>,
+    /// Or why not.
+    pub survey: Result<Survey, String>,
 }
 
 /// Why a question is not answered.

@@ -28,6 +28,7 @@ const INDEX: &str = "rollguard
 GET  /api/v1/services                            targets, versions, watches
 GET  /api/v1/runs                                rollbacks
 GET  /api/v1/runs/RUN                            one rollback with its timeline
+GET  /api/v1/targets/SERVICE/TARGET/history      its versions, and what became of them
 GET  /api/v1/targets/SERVICE/TARGET/plan         what a rollback would do now (?revision=N)
 POST /api/v1/releases                            a deploy tool says what it released
 POST /api/v1/rollbacks                           roll a target back
@@ -75,6 +76,7 @@ fn router(state: HttpState) -> Router {
         .route("/api/v1/services", get(api::services))
         .route("/api/v1/runs", get(api::runs))
         .route("/api/v1/runs/{run}", get(api::run))
+        .route("/api/v1/targets/{service}/{target}/history", get(api::history))
         .route("/api/v1/targets/{service}/{target}/plan", get(api::plan))
         .route("/api/v1/releases", post(orders::release))
         .route("/api/v1/rollbacks", post(orders::rollback))

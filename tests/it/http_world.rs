@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use rollguard::domain::event::{ApprovalAsk, Record, RunEvent, RunOpened, StreamId, to_parts};
+use rollguard::domain::event::{ApprovalAsk, Record, RunEvent, RunOpened, StreamId, TargetEvent, to_parts};
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::names::{PersonName, ServiceName, TargetId, TargetName};
 use rollguard::domain::plan::{Goal, Plan, draft};
@@ -22,7 +22,7 @@ use rollguard::engine::reload::Reloads;
 use rollguard::engine::snapshot::{Health, Picture, RunStatus, TargetStatus, WayBack};
 use rollguard::http::auth::People;
 use rollguard::http::webhook::AlertRoute;
-use rollguard::http::{HttpParts, HttpState, Inquiries, InquiryError};
+use rollguard::http::{HttpParts, HttpState, Inquiries, InquiryError, Story};
 use rollguard::ports::{
     Clock, Commit, Delivery, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
 };
@@ -155,8 +155,8 @@ fn target_status() -> TargetStatus {
     }
 }
 
-/// Drafted by the real code from a survey whose templates hold a password.
-pub(crate) fn plan() -> Plan {
+/// Its templates hold a password.
+pub(crate) fn survey() -> Survey {
     let template = |image: &str| json!({"spec": {"containers": [{"image": image, "env": [{"name": "DB", "value": SECRET}]}]}});
     let revision = |number, label: &str| Revision {
         name: format!("backend-{label}"),
@@ -165,8 +165,9 @@ pub(crate) fn plan() -> Plan {
         version: version(label),
         template: template(label),
         annotations: BTreeMap::new(),
+        created_at: None,
     };
-    let survey = KubernetesSurvey {
+    Survey::Kubernetes(KubernetesSurvey {
         target: target(),
         namespace: "prod".into(),
         name: "backend".into(),
@@ -180,8 +181,12 @@ pub(crate) fn plan() -> Plan {
         owner: None,
         history: vec![revision(1, "v1"), revision(2, "v2")],
         revision_history_limit: Some(10),
-    };
-    draft(&Survey::Kubernetes(survey), &Goal::Version(version("v1")), "r-ask", 600).unwrap()
+    })
+}
+
+/// Drafted by the real code from [`survey`].
+pub(crate) fn plan() -> Plan {
+    draft(&survey(), &Goal::Version(version("v1")), "r-ask", 600).unwrap()
 }
 
 pub(crate) fn run_status(run: &str, phase: &str) -> RunStatus {
@@ -266,6 +271,15 @@ impl Inquiries for Shelf {
             Some(8) => Err(InquiryError::NoKnownGood { target: asked.clone() }),
             Some(_) | None => Ok(plan()),
         }
+    }
+
+    async fn story(&self, asked: &TargetId) -> Result<Story, InquiryError> {
+        if *asked != target() {
+            return Err(InquiryError::NoSuchTarget { target: asked.clone() });
+        }
+        let bad = plan().changes.remove(0).from;
+        let events = vec![(start(), TargetEvent::RolledBack { run: "r-done".into(), bad })];
+        Ok(Story { events, survey: Ok(survey()) })
     }
 
     async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError> {

@@ -14,6 +14,7 @@ mod daemon;
 mod demo;
 mod deploy;
 mod detect;
+mod explain;
 mod house;
 mod http_world;
 mod journal;

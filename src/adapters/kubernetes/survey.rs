@@ -80,6 +80,7 @@ fn revision(owner: &str, set: &DynamicObject) -> Option<(Timestamp, Revision)> {
         version: trim::version(set),
         template: without_hash(trim::template(set).clone()),
         annotations: meta.annotations.clone().unwrap_or_default(),
+        created_at: trim::created_at(meta),
     };
     Some((trim::created_at(meta)?, revision))
 }

@@ -41,6 +41,9 @@ async fn kubectl_describe_tells_the_story_of_a_release() {
     assert_eq!(found, wanted);
     let uid = world.deployment().await.metadata.uid.unwrap();
     assert!(told.iter().all(|event| event["regarding"]["uid"] == uid.as_str()), "{told:?}");
+    let history = world.daemon.cli_ok("history shop/backend").await;
+    let (good, bad) = (history.find("3  ").unwrap(), history.find("2  ").unwrap());
+    assert!(good < bad && history.contains("known bad") && history.contains("known good"), "{history}");
     let described = world.kubectl("describe deployment web").await;
     for part in [
         "ReleaseNoticed",

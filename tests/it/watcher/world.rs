@@ -58,6 +58,7 @@ pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Su
         version: version(label),
         template: template(label),
         annotations: BTreeMap::new(),
+        created_at: None,
     };
     Survey::Kubernetes(KubernetesSurvey {
         target: target.clone(),
