@@ -164,7 +164,7 @@ async fn services_that_trip_together_are_paged_as_shared_by_name() {
     let [page, ..] = &pages[..] else { panic!("no page") };
     assert_eq!(page.title, "[PAGE] cart/api v2 is in trouble together with others: not rolled back [RG303]");
     let line = "Not rolled back: 3 of 3 services under watch tripped within 5 minutes (cart, mail, pay), so what they \
-                share is the likelier cause";
+                share is the likelier cause [RG105]";
     assert_eq!(page.lines[1], line);
 
     // A new life does not do what the last one held back, though cart is alone with it by then.
