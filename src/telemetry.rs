@@ -29,10 +29,12 @@ pub enum Metric {
     RollbackReady,
     RollbackObstacle,
     OwnersHeld,
+    ConfigLastReloadSuccessful,
+    ConfigLastReloadSuccessTimestamp,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 23] = [
+    pub const ALL: [Metric; 25] = [
         Metric::ReleasesTotal,
         Metric::WatchesOpen,
         Metric::DecisionsTotal,
@@ -56,6 +58,8 @@ impl Metric {
         Metric::RollbackReady,
         Metric::RollbackObstacle,
         Metric::OwnersHeld,
+        Metric::ConfigLastReloadSuccessful,
+        Metric::ConfigLastReloadSuccessTimestamp,
     ];
 
     pub fn name(self) -> &'static str {
@@ -109,6 +113,14 @@ impl Metric {
             Metric::OwnersHeld => (
                 "rollguard_owners_held",
                 "GitOps owners that a rollback suspended and nobody resumed yet, by target.",
+            ),
+            Metric::ConfigLastReloadSuccessful => (
+                "rollguard_config_last_reload_successful",
+                "0 if the configuration that was read last could not be put in force.",
+            ),
+            Metric::ConfigLastReloadSuccessTimestamp => (
+                "rollguard_config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read, in seconds since 1970.",
             ),
         }
     }

@@ -25,6 +25,7 @@ use crate::config::{
 use crate::domain::names::TargetId;
 use crate::domain::runbook::{Judging, Rule};
 use crate::engine::settings::{Fleet, ServiceSettings};
+use crate::http::auth::People;
 use crate::http::webhook::AlertRoute;
 use crate::ports::{Checks, Clock, ImageRegistry, Notifier, SignalSource};
 
@@ -295,6 +296,10 @@ pub(super) fn checks(config: &Config) -> Result<Arc<dyn Checks>, AppError> {
 fn match_labels(config: &Config) -> BTreeMap<crate::domain::names::ServiceName, BTreeMap<String, String>> {
     let of = |s: &ServiceConfig| Some((s.name.clone(), s.alerts.as_ref()?.match_labels.clone()));
     config.services.iter().filter_map(of).collect()
+}
+
+pub(super) fn people(config: &Config) -> People {
+    People::new(config.people.iter().map(|p| (p.name.clone(), p.token.clone())).collect())
 }
 
 pub(super) fn alert_routes(config: &Config) -> Vec<AlertRoute> {

@@ -3,9 +3,12 @@ mod backtest;
 mod check;
 mod demo;
 mod doctor;
+mod explain;
 mod failure;
+pub mod history;
 mod orders;
 mod output;
+mod reload;
 pub mod render;
 mod rollback;
 mod serve;
@@ -26,7 +29,9 @@ pub use backtest::{BacktestArgs, chart};
 pub use check::CheckArgs;
 pub use demo::{DemoArgs, Scenario};
 pub use doctor::{DoctorArgs, report};
+pub use explain::{CompletionArgs, ExplainArgs};
 pub use failure::{Exit, Failure};
+pub use history::HistoryArgs;
 pub use output::Output;
 pub use serve::ServeArgs;
 
@@ -97,6 +102,8 @@ pub enum Verb {
     Doctor(DoctorArgs),
     /// One rollback: why, the plan, the checks and the timeline
     Show(RunArg),
+    /// The versions of a target, what became of them, and the rollbacks
+    History(HistoryArgs),
     /// What a rollback would do now; nothing is changed
     Plan(PlanArgs),
     /// Roll a target back
@@ -115,6 +122,14 @@ pub enum Verb {
     Kill(KillArgs),
     /// Tell the daemon that a target was released
     Release(ReleaseArgs),
+    /// Let the daemon read its configuration again; what is under way is finished as it began
+    Reload,
+    /// What a code such as RG203 means, and what to do
+    Explain(ExplainArgs),
+    /// The JSON Schema of the configuration, for editors
+    Schema,
+    /// A script that lets your shell complete command lines
+    Completion(CompletionArgs),
 }
 
 #[derive(Debug, Args)]
@@ -248,6 +263,7 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Status => show::status(&client()?, out).await,
         Verb::Doctor(args) => doctor::run(args, &client()?, out).await,
         Verb::Show(args) => show::run(&args.run, &client()?, out).await,
+        Verb::History(args) => history::run(args, &client()?, out).await,
         Verb::Plan(args) => show::plan(args, &client()?, out).await,
         Verb::Rollback(args) => rollback::run(args, &client()?, out).await,
         Verb::Approve(args) => orders::approve(args, &client()?, out).await,
@@ -257,6 +273,10 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Abort(args) => orders::abort(args, &client()?, out).await,
         Verb::Kill(args) => orders::kill(args, &client()?, out).await,
         Verb::Release(args) => orders::release(args, &client()?, out).await,
+        Verb::Reload => reload::run(&client()?, out).await,
+        Verb::Explain(args) => explain::explain(args, out),
+        Verb::Schema => explain::schema(out),
+        Verb::Completion(args) => Ok(explain::completion(args)),
     }
 }
 

@@ -108,7 +108,7 @@ fn ended(end: WatchEnd) -> &'static str {
     }
 }
 
-fn runs_table(runs: &[RunStatus], now: Timestamp) -> Table {
+pub(super) fn runs_table(runs: &[RunStatus], now: Timestamp) -> Table {
     let mut table = Table::new(&["RUN", "PHASE", "STEP", "LEFT", "CHANGE"]);
     for run in runs {
         let step = run.step.map_or("-".to_string(), |step| format!("{}/{}", step + 1, run.steps.len()));
@@ -286,7 +286,7 @@ fn cause(cause: Cause) -> &'static str {
     }
 }
 
-fn span(from: Timestamp, to: Timestamp) -> String {
+pub(super) fn span(from: Timestamp, to: Timestamp) -> String {
     secs(u64::try_from(to.duration_since(from).as_secs()).unwrap_or(0))
 }
 

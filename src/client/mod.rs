@@ -13,8 +13,9 @@ use crate::domain::names::TargetId;
 use crate::domain::plan::{Destination, PlanDigest};
 pub use crate::http::dto;
 use dto::{
-    ApproveRequest, DoctorAnswer, ErrorAnswer, KillRequest, OrderAnswer, PlanAnswer, ReasonRequest,
-    ReleaseRequest, RollbackRequest, RunAnswer, RunsAnswer, ServicesAnswer,
+    ApproveRequest, DoctorAnswer, ErrorAnswer, ErrorBody, KillRequest, OrderAnswer, PlanAnswer,
+    ReasonRequest, ReleaseRequest, Reloaded, RollbackRequest, RunAnswer, RunsAnswer, ServicesAnswer,
+    TargetHistoryAnswer,
 };
 pub use error::ClientError;
 
@@ -75,6 +76,10 @@ impl Client {
         self.get(&["doctor"].into_iter().chain(target).collect::<Vec<_>>(), &[]).await
     }
 
+    pub async fn history(&self, target: &TargetId) -> Result<TargetHistoryAnswer, ClientError> {
+        self.get(&["targets", target.service.as_str(), target.target.as_str(), "history"], &[]).await
+    }
+
     pub async fn release(&self, request: &ReleaseRequest) -> Result<OrderAnswer, ClientError> {
         self.post(&["releases"], request).await
     }
@@ -105,6 +110,13 @@ impl Client {
 
     pub async fn skip(&self, run: &str) -> Result<OrderAnswer, ClientError> {
         self.post(&["runs", run, "skip"], &ReasonRequest::default()).await
+    }
+
+    pub async fn reload(&self) -> Result<Reloaded, ClientError> {
+        let mut url = self.server.clone();
+        let path = format!("{}/-/reload", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        self.send(self.http.request(Method::POST, url)).await
     }
 
     async fn get<T: DeserializeOwned>(
@@ -150,7 +162,9 @@ impl Client {
             return serde_json::from_slice(&body).map_err(|_| strange());
         }
         let answer: ErrorAnswer = serde_json::from_slice(&body).map_err(|_| strange())?;
-        Err(ClientError::Answered { status, code: answer.error.code, message: answer.error.message })
+        let ErrorBody { code, message, problems, explain: _ } = answer.error;
+        let message = std::iter::once(message).chain(problems).collect::<Vec<_>>().join("\n  ");
+        Err(ClientError::Answered { status, code, message })
     }
 }
 

@@ -83,6 +83,7 @@ const KUBERNETES: &[Field] = &[
         leaf(Leaf::KubernetesName),
         "Where Argo CD keeps its own Applications, argocd unless said otherwise.",
     ),
+    optional("events", BOOL, "Tell each workload's story in Kubernetes Events; true unless set."),
 ];
 
 const SOURCES: &[Field] = &[

@@ -1,6 +1,7 @@
 //! The configuration: YAML in, typed values out, or every problem at once with file, line and column.
 mod check;
 mod cloudwatch;
+mod diff;
 mod durations;
 mod journeys;
 mod keys;
@@ -30,6 +31,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
+pub use diff::Changes;
 pub use load::{Env, Loaded, load, parse};
 pub use problem::{LoadError, Problem, Severity};
 pub use registries::{EcrConfig, RegistriesConfig};
@@ -57,6 +59,8 @@ pub struct Config {
     pub kubernetes: KubernetesConfig,
     /// Where Argo CD keeps its own Applications.
     pub argocd_namespace: String,
+    /// Whether each workload's story is told in Kubernetes Events.
+    pub kubernetes_events: bool,
     pub sources: SourcesConfig,
     pub registries: RegistriesConfig,
     pub alertmanager: Option<AlertmanagerConfig>,
@@ -150,7 +154,7 @@ pub struct WebhookConfig {
     pub secret: SecretString,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServiceConfig {
     pub name: ServiceName,
     pub mode: Mode,

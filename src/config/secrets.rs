@@ -64,6 +64,10 @@ impl SecretUrl {
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
+
+    pub(super) fn secret(&self) -> &SecretString {
+        &self.0
+    }
 }
 
 /// Secrets by name, of one journey. Debug shows the names only.

@@ -8,8 +8,8 @@ use super::raw::Fields;
 use super::read::labels;
 use super::value::Share;
 use super::{
-    AlarmPattern, AlertsConfig, GitOpsPolicy, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch, probes,
-    rules,
+    AlarmPattern, AlertsConfig, GitOpsPolicy, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch,
+    probes, rules,
 };
 use crate::domain::guardrails::Rails;
 use crate::domain::guardrails::freeze::{Freeze, FreezeError};

@@ -2,12 +2,14 @@
 pub mod answer;
 pub mod baseline;
 pub mod checked;
+pub mod code;
 pub mod controls;
 pub mod detect;
 pub mod event;
 pub mod evidence;
 pub mod guardrails;
 pub mod histogram;
+pub mod history;
 pub mod journey;
 pub mod memory;
 pub mod message;

@@ -2,6 +2,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::code::Code;
 use super::evidence::{Cause, Strength};
 use super::guardrails::Bar;
 use super::guardrails::freeze::Frozen;
@@ -106,19 +107,20 @@ fn wanted(verdict: &Verdict, around: &Circumstances<'_>) -> Decision {
 }
 
 fn bars_of(around: &Circumstances<'_>) -> Vec<String> {
-    let undo = match around.kind {
-        ReleaseKind::New => None,
+    let why = match around.kind {
+        ReleaseKind::New => String::new(),
         ReleaseKind::Undo => {
-            Some("this version ran here before, so somebody chose it: an undo is never undone".to_string())
+            "this version ran here before, so somebody chose it: an undo is never undone".to_string()
         }
         ReleaseKind::OurRollback { run } => {
-            Some(format!("this version was restored by run {run}: a rollback is never rolled back"))
+            format!("this version was restored by run {run}: a rollback is never rolled back")
         }
         ReleaseKind::KnownBad => {
-            Some("this version was rolled back before and somebody deployed it again".to_string())
+            "this version was rolled back before and somebody deployed it again".to_string()
         }
     };
-    undo.into_iter().chain(around.bars.iter().map(ToString::to_string)).collect()
+    let undo = Code::of_kind(around.kind).map(|code| format!("{why} [{code}]"));
+    undo.into_iter().chain(around.bars.iter().map(|bar| format!("{bar} [{}]", Code::from(bar)))).collect()
 }
 
 /// The runbook's severity, from the evidence: SEV 1 is the worst.

@@ -1,6 +1,7 @@
 //! What an adapter found out about a target right now: all that drafting a plan needs.
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -51,6 +52,8 @@ pub struct Revision {
     /// The pod template without the `pod-template-hash` label.
     pub template: Value,
     pub annotations: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
 }
 
 impl KubernetesSurvey {

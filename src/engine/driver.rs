@@ -286,7 +286,7 @@ async fn verify(opened: &RunOpened, check: usize, tools: &Tools) -> CheckResult 
     let asked = match spec.kind {
         // Which target an address shows is not known: any of the restored versions will do.
         CheckKind::Version { .. } => opened.plan.changes.len(),
-        CheckKind::Http { .. }
+        CheckKind::Outside(_)
         | CheckKind::NoActiveAlerts
         | CheckKind::PodsReady
         | CheckKind::ErrorRate { .. }

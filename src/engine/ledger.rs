@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::current::Notifiers;
 use super::snapshot::{Health, Picture};
 use crate::domain::event::{HouseEvent, RunEvent, StreamId, TargetEvent, to_parts};
 use crate::domain::message::Message;
 use crate::domain::names::TargetId;
-use crate::ports::{Clock, Commit, Journal, JournalError, NewRecord, Notifier, Outgoing};
+use crate::ports::{Clock, Commit, Journal, JournalError, NewRecord, Outgoing};
 use crate::telemetry::{Metric, Stopwatch};
 
 /// One event with the stream that it belongs to.
@@ -25,7 +26,7 @@ pub enum Entry {
 #[derive(Clone)]
 pub struct Ledger {
     journal: Arc<dyn Journal>,
-    notifiers: Arc<[Arc<dyn Notifier>]>,
+    notifiers: Notifiers,
     clock: Arc<dyn Clock>,
     picture: Picture,
     epoch: u64,
@@ -39,14 +40,14 @@ const RETRY: Duration = Duration::from_secs(1);
 impl Ledger {
     pub fn new(
         journal: Arc<dyn Journal>,
-        notifiers: Arc<[Arc<dyn Notifier>]>,
+        notifiers: impl Into<Notifiers>,
         clock: Arc<dyn Clock>,
         picture: Picture,
         epoch: u64,
     ) -> Self {
         let ledger = Self {
             journal,
-            notifiers,
+            notifiers: notifiers.into(),
             clock,
             picture,
             epoch,
@@ -123,8 +124,9 @@ impl Ledger {
     }
 
     fn address(&self, messages: Vec<Message>) -> Vec<Outgoing> {
+        let notifiers = self.notifiers.get();
         let to = |message: Message| {
-            let wanting = self.notifiers.iter().filter(|n| n.wants(&message));
+            let wanting = notifiers.iter().filter(|n| n.wants(&message));
             let channels: Vec<_> = wanting.map(|n| n.channel().to_string()).collect();
             channels.into_iter().map(move |channel| Outgoing { channel, message: message.clone() })
         };

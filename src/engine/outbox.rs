@@ -7,9 +7,10 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::current::Notifiers;
 use super::ledger::Ledger;
 use super::snapshot::{Health, Picture};
-use crate::ports::{Clock, Delivered, Delivery, Journal, Notifier, NotifyError, OutboxRow};
+use crate::ports::{Clock, Delivered, Delivery, Journal, NotifyError, OutboxRow};
 use crate::telemetry::{Metric, label};
 
 /// Deliveries taken at once.
@@ -23,7 +24,7 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 #[derive(Clone)]
 pub struct Outbox {
     pub journal: Arc<dyn Journal>,
-    pub notifiers: Arc<[Arc<dyn Notifier>]>,
+    pub notifiers: Notifiers,
     pub clock: Arc<dyn Clock>,
     pub ledger: Ledger,
     pub picture: Picture,
@@ -101,7 +102,8 @@ impl Outbox {
     }
 
     async fn deliver(&self, row: &OutboxRow) -> Delivery {
-        let Some(notifier) = self.notifiers.iter().find(|n| n.channel() == row.channel) else {
+        let notifiers = self.notifiers.get();
+        let Some(notifier) = notifiers.iter().find(|n| n.channel() == row.channel) else {
             return Delivery::Dropped { why: format!("channel {} is no longer configured", row.channel) };
         };
         let now = self.clock.now();

@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub sources: BTreeMap<String, Health>,
     pub feed: Option<Health>,
     pub journal: Option<Health>,
+    /// Whether the last reload of the configuration succeeded; none if there was none.
+    pub config: Option<Health>,
     pub outbox_waiting: usize,
     /// The kill switch is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,10 +5,14 @@ use axum::http::HeaderMap;
 use serde::Deserialize;
 
 use super::connection::Peer;
-use super::dto::{PlanAnswer, RunAnswer, RunsAnswer, ServicesAnswer, parse_target};
+use super::dto::{
+    PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetHistoryAnswer, parse_target,
+};
 use super::error::ApiError;
-use super::{HttpState, InquiryError, timeline};
+use super::{HttpState, InquiryError, Story, timeline};
 use crate::domain::event::Record;
+use crate::domain::history::versions;
+use crate::domain::names::TargetId;
 use crate::domain::plan::Destination;
 use crate::domain::plan::kubernetes::ImageChange;
 
@@ -64,6 +68,32 @@ pub(super) async fn records_of(state: &HttpState, run: &str) -> Result<Vec<Recor
     })
 }
 
+pub(super) async fn history(
+    State(state): State<HttpState>,
+    ConnectInfo(Peer(from)): Caller,
+    Path((service, target)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<TargetHistoryAnswer>, ApiError> {
+    state.0.gate.reader(&headers, from.ip())?;
+    let target = target_of(&service, &target)?;
+    let Story { events, survey } = state.0.inquiries.story(&target).await?;
+    let of_service = |run: &&RunStatus| run.service == target.service;
+    let mut runs: Vec<_> = state.0.viewer.look(|s| s.runs.values().filter(of_service).cloned().collect());
+    // Their names begin with the service and go on with the time.
+    runs.reverse();
+    Ok(Json(TargetHistoryAnswer {
+        now: state.now(),
+        versions: versions(&events, survey.as_ref().ok()),
+        runs,
+        unread: survey.err(),
+        target,
+    }))
+}
+
+fn target_of(service: &str, target: &str) -> Result<TargetId, ApiError> {
+    parse_target(&format!("{service}/{target}")).map_err(|e| ApiError::bad_request(e.to_string()))
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PlanQuery {
@@ -81,8 +111,7 @@ pub(super) async fn plan(
     headers: HeaderMap,
 ) -> Result<Json<PlanAnswer>, ApiError> {
     state.0.gate.reader(&headers, from.ip())?;
-    let target =
-        parse_target(&format!("{service}/{target}")).map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let target = target_of(&service, &target)?;
     let Query(query) = query.map_err(|_| {
         ApiError::bad_request("the only query parameters here are `revision` and `image`, once")
     })?;

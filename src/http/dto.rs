@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::code::Code;
 use crate::domain::evidence::Cause;
 use crate::domain::guardrails::Killed;
+use crate::domain::history::PastVersion;
 use crate::domain::names::{NameError, ServiceName, TargetId, TargetName};
 use crate::domain::plan::kubernetes::ImageChange;
 use crate::domain::plan::{Change, Plan, PlanDigest, Step};
 use crate::domain::policy::Decision;
 use crate::domain::readiness::Readiness;
 use crate::domain::runbook::ChecklistItem;
+pub use crate::engine::reload::Reloaded;
 pub use crate::engine::snapshot::{CheckStatus, Health, RunStatus, TargetStatus, WatchStatus, WayBack};
 
 /// Every answer that is not 2xx.
@@ -25,6 +28,12 @@ pub struct ErrorAnswer {
 pub struct ErrorBody {
     pub code: String,
     pub message: String,
+    /// For `rollguard explain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain: Option<Code>,
+    /// Each mistake of a configuration, with file, line and column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// `GET /api/v1/services`.
@@ -121,6 +130,20 @@ pub struct Moment {
     pub kind: String,
     /// One sentence for people.
     pub what: String,
+}
+
+/// `GET /api/v1/targets/{service}/{target}/history`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetHistoryAnswer {
+    pub now: Timestamp,
+    pub target: TargetId,
+    /// Newest first.
+    pub versions: Vec<PastVersion>,
+    /// The rollbacks of its service that are remembered, newest first.
+    pub runs: Vec<RunStatus>,
+    /// Why the target's own history is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// A plan as it is shown: no templates, no patches, no environment.

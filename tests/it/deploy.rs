@@ -83,7 +83,7 @@ fn kubernetes_understands_every_field() {
             }
         }
     }
-    assert_eq!(seen, 27);
+    assert_eq!(seen, 29);
 }
 
 #[test]
@@ -96,6 +96,9 @@ fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
         {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["backend"], "verbs": ["patch"]},
     ]);
     assert_eq!(role["rules"], expected);
+    let events = json!([{"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}]);
+    assert_eq!(named("Role", "rollguard-events")["rules"], events);
+    assert_eq!(of_kind("Role").len(), 2);
     assert!(of_kind("ClusterRole").is_empty() && of_kind("ClusterRoleBinding").is_empty());
 }
 
@@ -126,15 +129,16 @@ fn the_doctors_role_lists_what_it_warns_of_and_nobody_has_it_unasked() {
         (&json!("rollguard-doctor"), &usual["subjects"])
     );
     let shipped = &documents()["kubernetes/watched-namespace/kustomization.yaml"][0]["resources"];
-    assert_eq!(*shipped, json!(["role.yaml", "rolebinding.yaml"]));
+    assert_eq!(*shipped, json!(["role.yaml", "rolebinding.yaml", "events.yaml"]));
 }
 
 #[test]
 fn each_role_is_bound_to_the_account_that_the_pod_runs_under() {
-    let (account, roles, bindings) = (only("ServiceAccount"), of_kind("Role"), of_kind("RoleBinding"));
-    let bound: Vec<&Value> = bindings.iter().map(|binding| &binding["roleRef"]["name"]).collect();
-    assert_eq!(bound, roles.iter().map(|role| &role["metadata"]["name"]).collect::<Vec<_>>());
-    for binding in &bindings {
+    let account = only("ServiceAccount");
+    for role in of_kind("Role") {
+        let name = role["metadata"]["name"].as_str().unwrap();
+        let binding = named("RoleBinding", name);
+        assert_eq!(binding["roleRef"]["name"], name);
         assert_eq!(binding["subjects"].as_array().unwrap().len(), 1);
         assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
     }
@@ -201,7 +205,7 @@ fn kustomizations_name_files_that_exist() {
             }
         }
     }
-    assert_eq!(named, 8);
+    assert_eq!(named, 9);
 }
 
 #[test]

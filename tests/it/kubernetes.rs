@@ -5,6 +5,7 @@ mod approval;
 mod automatic;
 mod companions;
 mod doctor;
+mod events;
 mod interrupted;
 mod kinds;
 mod left_alone;

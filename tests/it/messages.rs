@@ -4,10 +4,11 @@ mod owners;
 use std::fmt::Write;
 
 use jiff::{SignedDuration, Timestamp};
+use rollguard::domain::code::Code;
 use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, WatchEnd};
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::memory::TargetMemory;
-use rollguard::domain::message::{Message, MessageKind, of_run, of_target, paging as paging_of};
+use rollguard::domain::message::{Message, MessageKind, of_run, paging as paging_of};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::plan::kubernetes::{AwaitRollout, Workload};
 use rollguard::domain::plan::{Action, Change, Plan, Step};
@@ -99,8 +100,10 @@ fn ordered() -> RunOpened {
 }
 
 fn show(transcript: &mut String, message: &Message) {
-    let Message { key, incident, kind, service, title, lines } = message;
-    let head = format!("── {} · {service} · {incident} · {key}", kind.as_str());
+    let Message { key, incident, kind, service, title, lines, targets, code } = message;
+    assert!(targets.iter().all(|target| target.service == *service) && !targets.is_empty());
+    let (kind, code) = (kind.as_str(), code.unwrap());
+    let head = format!("── {kind} · {} · {service} · {incident} · {key}", code.name());
     writeln!(transcript, "{head}\n{title}\n{}\n", lines.join("\n")).unwrap();
 }
 
@@ -279,6 +282,12 @@ fn paging(cause: Cause, decided: Decided) -> TargetEvent {
     TargetEvent::Decided { watch, decided, cause, rule: None, tripped: false, together: None }
 }
 
+/// What people are told at once, without the target's own story.
+fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
+    let messages = rollguard::domain::message::of_target(event, before).into_iter();
+    messages.filter(|message| message.kind != MessageKind::Trace).collect()
+}
+
 fn told(cases: Vec<(TargetEvent, TargetMemory)>) -> String {
     let mut text = String::new();
     for (event, before) in cases {
@@ -394,4 +403,21 @@ fn the_same_message_has_the_same_key_and_different_ones_differ() {
     unique.sort();
     unique.dedup();
     assert_eq!(unique.len(), keys(&first).len());
+}
+
+#[test]
+fn the_story_of_a_target_is_told_to_whoever_looks_at_it() {
+    let story = |event: &TargetEvent, before: &TargetMemory| {
+        let messages = rollguard::domain::message::of_target(event, before).into_iter();
+        let traces = messages.filter(|message| message.kind == MessageKind::Trace);
+        traces.map(|message| (message.code.unwrap(), message.title)).collect::<Vec<_>>()
+    };
+    let before = watched(Some(version("v1")), None);
+    let spec = before.watch.as_ref().unwrap().spec.clone();
+    let opened = story(&TargetEvent::WatchOpened(spec.clone()), &TargetMemory::default());
+    assert_eq!(opened, [(Code::ReleaseNoticed, "shop/backend v2 was released".to_string())]);
+    let closed = |end| TargetEvent::WatchClosed { watch: spec.id.clone(), end, reason: "it is over".into() };
+    let over = |end| story(&closed(end), &before);
+    assert_eq!(over(WatchEnd::Healthy), [(Code::WatchHealthy, "shop/backend v2 is healthy".to_string())]);
+    assert_eq!(over(WatchEnd::RolledBack), [(Code::WatchEnded, "shop/backend v2 was rolled back".into())]);
 }

@@ -2,6 +2,7 @@
 mod access;
 mod announce;
 mod around;
+mod events;
 mod facts;
 mod failure;
 mod feed;
@@ -33,6 +34,7 @@ use crate::domain::workload::WorkloadKind;
 use crate::ports::Clock;
 
 pub use access::AccessError;
+pub use events::KubernetesEvents;
 pub use feed::KubernetesFeed;
 pub use owners::OwnerOptions;
 pub use target::KubernetesTargets;
@@ -97,7 +99,20 @@ impl Kubernetes {
     }
 
     pub fn targets(&self) -> KubernetesTargets {
-        let by_id: BTreeMap<_, _> = self.targets.iter().map(|t| (t.target.clone(), t.clone())).collect();
-        KubernetesTargets::new(self.client.clone(), by_id, Arc::clone(&self.clock), self.owners.clone())
+        KubernetesTargets::new(
+            self.client.clone(),
+            self.by_id(),
+            Arc::clone(&self.clock),
+            self.owners.clone(),
+        )
+    }
+
+    /// A channel that tells each workload's story in Events.
+    pub fn events(&self) -> KubernetesEvents {
+        KubernetesEvents::new(self.client.clone(), self.by_id())
+    }
+
+    fn by_id(&self) -> BTreeMap<TargetId, KubernetesTarget> {
+        self.targets.iter().map(|t| (t.target.clone(), t.clone())).collect()
     }
 }

@@ -101,6 +101,7 @@ fn revision(owner: &str, set: &DynamicObject) -> Option<(Timestamp, Revision)> {
         version: trim::version(&template),
         template: without_hash(template),
         annotations: meta.annotations.clone().unwrap_or_default(),
+        created_at: trim::created_at(meta),
     };
     Some((trim::created_at(meta)?, revision))
 }

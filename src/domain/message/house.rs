@@ -2,6 +2,7 @@
 use jiff::Timestamp;
 
 use super::{Message, MessageKind};
+use crate::domain::code::Code;
 use crate::domain::event::HouseEvent;
 use crate::domain::evidence::clock_time;
 use crate::domain::names::ServiceName;
@@ -33,5 +34,7 @@ pub fn of_house(event: &HouseEvent, row: i64, at: Timestamp) -> Vec<Message> {
         service: ServiceName::of_house(),
         title: title.to_string(),
         lines,
+        targets: Vec::new(),
+        code: Some(Code::KillSwitchTurned),
     }]
 }

@@ -1,5 +1,6 @@
 //! What is said about owners: what deploys a bad version again, what is suspended, and when somebody resumed it.
 use super::{Message, MessageKind};
+use crate::domain::code::Code;
 use crate::domain::event::{RunOpened, TargetEvent};
 use crate::domain::evidence::clock_time;
 use crate::domain::memory::TargetMemory;
@@ -40,7 +41,7 @@ fn still_held(held: &Held) -> Message {
         "Until somebody resumes it, nothing that is committed is deployed".to_string(),
         resume(held.hold.resume_command()),
     ];
-    note(held, &format!("held-{}", held.told + 1), title, lines)
+    note(held, Code::OwnerHeld, &format!("held-{}", held.told + 1), title, lines)
 }
 
 fn resumed(held: &Held, why: &str) -> Message {
@@ -49,10 +50,10 @@ fn resumed(held: &Held, why: &str) -> Message {
         format!("{why}: the suspension by run {} is over", held.run),
         "It deploys what Git has now: look whether the version that was rolled back is out of it".to_string(),
     ];
-    note(held, "resumed", title, lines)
+    note(held, Code::OwnerResumed, "resumed", title, lines)
 }
 
-fn note(held: &Held, what: &str, title: String, lines: Vec<String>) -> Message {
+fn note(held: &Held, code: Code, what: &str, title: String, lines: Vec<String>) -> Message {
     let controller = held.hold.controller.title().replace(' ', "-");
     Message {
         key: format!("{}/{what}-{controller}", held.run),
@@ -61,6 +62,8 @@ fn note(held: &Held, what: &str, title: String, lines: Vec<String>) -> Message {
         service: held.target.service.clone(),
         title,
         lines,
+        targets: vec![held.target.clone()],
+        code: Some(code),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Messages about a rollback: the runbook's announcements before and after it, and what is said when it goes wrong.
 use jiff::Timestamp;
 
-use super::{Message, MessageKind, duration, owner};
+use super::{Message, MessageKind, duration, owner, titled};
+use crate::domain::code::Code;
 use crate::domain::event::{RunEvent, RunOpened};
 use crate::domain::evidence::{clock_time, count_of};
 use crate::domain::plan::Change;
@@ -18,7 +19,12 @@ pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
     let message = |what: &str, kind, title: &str, lines: Vec<String>| about(opened, what, kind, title, lines);
     match event {
         RunEvent::Opened(_) if opened.approval.is_some() => {
-            vec![message("ask", MessageKind::Ask, "[ASK] Approve the rollback?", ask(opened))]
+            vec![message(
+                "ask",
+                (MessageKind::Ask, Code::RollbackAsked),
+                "[ASK] Approve the rollback?",
+                ask(opened),
+            )]
         }
         RunEvent::Opened(_) => vec![action(after, opened, at)],
         RunEvent::Approved { by, .. } => {
@@ -29,23 +35,28 @@ pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
         RunEvent::Stuck { step, why } => {
             let key = format!("stuck-{step}-{}", at.as_second());
             let lines = stuck(opened, *step, why);
-            vec![message(&key, MessageKind::Page, "[FAILED] Rollback is stuck", lines)]
+            let kind = (MessageKind::Page, Code::RollbackStuck);
+            vec![message(&key, kind, "[FAILED] Rollback is stuck", lines)]
         }
         RunEvent::Verified { passed: true, watch_until } => {
-            let lines = complete(after, opened, at, *watch_until);
+            let lines = completed(after, opened, at, *watch_until);
+            let complete = (MessageKind::Complete, Code::RollbackVerified);
+            let resolve = (MessageKind::Resolve, Code::PageOver);
             let quiet = vec![format!("Restored at {} UTC: {}", clock_time(at), restored(opened))];
             vec![
-                message("verified", MessageKind::Complete, "[COMPLETE] Rollback successful", lines),
-                message("resolve-verified", MessageKind::Resolve, "[RESOLVED] Rollback successful", quiet),
+                message("verified", complete, "[COMPLETE] Rollback successful", lines),
+                message("resolve-verified", resolve, "[RESOLVED] Rollback successful", quiet),
             ]
         }
         RunEvent::Verified { passed: false, watch_until } => {
             let lines = unverified(after, opened, *watch_until);
-            vec![message("unverified", MessageKind::Page, "[FAILED] Rolled back, but not verified", lines)]
+            let kind = (MessageKind::Page, Code::RollbackUnverified);
+            vec![message("unverified", kind, "[FAILED] Rolled back, but not verified", lines)]
         }
         RunEvent::Relapsed { reason } => {
             let lines = relapsed(opened, reason);
-            vec![message("relapsed", MessageKind::Page, "[FAILED] Still bad after the rollback", lines)]
+            let kind = (MessageKind::Page, Code::StillBad);
+            vec![message("relapsed", kind, "[FAILED] Still bad after the rollback", lines)]
         }
         RunEvent::Denied { .. }
         | RunEvent::ApprovalExpired
@@ -61,15 +72,24 @@ pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
     }
 }
 
-fn about(opened: &RunOpened, what: &str, kind: MessageKind, title: &str, mut lines: Vec<String>) -> Message {
+fn about(
+    opened: &RunOpened,
+    what: &str,
+    (kind, code): (MessageKind, Code),
+    title: &str,
+    mut lines: Vec<String>,
+) -> Message {
     lines.extend(owner::standing(opened));
+    let title = format!("{title} - {} ({})", opened.service, opened.plan.summary());
     Message {
         key: format!("{}/{what}", opened.run),
         incident: opened.incident.clone(),
         kind,
         service: opened.service.clone(),
-        title: format!("{title} - {} ({})", opened.service, opened.plan.summary()),
+        title: titled(title, kind, code),
         lines,
+        targets: opened.plan.changes.iter().map(|change| change.target.clone()).collect(),
+        code: Some(code),
     }
 }
 
@@ -78,7 +98,10 @@ pub fn joined(opened: &RunOpened, incident: &str) -> Message {
     let title = "[RESOLVED] Rolled back together with what was released with it";
     let key = format!("joins-{incident}");
     let lines = vec![details(opened)];
-    Message { incident: incident.to_string(), ..about(opened, &key, MessageKind::Resolve, title, lines) }
+    Message {
+        incident: incident.to_string(),
+        ..about(opened, &key, (MessageKind::Resolve, Code::PageOver), title, lines)
+    }
 }
 
 fn executor(run: &Run, opened: &RunOpened) -> String {
@@ -98,7 +121,13 @@ fn action(run: &Run, opened: &RunOpened, at: Timestamp) -> Message {
     lines.push(format!("Time: {} UTC, starting now", clock_time(at)));
     lines.push(format!("Severity: SEV {}, run {}", opened.severity, opened.run));
     lines.extend(opened.status_page.iter().map(|url| format!("Status page: {url}")));
-    about(opened, "action", MessageKind::Action, "[ACTION] Initiating rollback", lines)
+    about(
+        opened,
+        "action",
+        (MessageKind::Action, Code::RollbackStarted),
+        "[ACTION] Initiating rollback",
+        lines,
+    )
 }
 
 /// Why, to what, and at what price.
@@ -146,7 +175,7 @@ fn checklist(opened: &RunOpened) -> String {
 fn answered(opened: &RunOpened, what: &str, by: &str, at: Timestamp) -> Message {
     let key = format!("resolve-{}", at.as_second());
     let lines = vec![format!("Answered at {} UTC: {by} {what}", clock_time(at))];
-    about(opened, &key, MessageKind::Resolve, "[RESOLVED] Somebody is on it", lines)
+    about(opened, &key, (MessageKind::Resolve, Code::PageOver), "[RESOLVED] Somebody is on it", lines)
 }
 
 fn stuck(opened: &RunOpened, step: usize, why: &str) -> Vec<String> {
@@ -166,7 +195,7 @@ fn stuck(opened: &RunOpened, step: usize, why: &str) -> Vec<String> {
     .collect()
 }
 
-fn complete(run: &Run, opened: &RunOpened, at: Timestamp, until: Timestamp) -> Vec<String> {
+fn completed(run: &Run, opened: &RunOpened, at: Timestamp, until: Timestamp) -> Vec<String> {
     let took = run.began_at.map_or(0, |began| at.duration_since(began).as_secs().unsigned_abs());
     let watch = until.duration_since(at).as_secs().unsigned_abs();
     let mut lines = vec![
@@ -299,12 +328,12 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
         lines.extend(owner::comes_again(opened));
     }
     lines.push(format!("Time: {} UTC, run {}", clock_time(at), opened.run));
-    let last = about(opened, "closed", kind, title, lines);
+    let last = about(opened, "closed", (kind, end.into()), title, lines);
     if matches!(kind, MessageKind::Page | MessageKind::Failed) {
         return vec![last];
     }
     let key = format!("{}/resolve", opened.run);
-    let resolve = Message { key, kind: MessageKind::Resolve, ..last.clone() };
+    let resolve = Message { key, kind: MessageKind::Resolve, code: Some(Code::PageOver), ..last.clone() };
     vec![last, resolve]
 }
 

@@ -40,6 +40,7 @@ fn survey(history: &[&str]) -> KubernetesSurvey {
         version: version(label),
         template: json!({"spec": {}}),
         annotations: BTreeMap::new(),
+        created_at: None,
     };
     KubernetesSurvey {
         target: target(),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::minutes::Minutes;
 use super::readiness::Looked;
 use crate::domain::checked::LastChecks;
+use crate::domain::code::Code;
 use crate::domain::memory::TargetMemory;
 use crate::domain::names::{RuleName, TargetId};
 use crate::domain::plan::{Goal, draft};
@@ -258,7 +259,7 @@ impl Guarded {
             Some(Err(error)) => barred(error.to_string()),
             Some(Ok(survey)) => match draft(survey, &Goal::Version(good.clone()), "preview", 0) {
                 Ok(_) => WayBack::Open { to: good.label.clone() },
-                Err(refusal) => barred(format!("{refusal}; {}", refusal.advice())),
+                Err(refusal) => barred(format!("{refusal}; {} [{}]", refusal.advice(), Code::from(&refusal))),
             },
         }
     }

@@ -10,6 +10,7 @@ mod noticing;
 mod owners;
 mod rails;
 mod readiness;
+mod reconfigure;
 mod restore;
 mod together;
 
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +28,7 @@ use super::ledger::Entry;
 use super::rounds::Rounds;
 use super::settings::Fleet;
 use super::snapshot::Health;
-use super::sources::{Answer, AskBook};
+use super::sources::{Answer, AskBook, Sensing};
 use crate::domain::controls::Controls;
 use crate::domain::event::TargetEvent;
 use crate::domain::guardrails::Killed;
@@ -39,23 +40,24 @@ use crate::domain::run::Run;
 use crate::domain::signal::{Reading, Sample};
 use crate::domain::surroundings::Surroundings;
 use crate::domain::survey::Survey;
-use crate::ports::{
-    FeedEvent, History, Journal, JournalError, Recorder, ReleaseFeed, SignalSource, SurveyError,
-};
+use crate::ports::{FeedEvent, History, Journal, JournalError, Recorder, ReleaseFeed, SurveyError};
 use crate::telemetry::{Metric, label};
 use guarded::Guarded;
+pub use reconfigure::Reconfigured;
+use reconfigure::{Older, publish};
 
 /// What the watcher works with, besides the [`Tools`] that it hands to the drivers of runs.
 pub struct Parts {
     pub tools: Tools,
     pub journal: Arc<dyn Journal>,
     pub recorder: Arc<dyn Recorder>,
-    pub sources: Vec<Arc<dyn SignalSource>>,
+    pub sensing: Sensing,
     pub fleet: Fleet,
     pub desk: Desk,
     pub notes: mpsc::Receiver<Note>,
     pub answers: mpsc::Receiver<Answer>,
-    pub book: watch::Sender<Arc<AskBook>>,
+    /// Configurations that come into force while it runs.
+    pub reconfigured: mpsc::Receiver<Reconfigured>,
     pub stop: CancellationToken,
 }
 
@@ -95,6 +97,8 @@ struct OpenRun {
 pub struct Watcher {
     parts: Parts,
     targets: BTreeMap<TargetId, Guarded>,
+    /// Sources of earlier configurations, as long as a watch that began with them is open.
+    older: Vec<Older>,
     controls: Controls,
     runs: BTreeMap<String, OpenRun>,
     drivers: TaskTracker,
@@ -130,6 +134,7 @@ impl Watcher {
         let mut watcher = Self {
             parts,
             targets,
+            older: Vec::new(),
             controls: Controls::default(),
             runs: BTreeMap::new(),
             drivers,
@@ -160,6 +165,11 @@ impl Watcher {
                 }
                 Some(found) = finds.recv() => watcher.on_found(found).await?,
                 Some(answer) = watcher.parts.answers.recv() => watcher.on_answer(answer).await?,
+                Some(new) = watcher.parts.reconfigured.recv() => {
+                    if let Some(newer) = watcher.reconfigure(new).await? {
+                        feed = newer;
+                    }
+                }
                 Some(event) = feed.next() => watcher.on_feed(event).await?,
                 () = desk.arrival() => watcher.fold_inbox().await?,
             }
@@ -336,18 +346,13 @@ impl Watcher {
 
     fn publish_book(&mut self) {
         self.book_stale = false;
+        let with_older = self.books_of_older();
         let mut book = AskBook::default();
-        for guarded in self.targets.values() {
+        for guarded in self.targets.values().filter(|g| !with_older.contains(&g.id)) {
             let list = if guarded.watch.is_some() { &mut book.fresh } else { &mut book.idle };
             list.extend(guarded.ask());
         }
         book.controls = self.asked_controls();
-        self.parts.book.send_if_modified(|current| {
-            let changed = **current != book;
-            if changed {
-                *current = Arc::new(book);
-            }
-            changed
-        });
+        publish(&self.parts.sensing, book);
     }
 }

@@ -93,7 +93,7 @@ impl Watcher {
         guarded.opening = Some(Opening { version: version.clone(), announced });
         tracing::info!(%target, version = release.to.label, kind = ?release.kind, "a release is noticed");
         let ask = guarded.ask().unwrap_or(AskTarget { target: target.clone(), pods: vec![] });
-        let (sources, port) = (self.parts.sources.clone(), self.parts.tools.target.clone());
+        let (sources, port) = (self.parts.sensing.sources.clone(), self.parts.tools.target.clone());
         self.leave_controls(target);
         let (found, target, to) = (self.found.clone(), target.clone(), release.at);
         tokio::spawn(async move {

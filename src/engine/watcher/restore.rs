@@ -34,7 +34,7 @@ impl Watcher {
         Ok(())
     }
 
-    async fn restore_target(&mut self, target: &TargetId) -> Result<(), JournalError> {
+    pub(super) async fn restore_target(&mut self, target: &TargetId) -> Result<(), JournalError> {
         let records = self.parts.journal.read(&StreamId::target(target)).await?;
         let mut memory = TargetMemory::default();
         for record in &records {

@@ -75,6 +75,7 @@ pub(super) fn survey(world: &World) -> KubernetesSurvey {
         version: version(image),
         template: template(image),
         annotations: BTreeMap::new(),
+        created_at: None,
     };
     let target = TargetId {
         service: ServiceName::parse("shop").unwrap(),

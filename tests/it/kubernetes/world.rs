@@ -36,6 +36,8 @@ pub(crate) fn shipped_role(name: &str) -> Value {
     role
 }
 
+const SHIPPED_EVENTS_ROLE: &str = include_str!("../../../deploy/kubernetes/watched-namespace/events.yaml");
+
 /// For what takes seconds, or the 20 in which error rates are judged, on a machine that has a lot else to do.
 pub(crate) const SOON: Duration = Duration::from_secs(45);
 
@@ -150,6 +152,14 @@ impl Place {
     pub(crate) fn roles(&self) -> Vec<String> {
         let own = (self.kind != "deployment").then(|| format!("rollguard-{}s", self.kind));
         std::iter::once("rollguard".to_owned()).chain(own).collect()
+    }
+
+    /// Binds the shipped Role for Events to the account of [`Place::shipped_role`].
+    pub(crate) async fn shipped_events_role(&self) {
+        let documents: Vec<Value> = serde_saphyr::from_multiple(SHIPPED_EVENTS_ROLE).unwrap();
+        self.cluster.apply(&self.namespace, &documents[0]).await;
+        let account = format!("--serviceaccount={}:guard", self.namespace);
+        self.kubectl(&format!("create rolebinding guard-events --role=rollguard-events {account}")).await;
     }
 
     /// Waits for the end of a rollout as a person would.

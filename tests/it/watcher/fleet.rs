@@ -172,9 +172,9 @@ async fn services_that_trip_together_are_paged_as_shared_by_name() {
     }
     let pages = town.messages().await;
     let [page] = &pages[..] else { panic!("one page for all: {pages:?}") };
-    assert_eq!(page.title, "[PAGE] cart/api v2 is in trouble together with others: not rolled back");
+    assert_eq!(page.title, "[PAGE] cart/api v2 is in trouble together with others: not rolled back [RG303]");
     let line = "Not rolled back: 3 of 3 services under watch tripped within 5 minutes (cart, mail, pay), so what they \
-                share is the likelier cause";
+                share is the likelier cause [RG105]";
     assert_eq!(page.lines[1], line);
 
     // A new life does not do what the last one held back, though cart is alone with it by then.
@@ -236,7 +236,7 @@ async fn a_watch_that_sees_nothing_pages_and_ends_blind() {
     town.run(1810).await;
     assert_eq!(town.records("shop", "watch_closed")[0]["end"], "blind");
     assert_eq!(town.records("shop", "known_good").len(), 1, "only the version before");
-    assert_eq!(town.messages().await[0].title, "[PAGE] shop/api v2 cannot be judged");
+    assert_eq!(town.messages().await[0].title, "[PAGE] shop/api v2 cannot be judged [RG306]");
     let paging: Vec<bool> = town.records("shop", "paging").iter().map(|p| p["on"] == true).collect();
     assert_eq!(paging, [true, false]);
     town.end().await;

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::event::{StreamId, TargetEvent, to_parts};
 use rollguard::domain::guardrails::Rails;
-use rollguard::domain::message::Message;
+use rollguard::domain::message::{Message, MessageKind};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
 use rollguard::domain::owner::Origin;
@@ -27,7 +27,7 @@ use rollguard::engine::driver::Tools;
 use rollguard::engine::ledger::Ledger;
 use rollguard::engine::settings::{Fleet, ServiceSettings};
 use rollguard::engine::snapshot::Picture;
-use rollguard::engine::sources::{Answer, AskBook};
+use rollguard::engine::sources::{Answer, AskBook, Sensing};
 use rollguard::engine::watcher::{Parts, Watcher};
 use rollguard::ports::*;
 use serde_json::{Value, json};
@@ -62,6 +62,7 @@ pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Su
         version: version(label),
         template: template(label),
         annotations: BTreeMap::new(),
+        created_at: None,
     };
     Survey::Kubernetes(KubernetesSurvey {
         target: target.clone(),
@@ -186,11 +187,11 @@ impl World {
             desk: Desk::new(journal.clone(), clock, picture.viewer()),
             journal,
             recorder: self.cluster.clone(),
-            sources: vec![],
+            sensing: Sensing { sources: vec![], book: watch::channel(Arc::new(AskBook::default())).0 },
             fleet: Fleet::new(vec![settings(self.mode)], 2),
             notes: told,
             answers: answered,
-            book: watch::channel(Arc::new(AskBook::default())).0,
+            reconfigured: mpsc::channel(1).1,
             stop: stop.clone(),
         };
         let watcher = tokio::spawn(Watcher::run(parts, Box::new(Feed(events))));
@@ -337,8 +338,8 @@ impl Notifier for Cluster {
     fn channel(&self) -> &str {
         "pager"
     }
-    fn wants(&self, _: &Message) -> bool {
-        true
+    fn wants(&self, message: &Message) -> bool {
+        message.kind != MessageKind::Trace
     }
     async fn deliver(&self, _: &Message, _: Timestamp) -> Result<Delivered, NotifyError> {
         Ok(Delivered::Once)

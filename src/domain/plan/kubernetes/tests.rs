@@ -22,6 +22,7 @@ fn survey(target: &str, kind: WorkloadKind) -> KubernetesSurvey {
         version: image::version(&template(image)),
         template: template(image),
         annotations: BTreeMap::from([("team".to_string(), format!("as of {number}"))]),
+        created_at: None,
     };
     let service = ServiceName::parse("shop").unwrap();
     KubernetesSurvey {
