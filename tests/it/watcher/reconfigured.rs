@@ -1,6 +1,7 @@
 //! A new configuration comes into force in the middle of watches: nothing is forgotten, and what it names is guarded at once.
 use rollguard::domain::runbook::RuleKind;
 use rollguard::engine::commands::Command;
+use serde_json::json;
 
 use super::town::Town;
 
