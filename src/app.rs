@@ -1,10 +1,13 @@
 //! The composition root: how a configuration becomes a running daemon.
+mod adapters;
 #[cfg(feature = "aws")]
 mod aws;
 pub mod backtest;
 mod build;
 mod inquiries;
 pub mod live;
+mod outside;
+mod reload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,26 +16,31 @@ use futures::{FutureExt, TryFutureExt};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::adapters::journal::SqliteJournal;
+use crate::adapters::kill_file::FileSwitch;
 use crate::adapters::kubernetes::AccessError;
 use crate::adapters::recording::{FileRecorder, RecordingError, RecordingLimits};
 use crate::config::Config;
 use crate::engine::clock::SystemClock;
 use crate::engine::commands::Desk;
-use crate::engine::driver::Tools;
+use crate::engine::driver::{Note, Tools};
+use crate::engine::kill::KillSwitch;
 use crate::engine::ledger::Ledger;
 use crate::engine::outbox::{Outbox, Unsettled};
+use crate::engine::reload::{ReloadOrder, Reloads};
 use crate::engine::snapshot::Picture;
-use crate::engine::sources::{AskBook, poll};
 use crate::engine::watcher::{Parts, Watcher};
-use crate::http::auth::People;
-use crate::http::{HttpParts, HttpState, Inquiries, metrics, serve};
-use crate::ports::{Clock, Journal, JournalError, Notifier, Recorder, ReleaseFeed, SignalSource, Target};
+use crate::http::{HttpParts, HttpState, metrics, serve};
+use crate::ports::{Clock, Journal, JournalError, Recorder};
+use adapters::{Adapters, InUse};
 use inquiries::Answers;
+pub use reload::Reread;
+use reload::{Polling, Reloader};
 
 /// Why the daemon did not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +61,7 @@ pub enum AppError {
 pub struct Daemon {
     address: SocketAddr,
     stop: CancellationToken,
+    reloads: Reloads,
     tasks: Tasks,
 }
 
@@ -62,11 +71,11 @@ type Tasks = JoinSet<Result<(), AppError>>;
 const WAITING: usize = 256;
 
 impl Daemon {
-    /// Starts everything that the configuration asks for.
+    /// Starts everything that the configuration asks for. With `reread` it can be changed while it runs.
     ///
     /// # Errors
     /// When the address, the state directory or the cluster's credentials cannot be used. Nothing runs then.
-    pub async fn start(config: Config) -> Result<Self, AppError> {
+    pub async fn start(config: Config, reread: Option<Reread>) -> Result<Self, AppError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = metrics_handle(clock.now())?;
         let listener = TcpListener::bind(config.listen).await;
@@ -77,18 +86,23 @@ impl Daemon {
         let recordings = config.state_dir.join("recordings");
         let recorder: Arc<dyn Recorder> =
             Arc::new(FileRecorder::new(&recordings, RecordingLimits::default())?);
-        let cluster = build::cluster(&config, clock.clone()).await?;
+        let adapters = Adapters::of(&config, clock.clone()).await?;
         let epoch = journal.claim().await?;
         tracing::info!(%address, epoch, services = config.services.len(), "rollguard is up");
         let stop = CancellationToken::new();
-        let world = World { clock, journal, recorder, metrics, listener, epoch, stop: stop.clone() };
-        let mut sources = build::sources(&config)?;
-        if let Some(logs) = build::logs_source(&config, &cluster)? {
-            sources.push(Arc::new(logs));
-        }
-        let tasks =
-            world.set_going(&config, sources, Box::new(cluster.feed()), Arc::new(cluster.targets()))?;
-        Ok(Self { address, stop, tasks })
+        let (reloads, orders) = Reloads::new();
+        let world = World {
+            clock,
+            journal,
+            recorder,
+            metrics,
+            listener,
+            epoch,
+            stop: stop.clone(),
+            reloads: reloads.clone(),
+        };
+        let tasks = world.set_going(config, adapters, reread, orders);
+        Ok(Self { address, stop, reloads, tasks })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -98,6 +112,11 @@ impl Daemon {
     /// Cancel it to stop the daemon: runs are left where they are in the journal, and go on with the next start.
     pub fn stopper(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// Reads the configuration again when it is asked to.
+    pub fn reloads(&self) -> Reloads {
+        self.reloads.clone()
     }
 
     /// Waits until the daemon has stopped, or one of its parts has failed; then everything stops.
@@ -130,86 +149,108 @@ struct World {
     listener: TcpListener,
     epoch: u64,
     stop: CancellationToken,
+    reloads: Reloads,
 }
 
 impl World {
-    /// Spawns the parts: sources, outbox, HTTP and the watcher.
+    /// Spawns the parts: sources, outbox, HTTP, the watcher, and what replaces their parts when it is told to.
     fn set_going(
         self,
-        config: &Config,
-        sources: Vec<Arc<dyn SignalSource>>,
-        feed: Box<dyn ReleaseFeed>,
-        target: Arc<dyn Target>,
-    ) -> Result<Tasks, AppError> {
-        let picture = Picture::default();
-        let notifiers: Arc<[Arc<dyn Notifier>]> = build::notifiers(config)?.into();
-        let fleet = build::fleet(config);
-        let (journal, clock) = (self.journal.clone(), self.clock.clone());
-        let ledger =
-            Ledger::new(journal.clone(), notifiers.clone(), clock.clone(), picture.clone(), self.epoch)
-                .until(self.stop.clone());
-        let desk = Desk::new(journal.clone(), clock.clone(), picture.viewer());
+        config: Config,
+        adapters: Adapters,
+        reread: Option<Reread>,
+        orders: mpsc::Receiver<ReloadOrder>,
+    ) -> Tasks {
+        let feed = Box::new(adapters.cluster.feed());
+        let (in_use, sources, fleet) = adapters.put_to_use();
+        let (picture, clock, stop) = (Picture::default(), self.clock.clone(), self.stop.clone());
+        let ledger = self.ledger(&in_use, &picture);
+        let desk = Desk::new(self.journal.clone(), clock.clone(), picture.viewer());
         let (notes, told) = mpsc::channel(WAITING);
         let (answers, answered) = mpsc::channel(WAITING);
-        let (book, read) = watch::channel(Arc::new(AskBook::default()));
-        let tools = Tools {
-            ledger: ledger.clone(),
-            clock: clock.clone(),
-            target: target.clone(),
-            checks: build::checks(config)?,
-            picture: picture.clone(),
-            viewer: picture.viewer(),
-            notes,
-            stop: self.stop.clone(),
-        };
+        let (watcher, reconfigured) = mpsc::channel(1);
+        let polling =
+            Polling { answers, clock: clock.clone(), stop: stop.clone(), tasks: TaskTracker::new() };
+        let http = HttpState::new(self.http_parts(&config, desk.clone(), &picture, &in_use));
+        let kill = KillSwitch::new(Arc::new(FileSwitch::new(config.state_dir.join("KILL"))));
         let mut tasks = Tasks::new();
-        for source in &sources {
-            let polling =
-                poll(source.clone(), read.clone(), answers.clone(), clock.clone(), self.stop.clone());
-            tasks.spawn(polling.map(Ok));
-        }
-        let unsettled = Unsettled::default();
-        let outbox = Outbox { journal, notifiers, clock, ledger, picture: picture.clone(), unsettled };
-        tasks.spawn(outbox.run(self.stop.clone()).map(Ok));
-        let inquiries =
-            Answers { journal: self.journal.clone(), target, viewer: picture.viewer(), fleet: fleet.clone() };
-        let state = HttpState::new(self.http_parts(config, desk.clone(), &picture, Arc::new(inquiries)));
-        let (listener, address, stop) = (self.listener, config.listen, self.stop.clone());
-        let failed = move |source| AppError::Listen { address, source };
-        tasks.spawn(async move { serve(listener, state, stop.cancelled_owned()).await.map_err(failed) });
-        let (journal, recorder, stop) = (self.journal, self.recorder, self.stop);
+        tasks.spawn(self.outbox(&in_use, &ledger, &picture).run(stop.clone()).map(Ok));
         let parts = Parts {
-            tools,
-            journal,
-            recorder,
-            sources,
+            tools: self.tools(&in_use, ledger, &picture, notes, kill),
+            journal: self.journal,
+            recorder: self.recorder,
+            sensing: polling.start(sources),
             fleet,
             desk,
             notes: told,
             answers: answered,
-            book,
-            stop,
+            reconfigured,
+            stop: stop.clone(),
         };
         tasks.spawn(Watcher::run(parts, feed).map_err(AppError::from));
-        Ok(tasks)
+        let address = config.listen;
+        let failed = move |source| AppError::Listen { address, source };
+        tasks.spawn(serve(self.listener, http.clone(), stop.cancelled_owned()).map_err(failed));
+        let reloader = Reloader { config, reread, clock, in_use, http, watcher, polling, picture };
+        tasks.spawn(reloader.run(orders).map(Ok));
+        tasks
     }
 
-    fn http_parts(
+    fn ledger(&self, in_use: &InUse, picture: &Picture) -> Ledger {
+        let (journal, clock) = (self.journal.clone(), self.clock.clone());
+        let ledger = Ledger::new(journal, in_use.notifiers.clone(), clock, picture.clone(), self.epoch);
+        ledger.until(self.stop.clone())
+    }
+
+    fn outbox(&self, in_use: &InUse, ledger: &Ledger, picture: &Picture) -> Outbox {
+        Outbox {
+            journal: self.journal.clone(),
+            notifiers: in_use.notifiers.clone(),
+            clock: self.clock.clone(),
+            ledger: ledger.clone(),
+            picture: picture.clone(),
+            unsettled: Unsettled::default(),
+        }
+    }
+
+    fn tools(
         &self,
-        config: &Config,
-        desk: Desk,
+        in_use: &InUse,
+        ledger: Ledger,
         picture: &Picture,
-        inquiries: Arc<dyn Inquiries>,
-    ) -> HttpParts {
+        notes: mpsc::Sender<Note>,
+        kill: KillSwitch,
+    ) -> Tools {
+        Tools {
+            kill,
+            ledger,
+            clock: self.clock.clone(),
+            target: Arc::new(in_use.target.clone()),
+            checks: Arc::new(in_use.checks.clone()),
+            picture: picture.clone(),
+            viewer: picture.viewer(),
+            notes,
+            stop: self.stop.clone(),
+        }
+    }
+
+    fn http_parts(&self, config: &Config, desk: Desk, picture: &Picture, in_use: &InUse) -> HttpParts {
         let clock = self.clock.clone();
+        let inquiries = Answers {
+            journal: self.journal.clone(),
+            target: in_use.target.clone(),
+            viewer: picture.viewer(),
+            fleet: in_use.fleet.clone(),
+        };
         HttpParts {
             desk,
             viewer: picture.viewer(),
-            inquiries,
-            people: People::new(config.people.iter().map(|p| (p.name.clone(), p.token.clone())).collect()),
+            inquiries: Arc::new(inquiries),
+            people: build::people(config),
             webhook_token: config.alertmanager.as_ref().and_then(|a| a.webhook_token.clone()),
             routes: build::alert_routes(config),
             open_reads: config.listen.ip().is_loopback(),
+            reloads: self.reloads.clone(),
             metrics: self.metrics.clone(),
             now: Arc::new(move || clock.now()),
         }

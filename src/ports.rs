@@ -7,12 +7,15 @@ use jiff::Timestamp;
 
 use crate::domain::detect::errors::Counts;
 use crate::domain::event::{Record, StreamId};
+use crate::domain::guardrails::Killed;
 use crate::domain::histogram::Histogram;
 use crate::domain::message::Message;
 use crate::domain::names::{RuleName, TargetId};
 use crate::domain::outcome::{Finding, Outcome};
 use crate::domain::plan::Step;
+use crate::domain::release::Version;
 use crate::domain::signal::Sample;
+use crate::domain::surroundings::{Presence, Surroundings};
 use crate::domain::survey::Survey;
 use crate::domain::verification::{CheckResult, CheckSpec};
 use crate::domain::watch::Earlier;
@@ -104,10 +107,26 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// When the target cannot be read now.
     async fn survey(&self, target: &TargetId) -> Result<Survey, SurveyError>;
+    /// What else bears on its way back: rights, the images of these versions (the first is where a rollback goes), room for
+    /// its pods. What cannot be read is said in the answer.
+    async fn surroundings(
+        &self,
+        _target: &TargetId,
+        _survey: Option<&Survey>,
+        _needed: &[Version],
+    ) -> Surroundings {
+        Surroundings::default()
+    }
     /// Whether the step is done. What cannot be read is [`Finding::Unseen`].
     async fn observe(&self, step: &Step) -> Finding;
     /// Carries the step out once. Guarded: applied to a world that is not as planned, it is refused.
     async fn apply(&self, step: &Step) -> Outcome;
+}
+
+/// Knows whether container images can still be pulled.
+#[async_trait]
+pub trait ImageRegistry: Send + Sync {
+    async fn presence(&self, image: &str) -> Presence;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -265,6 +284,12 @@ pub trait Recorder: Send + Sync {
     async fn replay(&self, watch: &str) -> Vec<Sample>;
     /// The watch is over.
     async fn close(&self, watch: &str);
+}
+
+/// The kill switch as something on the machine, that works when nothing else does.
+#[async_trait]
+pub trait KillFile: Send + Sync {
+    async fn look(&self) -> Option<Killed>;
 }
 
 /// Delivers messages to one channel.

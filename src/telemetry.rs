@@ -25,10 +25,16 @@ pub enum Metric {
     RecordingBytes,
     RecordingDroppedTotal,
     CloudWatchMetricsRequestedTotal,
+    KillSwitch,
+    RollbackReady,
+    RollbackObstacle,
+    OwnersHeld,
+    ConfigLastReloadSuccessful,
+    ConfigLastReloadSuccessTimestamp,
 }
 
 impl Metric {
-    pub const ALL: [Metric; 19] = [
+    pub const ALL: [Metric; 25] = [
         Metric::ReleasesTotal,
         Metric::WatchesOpen,
         Metric::DecisionsTotal,
@@ -48,6 +54,12 @@ impl Metric {
         Metric::RecordingBytes,
         Metric::RecordingDroppedTotal,
         Metric::CloudWatchMetricsRequestedTotal,
+        Metric::KillSwitch,
+        Metric::RollbackReady,
+        Metric::RollbackObstacle,
+        Metric::OwnersHeld,
+        Metric::ConfigLastReloadSuccessful,
+        Metric::ConfigLastReloadSuccessTimestamp,
     ];
 
     pub fn name(self) -> &'static str {
@@ -57,6 +69,9 @@ impl Metric {
     /// Name and help text.
     pub fn describe(self) -> (&'static str, &'static str) {
         match self {
+            Metric::KillSwitch => {
+                ("rollguard_kill_switch", "1 while the kill switch is on: nothing is changed.")
+            }
             Metric::ReleasesTotal => ("rollguard_releases_total", "Releases noticed, by service."),
             Metric::WatchesOpen => ("rollguard_watches_open", "Watches that are open now."),
             Metric::DecisionsTotal => ("rollguard_decisions_total", "Decisions, by service and decision."),
@@ -87,6 +102,25 @@ impl Metric {
             Metric::CloudWatchMetricsRequestedTotal => (
                 "rollguard_cloudwatch_metrics_requested_total",
                 "Metrics that CloudWatch was asked for, page by page: it bills each.",
+            ),
+            Metric::RollbackReady => (
+                "rollguard_rollback_ready",
+                "1 if the target could be rolled back when it was last looked at.",
+            ),
+            Metric::RollbackObstacle => {
+                ("rollguard_rollback_obstacle", "1 for what keeps a target from being rolled back, by code.")
+            }
+            Metric::OwnersHeld => (
+                "rollguard_owners_held",
+                "GitOps owners that a rollback suspended and nobody resumed yet, by target.",
+            ),
+            Metric::ConfigLastReloadSuccessful => (
+                "rollguard_config_last_reload_successful",
+                "0 if the configuration that was read last could not be put in force.",
+            ),
+            Metric::ConfigLastReloadSuccessTimestamp => (
+                "rollguard_config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read, in seconds since 1970.",
             ),
         }
     }

@@ -4,9 +4,12 @@ pub mod aws;
 pub mod checks;
 pub mod endpoint;
 pub mod journal;
+pub mod kill_file;
 pub mod kubernetes;
 pub mod notify;
 pub mod outbound;
 pub mod probe;
 pub mod recording;
+#[cfg(feature = "aws")]
+pub mod registry;
 pub mod signals;

@@ -1,36 +1,47 @@
-//! A GET and what its answer must be: the same for the checks after a rollback and for the rules of a watch.
-mod body;
+//! Asks a service from outside: the same for the checks after a rollback and for the rules of a watch.
+mod answer;
+mod certificate;
+mod cookies;
+mod journey;
+mod mask;
 
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, StatusCode};
 
 use super::endpoint::Endpoint;
-use super::outbound::{describe, read_body};
-use crate::domain::verification::Expect;
+use super::outbound::describe;
+use crate::config::Secrets;
+use crate::domain::answer::Wanted;
+use crate::domain::probe::{HttpProbe, Probe};
+use answer::{Answer, has_version, wrong_status};
+use mask::Mask;
 
-const BODY_MAX_BYTES: usize = 1024 * 1024;
+/// Whether the service answers as it should; either way with a short sentence about it. Every failure is one of the
+/// service, which is what is being checked. `client` must not follow redirects: a login page is not a healthy service.
+pub async fn ask(client: &Client, probe: &Probe, secrets: &Secrets) -> Result<String, String> {
+    match probe {
+        Probe::Http(http) => answers(client, http).await,
+        Probe::Journey(journey) => journey::travel(client, journey, secrets).await,
+        Probe::Certificate(certificate) => certificate::look(certificate, probe.timeout()).await,
+    }
+}
 
-/// Whether the URL answers with this status and content; either way with a short sentence about it. Every failure is one
-/// of the endpoint, which is what is being checked. `client` must not follow redirects: a login page is not a healthy
-/// service.
-pub async fn answers(
-    client: &Client,
-    url: &str,
-    (status, expect): (u16, &[Expect]),
-    timeout: Duration,
-) -> Result<String, String> {
-    let response = get(client, url, timeout).await?;
-    let found = response.status();
-    if found.as_u16() != status {
-        return Err(wrong_status(found, status));
+async fn answers(client: &Client, http: &HttpProbe) -> Result<String, String> {
+    let endpoint = Endpoint::parse(&http.url).map_err(|e| e.to_string())?;
+    let timeout = Duration::try_from_secs_f64(http.timeout_secs).map_err(|e| e.to_string())?;
+    let request = client.get(endpoint.url()).timeout(timeout);
+    let Wanted { status, expect, within_secs } = &http.wanted;
+    let (response, watch) = answer::send(request).await?;
+    // A body that nobody asks about is not waited for.
+    if expect.is_empty() && within_secs.is_none() {
+        let found = response.status();
+        return match status.accept(found.as_u16()) {
+            true => Ok(format!("HTTP {}", found.as_u16())),
+            false => Err(wrong_status(found, status)),
+        };
     }
-    if expect.is_empty() {
-        return Ok(format!("HTTP {status}"));
-    }
-    let text = read_body(response, BODY_MAX_BYTES).await.map_err(|e| e.to_string())?;
-    let met: Vec<String> = expect.iter().map(|e| body::met(&text, e)).collect::<Result<_, _>>()?;
-    Ok(format!("{status}, {}", met.join(", ")))
+    Answer::read(response, watch).await?.meets(&http.wanted, &Mask::default())
 }
 
 /// Whether the URL answers with this version: at the JSON pointer, or anywhere as a whole word.
@@ -41,21 +52,11 @@ pub async fn names_version(
     label: &str,
     timeout: Duration,
 ) -> Result<String, String> {
-    let response = get(client, url, timeout).await?;
-    if response.status() != StatusCode::OK {
-        return Err(wrong_status(response.status(), 200));
-    }
-    let text = read_body(response, BODY_MAX_BYTES).await.map_err(|e| e.to_string())?;
-    body::has_version(&text, pointer, label)
-}
-
-async fn get(client: &Client, url: &str, timeout: Duration) -> Result<Response, String> {
     let endpoint = Endpoint::parse(url).map_err(|e| e.to_string())?;
-    let sent = client.get(endpoint.url()).timeout(timeout).send().await;
-    sent.map_err(|error| describe(&error))
-}
-
-fn wrong_status(found: StatusCode, wanted: u16) -> String {
-    let hint = if found.is_redirection() { " (redirects are not followed)" } else { "" };
-    format!("HTTP {} instead of {wanted}{hint}", found.as_u16())
+    let response = client.get(endpoint.url()).timeout(timeout).send().await.map_err(|e| describe(&e))?;
+    if response.status() != StatusCode::OK {
+        return Err(wrong_status(response.status(), &200.into()));
+    }
+    let body = answer::body_of(response).await?;
+    has_version(&body, pointer, label)
 }

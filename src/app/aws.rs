@@ -2,9 +2,10 @@
 use std::sync::Arc;
 
 use crate::adapters::aws::AwsAccess;
+use crate::adapters::registry::{EcrAccess, EcrRegistry};
 use crate::adapters::signals::cloudwatch::{CloudWatchOptions, CloudWatchRule, CloudWatchSource};
-use crate::config::{CloudWatchConfig, Config, RuleQuery};
-use crate::ports::SignalSource;
+use crate::config::{CloudWatchConfig, Config, EcrConfig, RuleQuery};
+use crate::ports::{ImageRegistry, SignalSource};
 
 pub(super) fn cloudwatch_source(config: &Config, cloudwatch: &CloudWatchConfig) -> Arc<dyn SignalSource> {
     let access = AwsAccess {
@@ -21,6 +22,14 @@ pub(super) fn cloudwatch_source(config: &Config, cloudwatch: &CloudWatchConfig) 
         settle: cloudwatch.settle,
         rules: rules(config),
         alarms: with_alarms.map(|service| (service.name.clone(), service.alarms.clone())).collect(),
+    }))
+}
+
+pub(super) fn ecr_registry(ecr: &EcrConfig) -> Arc<dyn ImageRegistry> {
+    Arc::new(EcrRegistry::new(EcrAccess {
+        profile: ecr.profile.clone(),
+        endpoint: ecr.endpoint.as_ref().map(ToString::to_string),
+        timeout: ecr.timeout,
     }))
 }
 

@@ -72,7 +72,7 @@ pub fn policies(config: &Config) -> Policies {
             judging: judging(config, service),
             watch: service.watch,
             page_after: service.page_after,
-            cool_down: service.cool_down,
+            rails: service.rails.clone(),
         };
         (service.name.clone(), settings)
     }))

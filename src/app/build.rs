@@ -6,31 +6,33 @@ use std::time::Duration;
 
 use regex::Regex;
 
-use super::AppError;
+use super::{AppError, outside};
 use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::kubernetes::logs::{LOGS_EVERY, LogRule, LogsSource};
-use crate::adapters::kubernetes::{AccessError, ClusterAccess, Extras, Kubernetes, KubernetesTarget};
+use crate::adapters::kubernetes::{
+    AccessError, ClusterAccess, Extras, Kubernetes, KubernetesTarget, OwnerOptions,
+};
 use crate::adapters::notify::{
     alertmanager::{Alertmanager, AlertmanagerConfig},
     slack::Slack,
     webhook::Webhook,
 };
 use crate::adapters::outbound;
-use crate::adapters::signals::http::{HttpRule, HttpSource};
 use crate::adapters::signals::prometheus::{Place, PrometheusOptions, PrometheusSource};
 use crate::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
 use crate::adapters::signals::values::ValueQuery;
 use crate::adapters::signals::{Query, SourceRule};
 use crate::config::{
-    CloudWatchConfig, Config, KubernetesConfig, PrometheusConfig, RuleConfig, RuleQuery, ScrapeConfig,
-    ServiceConfig, SourceName, TargetConfig, TargetKindConfig,
+    CloudWatchConfig, Config, GitOpsPolicy, KubernetesConfig, PrometheusConfig, RuleConfig, RuleQuery,
+    ScrapeConfig, ServiceConfig, SourceName, TargetConfig, TargetKindConfig,
 };
 use crate::domain::names::TargetId;
 use crate::domain::runbook::{Judging, Rule};
 use crate::engine::settings::{Fleet, ServiceSettings};
+use crate::http::auth::People;
 use crate::http::webhook::AlertRoute;
-use crate::ports::{Checks, Clock, Notifier, SignalSource};
+use crate::ports::{Checks, Clock, ImageRegistry, Notifier, SignalSource};
 
 /// Messages and checks take no longer than this.
 const OUTBOUND_MAX: Duration = Duration::from_secs(5);
@@ -60,12 +62,11 @@ pub(super) async fn cluster(config: &Config, clock: Arc<dyn Clock>) -> Result<Ku
     };
     let guarded = targets(config)
         .map(|(target, kind)| match kind {
-            TargetKindConfig::Kubernetes { namespace, deployment } => {
-                KubernetesTarget { target, namespace: namespace.clone(), deployment: deployment.clone() }
-            }
+            TargetKindConfig::Kubernetes(workload) => KubernetesTarget { target, workload: workload.clone() },
         })
         .collect();
-    Ok(Kubernetes::open(&access, guarded, clock).await?.with(extras(config)))
+    let cluster = Kubernetes::open(&access, guarded, clock).await?;
+    Ok(cluster.with_owners(owners(config)).with(extras(config)))
 }
 
 fn extras(config: &Config) -> Extras {
@@ -76,11 +77,25 @@ fn extras(config: &Config) -> Extras {
         };
         service.targets.iter().filter_map(in_front).collect()
     };
-    Extras { events: config.watch_events, services: config.services.iter().flat_map(of).collect() }
+    let services = config.services.iter().flat_map(of).collect();
+    Extras { failed_probes: config.watch_failed_probes, services }
+}
+
+fn owners(config: &Config) -> OwnerOptions {
+    let suspending = config.services.iter().filter(|service| service.gitops == GitOpsPolicy::Suspend);
+    let target = |service: &ServiceConfig, target: &TargetConfig| TargetId {
+        service: service.name.clone(),
+        target: target.name.clone(),
+    };
+    OwnerOptions {
+        argocd_namespace: config.argocd_namespace.clone(),
+        may_hold: suspending.flat_map(|s| s.targets.iter().map(|t| target(s, t))).collect(),
+    }
 }
 
 pub(super) fn fleet(config: &Config) -> Fleet {
-    Fleet::new(config.services.iter().map(|service| settings(config, service)).collect())
+    let services = config.services.iter().map(|service| settings(config, service)).collect();
+    Fleet::new(services, config.rollbacks_at_once)
 }
 
 fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
@@ -92,9 +107,15 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
         judging: judging(config, service),
         watch: service.watch,
         page_after: service.page_after,
-        cool_down: service.cool_down,
+        rails: service.rails.clone(),
+        minimums: service
+            .targets
+            .iter()
+            .filter_map(|t| Some((t.name.clone(), t.min_version.clone()?)))
+            .collect(),
         approval_expires: service.approval_expires,
         rollout_deadline: service.rollout_deadline,
+        together: service.together,
         verify_deadline: service.verify_deadline,
         checks: service.checks.clone(),
         status_page: config.status_page.as_ref().map(ToString::to_string),
@@ -132,8 +153,8 @@ pub(super) fn judging(config: &Config, service: &ServiceConfig) -> Judging {
 
 pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn SignalSource>>, AppError> {
     let mut sources = measuring(config)?;
-    if let Some(http) = http_source(config)? {
-        sources.push(Arc::new(http));
+    for outside in outside::sources(config)? {
+        sources.push(Arc::new(outside));
     }
     Ok(sources)
 }
@@ -172,6 +193,14 @@ pub(super) fn measuring(config: &Config) -> Result<Vec<Arc<dyn SignalSource>>, A
     Ok(sources)
 }
 
+/// Who knows whether images are still there.
+pub(super) fn registry(config: &Config) -> Option<Arc<dyn ImageRegistry>> {
+    #[cfg(feature = "aws")]
+    return config.registries.ecr.as_ref().map(super::aws::ecr_registry);
+    #[cfg(not(feature = "aws"))]
+    return config.registries.ecr.as_ref().and(None);
+}
+
 fn prometheus_source(
     config: &Config,
     prometheus: &PrometheusConfig,
@@ -195,8 +224,8 @@ fn prometheus_of(
     rules: Vec<SourceRule>,
 ) -> Result<PrometheusSource, AppError> {
     let place = |(target, kind): (TargetId, &TargetKindConfig)| match kind {
-        TargetKindConfig::Kubernetes { namespace, deployment } => {
-            (target, Place { namespace: namespace.clone(), workload: deployment.clone() })
+        TargetKindConfig::Kubernetes(workload) => {
+            (target, Place { namespace: workload.namespace.clone(), workload: workload.name.clone() })
         }
     };
     let options = PrometheusOptions {
@@ -225,34 +254,6 @@ fn scrape_source(config: &Config, scrape: &ScrapeConfig) -> Result<Arc<dyn Signa
     };
     let source = ScrapeSource::new(options).map_err(setup("the scrape source"))?;
     Ok(Arc::new(source))
-}
-
-/// `None` where no rule checks anything.
-pub(super) fn http_source(config: &Config) -> Result<Option<HttpSource>, AppError> {
-    let of_service = |service: &ServiceConfig| -> Vec<HttpRule> {
-        let rule = |rule: &RuleConfig| match &rule.query {
-            RuleQuery::Http(check) => Some(HttpRule {
-                service: service.name.clone(),
-                rule: rule.rule.name.clone(),
-                url: check.url.to_string(),
-                status: check.status,
-                expect: check.expect.clone(),
-                every: check.every,
-                timeout: check.timeout,
-            }),
-            RuleQuery::Errors { .. }
-            | RuleQuery::Latency { .. }
-            | RuleQuery::Value { .. }
-            | RuleQuery::CloudWatch(_)
-            | RuleQuery::Logs(_) => None,
-        };
-        service.rules.iter().filter_map(rule).collect()
-    };
-    let rules: Vec<HttpRule> = config.services.iter().flat_map(of_service).collect();
-    if rules.is_empty() {
-        return Ok(None);
-    }
-    HttpSource::new("http", rules).map(Some).map_err(setup("the HTTP checks"))
 }
 
 fn rules(config: &Config, source: SourceName) -> Vec<SourceRule> {
@@ -326,12 +327,16 @@ pub(super) fn checks(config: &Config) -> Result<Arc<dyn Checks>, AppError> {
             Some(AlertmanagerAccess { url, token: None, match_labels: match_labels(config) })
         }
     };
-    Ok(Arc::new(OutsideChecks::new(client, access)))
+    Ok(Arc::new(OutsideChecks::new(client, access).with_secrets(outside::secrets(config))))
 }
 
 fn match_labels(config: &Config) -> BTreeMap<crate::domain::names::ServiceName, BTreeMap<String, String>> {
     let of = |s: &ServiceConfig| Some((s.name.clone(), s.alerts.as_ref()?.match_labels.clone()));
     config.services.iter().filter_map(of).collect()
+}
+
+pub(super) fn people(config: &Config) -> People {
+    People::new(config.people.iter().map(|p| (p.name.clone(), p.token.clone())).collect())
 }
 
 pub(super) fn alert_routes(config: &Config) -> Vec<AlertRoute> {

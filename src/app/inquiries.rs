@@ -3,32 +3,30 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::domain::event::{Record, StreamId};
+use crate::domain::event::{Record, StreamId, from_record};
 use crate::domain::names::TargetId;
-use crate::domain::plan::{Goal, Plan, draft};
+use crate::domain::plan::{Destination, Plan, draft};
+use crate::engine::current::Current;
 use crate::engine::settings::Fleet;
 use crate::engine::snapshot::Viewer;
-use crate::http::{Inquiries, InquiryError};
+use crate::http::{Inquiries, InquiryError, Story};
 use crate::ports::{Journal, SurveyError, Target};
 
 pub(super) struct Answers {
     pub(super) journal: Arc<dyn Journal>,
-    pub(super) target: Arc<dyn Target>,
+    pub(super) target: Current<dyn Target>,
     pub(super) viewer: Viewer,
-    pub(super) fleet: Fleet,
+    pub(super) fleet: Current<Fleet>,
 }
 
 #[async_trait]
 impl Inquiries for Answers {
-    async fn plan(&self, target: &TargetId, revision: Option<u64>) -> Result<Plan, InquiryError> {
+    async fn plan(&self, target: &TargetId, to: Destination) -> Result<Plan, InquiryError> {
         let missing = || InquiryError::NoSuchTarget { target: target.clone() };
-        let settings = self.fleet.service(&target.service).ok_or_else(missing)?;
+        let settings = self.fleet.get().service(&target.service).ok_or_else(missing)?;
         let status = self.viewer.look(|s| s.targets.get(&target.to_string()).cloned()).ok_or_else(missing)?;
-        let goal = match (revision, status.known_good) {
-            (Some(revision), _) => Goal::Revision(revision),
-            (None, Some(good)) => Goal::Version(good),
-            (None, None) => return Err(InquiryError::NoKnownGood { target: target.clone() }),
-        };
+        let goal = to.goal(status.known_good.as_ref());
+        let goal = goal.ok_or_else(|| InquiryError::NoKnownGood { target: target.clone() })?;
         let survey = self.target.survey(target).await.map_err(|error| match error {
             SurveyError::Unknown { target } => InquiryError::NoSuchTarget { target },
             SurveyError::Missing { .. } | SurveyError::Unreadable { .. } => {
@@ -37,6 +35,19 @@ impl Inquiries for Answers {
         })?;
         let rollout_secs = settings.rollout_deadline.as_secs();
         draft(&survey, &goal, "preview", rollout_secs).map_err(|refusal| InquiryError::Refused { refusal })
+    }
+
+    async fn story(&self, target: &TargetId) -> Result<Story, InquiryError> {
+        if self.fleet.get().service(&target.service).is_none_or(|s| !s.targets.contains(&target.target)) {
+            return Err(InquiryError::NoSuchTarget { target: target.clone() });
+        }
+        let read = self.journal.read(&StreamId::target(target)).await;
+        let records = read.map_err(|e| InquiryError::Unreadable { why: e.to_string() })?;
+        // What a newer version wrote is no reason to hide the rest.
+        let event = |record: &Record| Some((record.at, from_record(record).ok()?));
+        let events = records.iter().filter_map(event).collect();
+        let survey = self.target.survey(target).await.map_err(|error| error.to_string());
+        Ok(Story { events, survey })
     }
 
     async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError> {

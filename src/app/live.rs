@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AppError, build};
+use super::{AppError, build, outside};
 use crate::adapters::signals::http::HttpSource;
 use crate::config::Config;
 use crate::domain::names::TargetId;
+use crate::domain::owner::hold;
 use crate::domain::signal::{Reading, Sample};
 use crate::domain::survey::Survey;
+use crate::domain::workload::UpdateStrategy;
 use crate::engine::clock::SystemClock;
 use crate::ports::{Ask, AskTarget, Clock, History, SignalSource, Target};
 
@@ -65,7 +67,7 @@ pub async fn look(config: &Config) -> Result<Vec<Finding>, AppError> {
             findings.push(Finding { what, ok, detail });
         }
     }
-    if let Some(http) = build::http_source(config)? {
+    for http in outside::sources(config)? {
         findings.extend(checked(&http, &targets, to).await);
     }
     Ok(findings)
@@ -107,18 +109,27 @@ async fn survey(port: &dyn Target, target: &TargetId) -> Finding {
     let (ok, detail) = match survey {
         Err(_) => (false, "no answer in time".to_string()),
         Ok(Err(error)) => (false, error.to_string()),
-        Ok(Ok(Survey::Kubernetes(survey))) => match (&survey.owner, survey.paused, survey.history.len()) {
-            (Some(owner), _, _) => (false, format!("it belongs to {}; {}", owner.title(), owner.advice())),
-            (None, true, _) => {
-                (false, "it is paused, and a paused Deployment cannot be rolled back".to_string())
+        Ok(Ok(Survey::Kubernetes(survey))) => {
+            match (hold(survey.origin.owner.as_ref()), survey.paused, survey.history.len()) {
+                (Err(owner), _, _) => {
+                    (false, format!("it belongs to {}; {}", owner.objection(), owner.advice()))
+                }
+                (Ok(_), true, _) => {
+                    (false, "it is paused, and a paused Deployment cannot be rolled back".to_string())
+                }
+                (Ok(_), false, _) if survey.update == UpdateStrategy::OnDelete => (
+                    false,
+                    "its update strategy is OnDelete, so its pods change only when they are deleted"
+                        .to_string(),
+                ),
+                (Ok(_), false, 0 | 1) => {
+                    (true, format!("runs {}, and has no earlier revision yet", survey.version.label))
+                }
+                (Ok(_), false, n) => {
+                    (true, format!("runs {}, with {} earlier revisions", survey.version.label, n - 1))
+                }
             }
-            (None, false, 0 | 1) => {
-                (true, format!("runs {}, and has no earlier revision yet", survey.version.label))
-            }
-            (None, false, n) => {
-                (true, format!("runs {}, with {} earlier revisions", survey.version.label, n - 1))
-            }
-        },
+        }
     };
     Finding { what, ok, detail }
 }

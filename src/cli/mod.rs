@@ -2,9 +2,13 @@
 mod backtest;
 mod check;
 mod demo;
+mod doctor;
+mod explain;
 mod failure;
+pub mod history;
 mod orders;
 mod output;
+mod reload;
 pub mod render;
 mod rollback;
 mod serve;
@@ -19,10 +23,15 @@ use secrecy::SecretString;
 use crate::client::Client;
 use crate::client::dto::{TargetError, parse_target};
 use crate::domain::names::TargetId;
+use crate::domain::plan::Destination;
+use crate::domain::plan::kubernetes::ImageChange;
 pub use backtest::{BacktestArgs, chart};
 pub use check::CheckArgs;
 pub use demo::{DemoArgs, Scenario};
+pub use doctor::{DoctorArgs, report};
+pub use explain::{CompletionArgs, ExplainArgs};
 pub use failure::{Exit, Failure};
+pub use history::HistoryArgs;
 pub use output::Output;
 pub use serve::ServeArgs;
 
@@ -88,8 +97,13 @@ pub enum Verb {
     Backtest(BacktestArgs),
     /// Targets, their versions and watches, and the rollbacks
     Status,
+    /// Could each target be rolled back right now, to what, and if not why
+    #[command(after_help = doctor::AFTER_HELP)]
+    Doctor(DoctorArgs),
     /// One rollback: why, the plan, the checks and the timeline
     Show(RunArg),
+    /// The versions of a target, what became of them, and the rollbacks
+    History(HistoryArgs),
     /// What a rollback would do now; nothing is changed
     Plan(PlanArgs),
     /// Roll a target back
@@ -104,8 +118,18 @@ pub enum Verb {
     Skip(RunArg),
     /// Stop a rollback where it is
     Abort(AbortArgs),
+    /// Stop all automation, or let it go on
+    Kill(KillArgs),
     /// Tell the daemon that a target was released
     Release(ReleaseArgs),
+    /// Let the daemon read its configuration again; what is under way is finished as it began
+    Reload,
+    /// What a code such as RG203 means, and what to do
+    Explain(ExplainArgs),
+    /// The JSON Schema of the configuration, for editors
+    Schema,
+    /// A script that lets your shell complete command lines
+    Completion(CompletionArgs),
 }
 
 #[derive(Debug, Args)]
@@ -119,9 +143,24 @@ pub struct PlanArgs {
     /// Such as shop/backend; `rollguard status` lists them
     #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
     pub target: TargetId,
+    #[command(flatten)]
+    pub to: DestinationArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DestinationArgs {
     /// A revision of the target's history instead of the known good version
     #[arg(long, value_name = "N")]
     pub to_revision: Option<u64>,
+    /// An image instead of an earlier version, as `kubectl set image` takes it
+    #[arg(long, value_name = "[CONTAINER=]IMAGE", value_parser = ImageChange::parse, conflicts_with = "to_revision")]
+    pub to_image: Option<ImageChange>,
+}
+
+impl DestinationArgs {
+    fn destination(&self) -> Destination {
+        Destination::of(self.to_revision, self.to_image.clone()).unwrap_or(Destination::KnownGood)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -129,9 +168,8 @@ pub struct RollbackArgs {
     /// Such as shop/backend; `rollguard status` lists them
     #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
     pub target: TargetId,
-    /// A revision of the target's history instead of the known good version
-    #[arg(long, value_name = "N")]
-    pub to_revision: Option<u64>,
+    #[command(flatten)]
+    pub to: DestinationArgs,
     /// Why, for the record and the messages
     #[arg(long, default_value = "", hide_default_value = true)]
     pub reason: String,
@@ -171,6 +209,22 @@ pub struct AbortArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct KillArgs {
+    /// on: nothing is changed any more, not even by order; releases are still judged and paged
+    #[arg(value_enum)]
+    pub turn: Turn,
+    /// Why, for the record and the messages
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Turn {
+    On,
+    Off,
+}
+
+#[derive(Debug, Args)]
 pub struct ReleaseArgs {
     /// Such as shop/backend; `rollguard status` lists them
     #[arg(value_name = "SERVICE/TARGET", value_parser = target)]
@@ -207,7 +261,9 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Demo(args) => demo::run(args, out).await,
         Verb::Backtest(args) => backtest::run(args, out).await,
         Verb::Status => show::status(&client()?, out).await,
+        Verb::Doctor(args) => doctor::run(args, &client()?, out).await,
         Verb::Show(args) => show::run(&args.run, &client()?, out).await,
+        Verb::History(args) => history::run(args, &client()?, out).await,
         Verb::Plan(args) => show::plan(args, &client()?, out).await,
         Verb::Rollback(args) => rollback::run(args, &client()?, out).await,
         Verb::Approve(args) => orders::approve(args, &client()?, out).await,
@@ -215,7 +271,12 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Resume(args) => orders::resume(&args.run, &client()?, out).await,
         Verb::Skip(args) => orders::skip(&args.run, &client()?, out).await,
         Verb::Abort(args) => orders::abort(args, &client()?, out).await,
+        Verb::Kill(args) => orders::kill(args, &client()?, out).await,
         Verb::Release(args) => orders::release(args, &client()?, out).await,
+        Verb::Reload => reload::run(&client()?, out).await,
+        Verb::Explain(args) => explain::explain(args, out),
+        Verb::Schema => explain::schema(out),
+        Verb::Completion(args) => Ok(explain::completion(args)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The verbs that tell the daemon something: `approve`, `deny`, `resume`, `skip`, `abort` and `release`.
-use super::{AbortArgs, ApproveArgs, DenyArgs, Exit, Failure, Output, ReleaseArgs, render};
+use super::{AbortArgs, ApproveArgs, DenyArgs, Exit, Failure, KillArgs, Output, ReleaseArgs, Turn, render};
 use crate::client::Client;
-use crate::client::dto::{OrderAnswer, ReleaseRequest};
+use crate::client::dto::{KillRequest, OrderAnswer, ReleaseRequest};
 use crate::domain::plan::PlanDigest;
 
 /// Fewer characters of a digest could be another plan's.
@@ -47,6 +47,12 @@ pub(super) async fn skip(run: &str, client: &Client, out: &Output) -> Result<Exi
 pub(super) async fn abort(args: &AbortArgs, client: &Client, out: &Output) -> Result<Exit, Failure> {
     let answer = client.abort(&args.run, &args.reason).await?;
     told(&answer, &format!("abort {}", args.run), out)
+}
+
+pub(super) async fn kill(args: &KillArgs, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let request = KillRequest { on: args.turn == Turn::On, reason: args.reason.clone() };
+    let answer = client.kill(&request).await?;
+    told(&answer, if request.on { "kill switch on" } else { "kill switch off" }, out)
 }
 
 pub(super) async fn release(args: &ReleaseArgs, client: &Client, out: &Output) -> Result<Exit, Failure> {

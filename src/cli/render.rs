@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use super::output::{Table, Tone, clean};
 use crate::client::dto::{
     CheckStatus, Health, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetStatus,
-    WatchStatus, WayBack,
+    WayBack,
 };
+use crate::domain::event::WatchEnd;
 use crate::domain::evidence::Cause;
 use crate::domain::policy::{Decision, Mode};
 use crate::domain::verdict::Health as Verdict;
@@ -43,10 +44,21 @@ fn targets(targets: &[TargetStatus], now: Timestamp) -> Table {
         let label = |version: &Option<_>| {
             version.as_ref().map_or("-".to_string(), |v: &crate::domain::release::Version| v.label.clone())
         };
-        let (watch, tone) = watch_cell(target.watch.as_ref(), now);
+        let (watch, tone) = watch_cell(target, now);
         let mut notes = Vec::new();
         notes.extend(target.watch.as_ref().and_then(|w| w.verdict.as_ref()).map(|v| v.reason.clone()));
+        let readiness = target.readiness.as_ref();
+        notes.extend(target.held.iter().map(|held| {
+            format!(
+                "held since {}: {} (run {}); to resume it: {}",
+                held.since, held.owner, held.run, held.resume
+            )
+        }));
         let way_back = match &target.way_back {
+            None if readiness.is_some_and(|found| !found.ready()) => {
+                notes.push(format!("could not be rolled back now: rollguard doctor {}", target.target));
+                ("none".to_string(), Tone::Bad)
+            }
             None => ("-".to_string(), Tone::Plain),
             Some(WayBack::Open { to }) => (to.clone(), Tone::Good),
             Some(WayBack::Barred { why }) => {
@@ -68,8 +80,12 @@ fn targets(targets: &[TargetStatus], now: Timestamp) -> Table {
     table
 }
 
-fn watch_cell(watch: Option<&WatchStatus>, now: Timestamp) -> (String, Tone) {
-    let Some(watch) = watch else { return ("-".to_string(), Tone::Plain) };
+/// The watch that is open, or how the last one ended.
+fn watch_cell(target: &TargetStatus, now: Timestamp) -> (String, Tone) {
+    let Some(watch) = &target.watch else {
+        let Some(last) = &target.last_watch else { return ("-".to_string(), Tone::Plain) };
+        return (format!("{}, {} ago", ended(last.end), span(last.ended_at, now)), Tone::Plain);
+    };
     let (state, tone) = match watch.verdict.as_ref().map(|v| v.health) {
         None | Some(Verdict::Pending) => ("watching", Tone::Busy),
         Some(Verdict::Healthy) => ("healthy", Tone::Good),
@@ -80,7 +96,19 @@ fn watch_cell(watch: Option<&WatchStatus>, now: Timestamp) -> (String, Tone) {
     (format!("{state}, {} left", span(now, watch.ends_at)), tone)
 }
 
-fn runs_table(runs: &[RunStatus], now: Timestamp) -> Table {
+fn ended(end: WatchEnd) -> &'static str {
+    match end {
+        WatchEnd::Healthy => "healthy",
+        WatchEnd::Inconclusive => "inconclusive",
+        WatchEnd::Degraded => "degraded",
+        WatchEnd::Blind => "not seen",
+        WatchEnd::RolledBack => "rolled back",
+        WatchEnd::Superseded => "superseded",
+        WatchEnd::Gone => "gone",
+    }
+}
+
+pub(super) fn runs_table(runs: &[RunStatus], now: Timestamp) -> Table {
     let mut table = Table::new(&["RUN", "PHASE", "STEP", "LEFT", "CHANGE"]);
     for run in runs {
         let step = run.step.map_or("-".to_string(), |step| format!("{}/{}", step + 1, run.steps.len()));
@@ -125,7 +153,11 @@ fn troubles(services: &ServicesAnswer) -> Vec<String> {
     let down = |name: &str, health: &Health| {
         (!health.up).then(|| format!("{name} is down since {}: {}", health.since, health.detail))
     };
-    let mut troubles: Vec<String> = Vec::new();
+    let killed = services.killed.as_ref();
+    let mut troubles: Vec<String> = killed
+        .map(|killed| format!("{killed}: nothing is changed until `rollguard kill off`"))
+        .into_iter()
+        .collect();
     troubles.extend(services.journal.as_ref().and_then(|h| down("the journal", h)));
     troubles.extend(services.feed.as_ref().and_then(|h| down("the feed of releases", h)));
     troubles.extend(services.sources.iter().filter_map(|(name, h)| down(&format!("source {name}"), h)));
@@ -255,7 +287,7 @@ fn cause(cause: Cause) -> &'static str {
     }
 }
 
-fn span(from: Timestamp, to: Timestamp) -> String {
+pub(super) fn span(from: Timestamp, to: Timestamp) -> String {
     secs(u64::try_from(to.duration_since(from).as_secs()).unwrap_or(0))
 }
 

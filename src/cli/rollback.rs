@@ -14,14 +14,15 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 const PATIENCE_POLLS: u32 = 30;
 
 pub(super) async fn run(args: &RollbackArgs, client: &Client, out: &Output) -> Result<Exit, Failure> {
-    let plan = client.plan(&args.target, args.to_revision).await.map_err(unread)?;
+    let plan = client.plan(&args.target, &args.to.destination()).await.map_err(unread)?;
     out.text(&render::plan(&plan));
     confirm(args, out)?;
     let known = runs_of(client, &args.target.service).await?;
     let request = RollbackRequest {
         service: args.target.service.clone(),
         target: args.target.target.clone(),
-        revision: args.to_revision,
+        revision: args.to.to_revision,
+        image: args.to.to_image.clone(),
         reason: args.reason.clone(),
     };
     let answer = client.rollback(&request).await?;

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, Output};
-use crate::app::Daemon;
+use crate::app::{Daemon, Reread};
 use crate::config::{Config, load};
 
 #[derive(Debug, Args)]
@@ -20,8 +20,17 @@ pub struct ServeArgs {
 pub(super) async fn run(args: &ServeArgs, out: &Output) -> Result<Exit, Failure> {
     log_to_stderr();
     let config = loaded(&args.config, out)?;
-    let daemon = Daemon::start(config).await.map_err(|e| failure(&e))?;
-    let stopper = daemon.stopper();
+    let mut hang_up = handler(SignalKind::hangup())?;
+    let file = args.config.clone();
+    let reread: Reread = Box::new(move || load(&file, &env));
+    let daemon = Daemon::start(config, Some(reread)).await.map_err(|e| failure(&e))?;
+    let (stopper, reloads) = (daemon.stopper(), daemon.reloads());
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            // What came of it is in the log.
+            drop(reloads.reload("SIGHUP").await);
+        }
+    });
     let (mut terminate, mut interrupt) =
         (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     tokio::spawn(async move {
@@ -39,10 +48,13 @@ pub(super) async fn run(args: &ServeArgs, out: &Output) -> Result<Exit, Failure>
 
 /// The configuration, with its warnings told and its errors as the failure.
 pub(super) fn loaded(path: &std::path::Path, out: &Output) -> Result<Config, Failure> {
-    let env = |name: &str| std::env::var(name).ok();
     let loaded = load(path, &env).map_err(|errors| Failure::new(Exit::Failure, errors.to_string()))?;
     loaded.warnings.iter().for_each(|warning| out.note(&warning.to_string()));
     Ok(loaded.config)
+}
+
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// An error with all its causes, outermost first.

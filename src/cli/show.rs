@@ -27,7 +27,7 @@ pub(super) async fn run(run: &str, client: &Client, out: &Output) -> Result<Exit
 }
 
 pub(super) async fn plan(args: &PlanArgs, client: &Client, out: &Output) -> Result<Exit, Failure> {
-    let plan = client.plan(&args.target, args.to_revision).await.map_err(unread)?;
+    let plan = client.plan(&args.target, &args.to.destination()).await.map_err(unread)?;
     out.result(&plan, || render::plan(&plan))?;
     Ok(Exit::Ok)
 }

@@ -10,11 +10,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::names::TargetId;
-use crate::domain::plan::PlanDigest;
+use crate::domain::plan::{Destination, PlanDigest};
 pub use crate::http::dto;
 use dto::{
-    ApproveRequest, ErrorAnswer, OrderAnswer, PlanAnswer, ReasonRequest, ReleaseRequest, RollbackRequest,
-    RunAnswer, RunsAnswer, ServicesAnswer,
+    ApproveRequest, DoctorAnswer, ErrorAnswer, ErrorBody, KillRequest, OrderAnswer, PlanAnswer,
+    ReasonRequest, ReleaseRequest, Reloaded, RollbackRequest, RunAnswer, RunsAnswer, ServicesAnswer,
+    TargetHistoryAnswer,
 };
 pub use error::ClientError;
 
@@ -60,10 +61,23 @@ impl Client {
         self.get(&["runs", run], &[]).await
     }
 
-    pub async fn plan(&self, target: &TargetId, revision: Option<u64>) -> Result<PlanAnswer, ClientError> {
-        let revision = revision.map(|n| ("revision", n.to_string()));
-        let query: Vec<_> = revision.into_iter().collect();
+    pub async fn plan(&self, target: &TargetId, to: &Destination) -> Result<PlanAnswer, ClientError> {
+        let query: Vec<_> = match to {
+            Destination::KnownGood => vec![],
+            Destination::Revision(number) => vec![("revision", number.to_string())],
+            Destination::Image(image) => vec![("image", image.to_string())],
+        };
         self.get(&["targets", target.service.as_str(), target.target.as_str(), "plan"], &query).await
+    }
+
+    /// Of one target, or of all.
+    pub async fn doctor(&self, target: Option<&TargetId>) -> Result<DoctorAnswer, ClientError> {
+        let target = target.iter().flat_map(|t| [t.service.as_str(), t.target.as_str()]);
+        self.get(&["doctor"].into_iter().chain(target).collect::<Vec<_>>(), &[]).await
+    }
+
+    pub async fn history(&self, target: &TargetId) -> Result<TargetHistoryAnswer, ClientError> {
+        self.get(&["targets", target.service.as_str(), target.target.as_str(), "history"], &[]).await
     }
 
     pub async fn release(&self, request: &ReleaseRequest) -> Result<OrderAnswer, ClientError> {
@@ -72,6 +86,10 @@ impl Client {
 
     pub async fn rollback(&self, request: &RollbackRequest) -> Result<OrderAnswer, ClientError> {
         self.post(&["rollbacks"], request).await
+    }
+
+    pub async fn kill(&self, request: &KillRequest) -> Result<OrderAnswer, ClientError> {
+        self.post(&["kill"], request).await
     }
 
     pub async fn approve(&self, run: &str, digest: &PlanDigest) -> Result<OrderAnswer, ClientError> {
@@ -92,6 +110,13 @@ impl Client {
 
     pub async fn skip(&self, run: &str) -> Result<OrderAnswer, ClientError> {
         self.post(&["runs", run, "skip"], &ReasonRequest::default()).await
+    }
+
+    pub async fn reload(&self) -> Result<Reloaded, ClientError> {
+        let mut url = self.server.clone();
+        let path = format!("{}/-/reload", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        self.send(self.http.request(Method::POST, url)).await
     }
 
     async fn get<T: DeserializeOwned>(
@@ -137,7 +162,9 @@ impl Client {
             return serde_json::from_slice(&body).map_err(|_| strange());
         }
         let answer: ErrorAnswer = serde_json::from_slice(&body).map_err(|_| strange())?;
-        Err(ClientError::Answered { status, code: answer.error.code, message: answer.error.message })
+        let ErrorBody { code, message, problems, explain: _ } = answer.error;
+        let message = std::iter::once(message).chain(problems).collect::<Vec<_>>().join("\n  ");
+        Err(ClientError::Answered { status, code, message })
     }
 }
 

@@ -7,6 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::problem::{Notes, quotable};
 use super::raw::Fields;
+use super::secrets::Outside;
 use super::settings::Settings;
 use super::yaml::{Mark, Node, Value};
 use super::{Person, SourceName, TargetKindConfig};
@@ -14,7 +15,9 @@ use crate::domain::policy::Mode;
 
 /// What the top level offers to the services. By presence: what is there and wrong has its own message.
 #[derive(Clone, Copy)]
-pub(super) struct Around {
+pub(super) struct Around<'a> {
+    /// Where secrets are.
+    pub(super) outside: Outside<'a>,
     pub(super) prometheus: bool,
     pub(super) scrape: bool,
     pub(super) cloudwatch: bool,
@@ -25,8 +28,8 @@ pub(super) struct Around {
     webhook_token: bool,
 }
 
-impl Around {
-    pub(super) fn of(root: &Fields<'_>) -> Self {
+impl<'a> Around<'a> {
+    pub(super) fn of(root: &Fields<'_>, outside: Outside<'a>) -> Self {
         let node = |section: &str, key: &str| child(&root.entry(section)?.node, key);
         let has = |section: &str, key: &str| node(section, key).is_some();
         let people =
@@ -35,6 +38,7 @@ impl Around {
         let paging = root.map("alertmanager").and_then(|a| a.read::<bool>("page")).unwrap_or(true);
         let token = ["webhook_token", "webhook_token_file", "webhook_token_env"];
         Self {
+            outside,
             prometheus: has("sources", "prometheus"),
             scrape: has("sources", "scrape"),
             cloudwatch: has("sources", "cloudwatch"),
@@ -128,9 +132,10 @@ pub(super) fn shared_workloads(placed: &[Placed], notes: &Notes) {
             first.insert(&target.kind, target);
             continue;
         };
-        let TargetKindConfig::Kubernetes { namespace, deployment } = &target.kind;
+        let TargetKindConfig::Kubernetes(workload) = &target.kind;
+        let (kind, namespace, name) = (workload.kind.title(), &workload.namespace, &workload.name);
         let message = format!(
-            "the Deployment {namespace}/{deployment} is a target already, of {} in line {}: one workload belongs to one target",
+            "the {kind} {namespace}/{name} is a target already, of {} in line {}: one workload belongs to one target",
             other.service, other.at.line
         );
         notes.error(target.at, message);
@@ -149,8 +154,6 @@ pub(super) fn header(name: &str, value: &str, at: Mark, notes: &Notes) {
     let token = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if name.is_empty() || !name.chars().all(token) {
         notes.error(at, "this is no header name: use letters, digits, - and _");
-    } else if name.eq_ignore_ascii_case("authorization") {
-        notes.error(at, "headers: use bearer_token_file for Authorization");
     }
     if !value.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
         notes.error(at, "headers: a value must be printable ASCII");
@@ -178,6 +181,7 @@ pub(super) fn service(fields: &Fields<'_>, name: &str, settings: &Settings, arou
 /// Durations of one service that contradict each other.
 pub(super) fn settings(fields: &Fields<'_>, settings: &Settings) {
     never_speaking(fields, settings.watch);
+    always_blind(fields, settings.judging.blind_after_secs);
     let Some(judging) = fields.map("judging") else { return };
     let watch = settings.watch.as_secs_f64();
     let longer = |key: &str, secs: f64, why: &str| {
@@ -200,11 +204,25 @@ pub(super) fn settings(fields: &Fields<'_>, settings: &Settings) {
 /// Rules that need as long as a watch lasts, or longer.
 fn never_speaking(fields: &Fields<'_>, watch: Duration) {
     for rule in fields.maps("rules") {
-        for (kind, key) in [("value", "for"), ("logs", "for"), ("http", "failing_for")] {
+        let keys = [("value", "for"), ("logs", "for"), ("http", "failing_for"), ("journey", "failing_for")];
+        for (kind, key) in keys {
             let Some(body) = rule.map(kind) else { continue };
             if body.read::<Duration>(key).is_some_and(|needed| needed >= watch) {
                 let message = format!("{key}: not shorter than the watch: the rule could never speak");
                 body.notes.error(body.at(key), message);
+            }
+        }
+    }
+}
+
+/// Rules that are asked so seldom that their silence between two answers would page.
+fn always_blind(fields: &Fields<'_>, blind_after_secs: f64) {
+    for rule in fields.maps("rules") {
+        for body in ["http", "journey"].into_iter().filter_map(|kind| rule.map(kind)) {
+            let every = body.read::<Duration>("every").filter(|every| every.as_secs_f64() > blind_after_secs);
+            if every.is_some() {
+                let message = "every: longer than judging.blind_after: the time between two answers would page as blindness";
+                body.notes.error(body.at("every"), message);
             }
         }
     }

@@ -34,8 +34,10 @@ const URL: Shape = leaf(Leaf::Url);
 const PATH: Shape = leaf(Leaf::Path);
 const BOOL: Shape = leaf(Leaf::Bool);
 const NUMBER: Shape = leaf(Leaf::Number);
+const COUNT: Shape = leaf(Leaf::Count { least: 1, most: 1000 });
 const SELECTOR: Shape = leaf(Leaf::Selector);
 const SOURCE: Shape = leaf(Leaf::Choice(&["prometheus", "scrape", "cloudwatch"]));
+const GITOPS: Shape = leaf(Leaf::Choice(&["refuse", "suspend"]));
 const POLICY: Shape = leaf(Leaf::Choice(&["auto", "approval", "page", "observe"]));
 
 pub(super) const ROOT: &[Field] = &[
@@ -53,8 +55,10 @@ pub(super) const ROOT: &[Field] = &[
         "The cluster; without it in-cluster, else ~/.kube/config.",
     ),
     optional("sources", Shape::Map(SOURCES), "Where measurements come from."),
+    optional("registries", Shape::Map(REGISTRIES), "Who knows whether images are still there."),
     optional("alertmanager", Shape::Map(ALERTMANAGER), "Alerts in, pages out."),
     optional("notify", Shape::Map(NOTIFY), "Who is told."),
+    optional("rollbacks_at_once", COUNT, "How many rollbacks are carried out at once by themselves."),
     optional(
         "defaults",
         Shape::Map(DEFAULTS),
@@ -74,7 +78,17 @@ const KUBERNETES: &[Field] = &[
     optional("kubeconfig", PATH, "Path of a kubeconfig."),
     optional("context", TEXT, "Context in the kubeconfig."),
     optional("url", URL, "An API server without credentials, such as kubectl proxy."),
-    optional("events", BOOL, "Whether Events about failed probes are watched; needs a right on events."),
+    optional(
+        "argocd_namespace",
+        leaf(Leaf::KubernetesName),
+        "Where Argo CD keeps its own Applications, argocd unless said otherwise.",
+    ),
+    optional("events", BOOL, "Tell each workload's story in Kubernetes Events; true unless set."),
+    optional(
+        "failed_probes",
+        BOOL,
+        "Whether Events about failed probes are watched; needs a right on events. false unless set.",
+    ),
 ];
 
 const SOURCES: &[Field] = &[
@@ -116,6 +130,15 @@ const CLOUDWATCH: &[Field] = &[
     optional("timeout", span(100, 5), "Longest wait for an answer, which is asked for up to three times."),
 ];
 
+const REGISTRIES: &[Field] =
+    &[optional("ecr", Shape::Map(ECR), "Amazon ECR, asked about the images that a rollback needs.")];
+
+const ECR: &[Field] = &[
+    optional("profile", TEXT, "Profile of ~/.aws/config; without it the usual chain of credentials."),
+    optional("endpoint", URL, "Where ECR is reached, such as a VPC endpoint."),
+    optional("timeout", span(100, 5), "Longest wait for an answer, which is asked for up to three times."),
+];
+
 const ALERTMANAGER: &[Field] = &[
     optional("url", URL, "Base URL, for paging and for the check no_active_alerts."),
     optional("webhook_token", Shape::Secret, "What Alertmanager must send to POST /webhook/alertmanager."),
@@ -144,8 +167,12 @@ macro_rules! service_keys {
             optional("watch", span(10_000, 7 * DAY), "How long a release is judged, and a rollback watched."),
             optional("page_after", span(1_000, DAY), "How long evidence too weak for a rollback must last before it pages."),
             optional("cool_down", span(0, 7 * DAY), "After a rollback none is started automatically for so long."),
+            optional("max_per_day", COUNT, "Rollbacks of the service by itself within 24 hours."),
+            optional("freeze", Shape::Maps(FREEZE), "Times in which only a person rolls back."),
             optional("approval_expires", span(60_000, DAY), "How long an approval may be given."),
             optional("rollout_deadline", span(10_000, DAY), "Longest wait for the rollout of a rollback until somebody is paged."),
+            optional("together", BOOL, "Whether targets that were released together are rolled back together."),
+            optional("gitops", GITOPS, "What is done about Argo CD or Flux when it would undo a rollback."),
             optional("rules", Shape::Maps(RULE), "Thresholds of the runbook and what measures them."),
             optional("alerts", Shape::Map(ALERTS), "Which alerts are about this service."),
             optional("alarms", Shape::Texts, "Names of CloudWatch alarms about this service; name* for all that begin so."),
@@ -164,12 +191,15 @@ pub(super) const DEFAULTS: &[Field] = &service_keys!();
 
 const TARGET: &[Field] = &[
     required("name", NAME, "The target's name."),
+    optional("min_version", leaf(Leaf::Version), "Automation does not go back behind this version."),
     required("kubernetes", Shape::Map(WORKLOAD), "A Kubernetes workload."),
 ];
 
 const WORKLOAD: &[Field] = &[
     optional("namespace", leaf(Leaf::KubernetesName), "Its namespace, default unless said otherwise."),
-    required("deployment", leaf(Leaf::KubernetesName), "The Deployment's name."),
+    optional("deployment", leaf(Leaf::KubernetesName), "The Deployment's name."),
+    optional("statefulset", leaf(Leaf::KubernetesName), "The StatefulSet's name."),
+    optional("daemonset", leaf(Leaf::KubernetesName), "The DaemonSet's name."),
     optional(
         "service",
         leaf(Leaf::KubernetesName),
@@ -184,6 +214,16 @@ const RULE: &[Field] = &[
     optional("value", Shape::Map(VALUE), "Any other number that must not be past a bound."),
     optional("logs", Shape::Map(LOGS), "Error lines in the pods' logs, per minute and pod."),
     optional("http", Shape::Map(HTTP_RULE), "A GET that must answer as expected."),
+    optional(
+        "journey",
+        Shape::Map(JOURNEY_RULE),
+        "Several requests in a row that must be answered as expected.",
+    ),
+    optional(
+        "tls",
+        Shape::Map(TLS),
+        "A certificate that must be valid for some time; it is told, never rolled back for.",
+    ),
 ];
 
 const ERRORS: &[Field] = &[
@@ -234,6 +274,13 @@ const LOGS: &[Field] = &[
     optional("show_lines", BOOL, "Whether messages show a line of each new kind, and not only its pattern."),
 ];
 
+const FREEZE: &[Field] = &[
+    required("cron", TEXT, "When it begins: minute, hour, day of the month, month, day of the week."),
+    required("duration", span(60_000, 31 * DAY), "How long it lasts."),
+    optional("time_zone", TEXT, "The time zone of cron, such as Europe/Berlin; UTC without it."),
+    optional("reason", TEXT, "Why, for the messages."),
+];
+
 const ALERTS: &[Field] = &[
     required("match", Shape::Labels, "Labels that an alert about this service has."),
     optional("severities", Shape::Texts, "Values of the label severity that count."),
@@ -268,6 +315,8 @@ const VERIFY: &[Field] = &[
 pub(super) const CHECK: &[Field] = &[
     required("name", TEXT, "The check's name for people."),
     optional("http", Shape::Map(HTTP), "A GET that answers as expected."),
+    optional("journey", Shape::Map(JOURNEY), "Several requests in a row that are answered as expected."),
+    optional("tls", Shape::Map(TLS), "A certificate that is valid for some time."),
     optional("version", Shape::Map(VERSION), "A GET that answers with the restored version."),
     optional("pods_ready", Shape::Map(&[]), "All pods ready, none restarted."),
     optional("endpoints_ready", Shape::Map(&[]), "The Service sends requests to all ready pods."),
@@ -277,29 +326,95 @@ pub(super) const CHECK: &[Field] = &[
     optional("no_active_alerts", Shape::Map(&[]), "Alertmanager shows no active alert of this service."),
 ];
 
-macro_rules! http_keys {
+macro_rules! with_wanted {
     ($($own:expr),*) => {
         [
-            required("url", URL, "What to GET."),
-            optional("status", leaf(Leaf::Status), "The status it must answer with, 200 unless said otherwise."),
-            optional("json", Shape::Map(JSON), "A value that the JSON answer must hold."),
-            optional("text", TEXT, "Text that the answer must contain."),
             $($own,)*
+            optional("status", Shape::Some(Leaf::Status), "The status it must answer with: one, several, or a class such as 2xx."),
+            optional("json", Shape::SomeMaps(JSON), "Values that the JSON answer must hold."),
+            optional("text", Shape::Some(Leaf::Text), "Text that the answer must contain."),
+            optional("matches", Shape::Some(Leaf::Pattern), "A regular expression that the answer must match."),
+            optional("header", Shape::SomeMaps(HEADER), "Headers that the answer must have."),
+            optional("within", span(1, 60), "How soon the whole answer must be there."),
         ]
     };
 }
 
-const HTTP: &[Field] = &http_keys!();
+const HTTP_URL: Field = required("url", URL, "What to GET.");
+const HTTP_TIMEOUT: Field = optional("timeout", span(100, 10), "Longest wait for the answer.");
+const EVERY: Field = optional("every", span(1_000, HOUR), "How often it is asked while a release is fresh.");
+const FAILING_FOR: Field =
+    optional("failing_for", span(1_000, DAY), "How long it must fail, three times at least.");
 
-const HTTP_RULE: &[Field] = &http_keys!(
-    optional("every", span(1_000, HOUR), "How often it is asked while a release is fresh."),
-    optional("timeout", span(100, 10), "Longest wait for the answer."),
-    optional("failing_for", span(1_000, DAY), "How long it must fail, three times at least.")
-);
+const HTTP: &[Field] = &with_wanted!(HTTP_URL, HTTP_TIMEOUT);
+
+const HTTP_RULE: &[Field] = &with_wanted!(HTTP_URL, HTTP_TIMEOUT, EVERY, FAILING_FOR);
 
 const JSON: &[Field] = &[
     required("pointer", leaf(Leaf::Pointer), "Where the value is, as a JSON pointer."),
-    required("equals", Shape::Any, "What it must be."),
+    optional("equals", Shape::Any, "What it must be."),
+    optional("matches", leaf(Leaf::Pattern), "A regular expression that it must match as text."),
+];
+
+const HEADER: &[Field] = &[
+    required("name", TEXT, "The header's name."),
+    optional("equals", TEXT, "What it must be."),
+    optional("matches", leaf(Leaf::Pattern), "A regular expression that it must match."),
+];
+
+const STEPS: Field = required("steps", Shape::Maps(STEP), "The requests, in this order.");
+const SECRETS: Field =
+    optional("secrets", Shape::Secrets, "What the steps may use as ${name}, and no text ever shows.");
+const JOURNEY_TIMEOUT: Field = optional("timeout", span(100, 20), "Longest wait for all steps together.");
+const JOURNEY_EVERY: Field = optional(
+    "every",
+    span(1_000, HOUR),
+    "How often it is sent at most, while a release is fresh or after a rollback.",
+);
+
+const JOURNEY: &[Field] = &[STEPS, SECRETS, JOURNEY_TIMEOUT, JOURNEY_EVERY];
+
+const JOURNEY_RULE: &[Field] = &[
+    STEPS,
+    SECRETS,
+    JOURNEY_TIMEOUT,
+    JOURNEY_EVERY,
+    FAILING_FOR,
+    optional("at_rest", span(10_000, DAY), "How often it is sent while nothing is released."),
+];
+
+const STEP: &[Field] = &with_wanted!(
+    required("url", URL, "Where it is sent; ${names} may stand in the path and in the query."),
+    optional(
+        "method",
+        leaf(Leaf::Choice(&["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])),
+        "GET unless said otherwise."
+    ),
+    optional("headers", Shape::Headers, "Request headers, with ${names} in their values."),
+    optional("body", Shape::Map(BODY), "What is sent."),
+    optional(
+        "capture",
+        Shape::Named(CAPTURE),
+        "What later steps may use of the answer, by the names they use."
+    )
+);
+
+const BODY: &[Field] = &[
+    optional("json", Shape::Any, "As JSON, with ${names} in its texts."),
+    optional("form", Shape::Form, "As a form."),
+    optional("text", TEXT, "As it is."),
+];
+
+const CAPTURE: &[Field] = &[
+    optional("json", leaf(Leaf::Pointer), "The value at a JSON pointer."),
+    optional("header", TEXT, "The value of a header."),
+    optional("regex", leaf(Leaf::Pattern), "What the first group matches, or all of it."),
+];
+
+const TLS: &[Field] = &[
+    required("url", URL, "Host and port where the certificate is shown, such as https://shop.example.com."),
+    optional("valid_for", span(1_000, 400 * DAY), "For how long it must still be valid."),
+    HTTP_TIMEOUT,
 ];
 
 const VERSION: &[Field] = &[

@@ -1,12 +1,16 @@
 //! The configuration: YAML in, typed values out, or every problem at once with file, line and column.
 mod check;
 mod cloudwatch;
+mod diff;
 mod durations;
+mod journeys;
 mod keys;
 mod load;
+mod probes;
 mod problem;
 mod raw;
 mod read;
+mod registries;
 mod rules;
 mod schema;
 mod secrets;
@@ -27,16 +31,22 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
+pub use diff::Changes;
 pub use load::{Env, Loaded, load, parse};
 pub use problem::{LoadError, Problem, Severity};
+pub use registries::{EcrConfig, RegistriesConfig};
 pub use schema::json_schema;
-pub use secrets::SecretUrl;
+pub use secrets::{SecretUrl, Secrets};
 pub use selector::Selector;
 
+use crate::domain::guardrails::Rails;
+use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{PersonName, ServiceName, TargetName};
+use crate::domain::plan::kubernetes::Workload;
 use crate::domain::policy::Mode;
+use crate::domain::probe::Probe;
 use crate::domain::runbook::{Judging, Rule};
-use crate::domain::verification::{CheckSpec, Expect};
+use crate::domain::verification::CheckSpec;
 
 /// All that `serve` needs. Secrets are read already, and no Debug shows them.
 #[derive(Clone, Debug)]
@@ -47,11 +57,18 @@ pub struct Config {
     pub status_page: Option<Url>,
     pub people: Vec<Person>,
     pub kubernetes: KubernetesConfig,
+    /// Where Argo CD keeps its own Applications.
+    pub argocd_namespace: String,
+    /// Whether each workload's story is told in Kubernetes Events.
+    pub kubernetes_events: bool,
     /// Events about failed probes are watched, which needs a right of its own.
-    pub watch_events: bool,
+    pub watch_failed_probes: bool,
     pub sources: SourcesConfig,
+    pub registries: RegistriesConfig,
     pub alertmanager: Option<AlertmanagerConfig>,
     pub notify: NotifyConfig,
+    /// Rollbacks that are carried out at once by themselves.
+    pub rollbacks_at_once: usize,
     /// At least one, with distinct names.
     pub services: Vec<ServiceConfig>,
 }
@@ -139,15 +156,18 @@ pub struct WebhookConfig {
     pub secret: SecretString,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServiceConfig {
     pub name: ServiceName,
     pub mode: Mode,
     pub watch: Duration,
     pub page_after: Duration,
-    pub cool_down: Duration,
+    pub rails: Rails,
     pub approval_expires: Duration,
     pub rollout_deadline: Duration,
+    /// Targets that were released together are rolled back together, or not at all.
+    pub together: bool,
+    pub gitops: GitOpsPolicy,
     /// At least one, with distinct names.
     pub targets: Vec<TargetConfig>,
     pub rules: Vec<RuleConfig>,
@@ -156,12 +176,26 @@ pub struct ServiceConfig {
     pub alarms: Vec<AlarmPattern>,
     pub judging: Judging,
     pub checks: Vec<CheckSpec>,
+    /// What the journeys among the checks may use, by the check's name.
+    pub check_secrets: BTreeMap<String, Secrets>,
     pub verify_deadline: Duration,
+}
+
+/// What is done about a GitOps owner that would undo a rollback.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GitOpsPolicy {
+    /// Page, and change nothing.
+    #[default]
+    Refuse,
+    /// Suspend it first, and leave it so.
+    Suspend,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetConfig {
     pub name: TargetName,
+    /// Automation does not go back behind it.
+    pub min_version: Option<MinVersion>,
     pub kind: TargetKindConfig,
     /// The Kubernetes Service in front of it.
     pub service: Option<String>,
@@ -169,7 +203,7 @@ pub struct TargetConfig {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TargetKindConfig {
-    Kubernetes { namespace: String, deployment: String },
+    Kubernetes(Workload),
 }
 
 /// A rule of the runbook and what measures it; the kinds of both always agree.
@@ -226,7 +260,7 @@ pub enum RuleQuery {
         pods: bool,
     },
     CloudWatch(CloudWatchQuery),
-    Http(HttpCheckConfig),
+    Http(OutsideCheck),
     Logs(LogsConfig),
 }
 
@@ -239,14 +273,15 @@ pub enum Combine {
     Mean,
 }
 
-/// A GET, how often, and what it must answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpCheckConfig {
-    pub url: Url,
-    pub status: u16,
-    pub expect: Vec<Expect>,
+/// What is asked from outside, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutsideCheck {
+    pub probe: Probe,
+    pub secrets: Secrets,
+    /// While a release is fresh.
     pub every: Duration,
-    pub timeout: Duration,
+    /// While nothing is released.
+    pub at_rest: Duration,
 }
 
 /// What counts as an error line in the pods' logs.

@@ -43,6 +43,11 @@ impl<'a> Fields<'a> {
         Some(fields)
     }
 
+    /// A mapping whose keys are its author's.
+    pub(super) fn open_free(&self, key: &str) -> Option<Self> {
+        Self::with_fallback(&self.entry(key)?.node, key, &[], self.notes, &[])
+    }
+
     fn with_fallback(
         node: &'a Node,
         what: &str,
@@ -161,6 +166,48 @@ impl<'a> Fields<'a> {
             .is_some_and(|entry| matches!(&entry.node.value, Value::List(items) if items.is_empty()))
     }
 
+    /// The mappings of a list, or the one that stands there without a list.
+    pub(super) fn some_maps(&self, key: &str) -> Vec<Fields<'a>> {
+        let Some((entry, Field { shape: Shape::SomeMaps(table), .. })) = self.field(key) else {
+            return Vec::new();
+        };
+        let nodes = match &entry.node.value {
+            Value::List(items) => items.as_slice(),
+            Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(&entry.node),
+        };
+        nodes.iter().filter_map(|node| Fields::open(node, key, table, self.notes)).collect()
+    }
+
+    /// The mappings of a mapping, each with its name.
+    pub(super) fn named(&self, key: &str) -> Vec<(&'a Entry, Fields<'a>)> {
+        let Some((entry, Field { shape: shape @ Shape::Named(table), .. })) = self.field(key) else {
+            return Vec::new();
+        };
+        let Value::Map(entries) = &entry.node.value else {
+            let wrong = wrong_kind(&entry.node, &shape.expected());
+            self.notes.error(entry.node.at, format!("{key}: {wrong}"));
+            return Vec::new();
+        };
+        entries.iter().filter_map(|e| Some((e, Fields::open(&e.node, key, table, self.notes)?))).collect()
+    }
+
+    /// The scalars of a list, or the one that stands there without a list, with where each is.
+    pub(super) fn some<T: FromText>(&self, key: &str) -> Vec<(Mark, T)> {
+        let Some((entry, Field { shape: Shape::Some(leaf), .. })) = self.field(key) else {
+            return Vec::new();
+        };
+        let nodes = match &entry.node.value {
+            Value::List(items) => items.as_slice(),
+            Value::Map(_) | Value::Scalar(_) => std::slice::from_ref(&entry.node),
+        };
+        let read = |node: &Node| {
+            let value = text_of(node, *leaf).and_then(|text| T::from_text(text, *leaf));
+            let value = value.map_err(|why| self.notes.error(node.at, format!("{key}: {why}"))).ok()?;
+            Some((node.at, value))
+        };
+        nodes.iter().filter_map(read).collect()
+    }
+
     pub(super) fn maps(&self, key: &str) -> Vec<Fields<'a>> {
         let Some((_, Field { shape: Shape::Maps(table), .. })) = self.field(key) else { return Vec::new() };
         self.items(key).iter().filter_map(|item| Fields::open(item, key, table, self.notes)).collect()
@@ -225,7 +272,7 @@ fn wrong_kind(node: &Node, expected: &str) -> String {
     format!("found {}, expected {expected}", node.kind())
 }
 
-fn nearest<'a>(key: &str, known: &'a [String]) -> Option<&'a String> {
+pub(super) fn nearest<'a>(key: &str, known: &'a [String]) -> Option<&'a String> {
     let key = quotable(key)?;
     let distance = |name: &&String| strsim::damerau_levenshtein(key, name);
     known.iter().min_by_key(distance).filter(|name| distance(name) <= (name.len() / 3).max(1))

@@ -12,17 +12,19 @@ use super::keys::ROOT;
 use super::problem::Notes;
 use super::raw::Fields;
 use super::secrets::{self, Outside};
+use super::value::KubernetesName;
 use super::yaml::Node;
 use super::{
     AlertmanagerConfig, Config, KubernetesConfig, NotifyConfig, Paging, Person, PrometheusConfig,
-    ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, services,
+    ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, registries, services,
 };
 use crate::domain::names::PersonName;
+use crate::domain::owner::ARGOCD_NAMESPACE;
 
 /// `None` only together with at least one error.
 pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option<Config> {
     let root = Fields::open(root, "the file", ROOT, notes)?;
-    let around = Around::of(&root);
+    let around = Around::of(&root, outside);
     let listen = root.read::<SocketAddr>("listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9095)));
     check::exposed(&root, listen, &around);
     let state_dir = root.read::<PathBuf>("state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/rollguard"));
@@ -32,11 +34,15 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
         state_dir: outside.path(state_dir),
         status_page: root.read("status_page"),
         people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),
+        kubernetes_events: cluster.as_ref().and_then(|k| k.read("events")).unwrap_or(true),
+        watch_failed_probes: cluster.as_ref().and_then(|k| k.read("failed_probes")).unwrap_or(false),
+        argocd_namespace: argocd_namespace(cluster.as_ref()),
         kubernetes: cluster.map_or(KubernetesConfig::Infer, |k| kubernetes(&k, &outside)),
-        watch_events: cluster.and_then(|k| k.read("events")).unwrap_or(false),
         sources: root.map("sources").map(|s| sources(&s, &outside)).unwrap_or_default(),
+        registries: root.map("registries").map(|r| registries::registries(&r)).unwrap_or_default(),
         alertmanager: root.map("alertmanager").map(|a| alertmanager(&a, &outside)),
         notify: root.map("notify").map(|n| notify(&n, &outside)).unwrap_or_default(),
+        rollbacks_at_once: root.read("rollbacks_at_once").unwrap_or(2),
         services: services::services(&root, &around),
     };
     Some(config)
@@ -66,6 +72,11 @@ fn kubernetes(fields: &Fields<'_>, outside: &Outside<'_>) -> KubernetesConfig {
         return KubernetesConfig::Infer;
     }
     KubernetesConfig::Kubeconfig { path: path.map(|path| outside.path(path)), context }
+}
+
+fn argocd_namespace(kubernetes: Option<&Fields<'_>>) -> String {
+    let named = kubernetes.and_then(|fields| fields.read::<KubernetesName>("argocd_namespace"));
+    named.map_or_else(|| ARGOCD_NAMESPACE.to_string(), |name| name.0)
 }
 
 /// A URL that paths are added to.
@@ -112,6 +123,9 @@ fn headers(fields: &Fields<'_>) -> Vec<(String, SecretString)> {
     pairs
         .map(|(name, (at, value))| {
             check::header(&name, &value, at, fields.notes);
+            if name.eq_ignore_ascii_case("authorization") {
+                fields.notes.error(at, "headers: use bearer_token_file for Authorization");
+            }
             (name, SecretString::from(value))
         })
         .collect()

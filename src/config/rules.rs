@@ -1,16 +1,23 @@
-//! Rules on plain values and HTTP checks.
+//! Rules on plain values, and on what is asked from outside: HTTP checks, journeys, certificates.
 use std::time::Duration;
 
 use super::raw::Fields;
+use super::secrets::Outside;
 use super::value::{Number, Share};
 use super::{
-    Combine, HttpCheckConfig, LogsConfig, RuleQuery, Selector, SourceName, cloudwatch, durations, verify,
+    Combine, LogsConfig, OutsideCheck, RuleQuery, Selector, SourceName, cloudwatch, durations, journeys,
+    probes,
 };
-use crate::domain::runbook::{Bound, RuleKind};
+use crate::domain::runbook::{Bound, Checked, RuleKind};
 
 const FOR: Duration = Duration::from_secs(60);
-const EVERY: Duration = Duration::from_secs(10);
-const TIMEOUT: Duration = Duration::from_secs(5);
+const HTTP_EVERY: Duration = Duration::from_secs(10);
+const HTTP_AT_REST: Duration = Duration::from_secs(60);
+/// A journey may leave something behind each time.
+const JOURNEY_AT_REST: Duration = Duration::from_secs(300);
+/// A certificate does not change between two looks.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(60);
+const CERTIFICATE_FAILING_FOR: Duration = Duration::from_secs(150);
 
 pub(super) fn value(fields: &Fields<'_>, source: Option<SourceName>) -> Option<(RuleKind, RuleQuery)> {
     let bound = bound(fields);
@@ -74,9 +81,23 @@ fn bound(fields: &Fields<'_>) -> Option<Bound> {
     }
 }
 
-pub(super) fn http(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
-    let every = fields.read("every").unwrap_or(EVERY);
-    let failing_for = fields.read("failing_for").unwrap_or(FOR);
+/// A rule on a probe; `key` is the key that it stands under.
+pub(super) fn outside(
+    key: &str,
+    fields: &Fields<'_>,
+    outside: &Outside<'_>,
+) -> Option<(RuleKind, RuleQuery)> {
+    let read = probes::read(key, fields, outside);
+    let every = |usual| fields.read("every").unwrap_or(usual);
+    let (every, at_rest) = match key {
+        "journey" => (every(journeys::EVERY), fields.read("at_rest").unwrap_or(JOURNEY_AT_REST)),
+        "tls" => (CERTIFICATE_EVERY, HTTP_AT_REST),
+        _ => (every(HTTP_EVERY), HTTP_AT_REST),
+    };
+    let (about, failing_for) = match key {
+        "tls" => (Checked::Certificate, CERTIFICATE_FAILING_FOR),
+        _ => (Checked::Service, fields.read("failing_for").unwrap_or(FOR)),
+    };
     if failing_for < every * 2 {
         let message = format!(
             "failing_for: too short for three checks, of which there is one every {}: write {} or more",
@@ -85,8 +106,7 @@ pub(super) fn http(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
         );
         fields.notes.error(fields.at("failing_for"), message);
     }
-    let timeout = fields.read("timeout").unwrap_or(TIMEOUT);
-    let (url, status, expect) = verify::answer(fields)?;
-    let query = RuleQuery::Http(HttpCheckConfig { url, status, expect, every, timeout });
-    Some((RuleKind::Check { failing_for_secs: failing_for.as_secs_f64() }, query))
+    let (probe, secrets) = read?;
+    let query = RuleQuery::Http(OutsideCheck { probe, secrets, every, at_rest });
+    Some((RuleKind::Check { failing_for_secs: failing_for.as_secs_f64(), about }, query))
 }

@@ -65,10 +65,24 @@ fn shape(shape: Shape) -> Value {
     match shape {
         Shape::Leaf(leaf) => scalar(leaf),
         Shape::Secret => json!({ "type": "string", "minLength": 1 }),
-        Shape::Labels | Shape::Dimensions | Shape::Headers => {
+        Shape::Labels | Shape::Dimensions | Shape::Headers | Shape::Form | Shape::Secrets => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })
         }
         Shape::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Shape::Some(leaf) => {
+            let one = scalar(leaf);
+            json!({ "anyOf": [one, { "type": "array", "minItems": 1, "items": one }] })
+        }
+        Shape::SomeMaps(table) => {
+            // The keywords of objects do not apply to lists, nor those of lists to objects.
+            let mut either = object(table);
+            if let Some(either) = either.as_object_mut() {
+                either.insert("type".into(), json!(["object", "array"]));
+                either.insert("items".into(), object(table));
+            }
+            either
+        }
+        Shape::Named(table) => json!({ "type": "object", "additionalProperties": object(table) }),
         Shape::Map(table) => object(table),
         Shape::Maps(table) => json!({ "type": "array", "items": object(table) }),
         Shape::Any => json!({}),
@@ -77,7 +91,7 @@ fn shape(shape: Shape) -> Value {
 
 fn scalar(leaf: Leaf) -> Value {
     match leaf {
-        Leaf::Text | Leaf::Selector | Leaf::Address | Leaf::Path => {
+        Leaf::Text | Leaf::Selector | Leaf::Address | Leaf::Path | Leaf::Pattern => {
             json!({ "type": "string", "minLength": 1 })
         }
         Leaf::Name => json!({ "type": "string", "pattern": "^[a-z0-9][a-z0-9._-]{0,62}$" }),
@@ -87,9 +101,13 @@ fn scalar(leaf: Leaf) -> Value {
         Leaf::Duration { .. } => json!({ "type": "string", "examples": ["30m", "10s"] }),
         Leaf::Share { .. } => json!({ "type": ["string", "number"], "examples": ["5%", 0.05] }),
         Leaf::Number => json!({ "type": ["string", "number"], "examples": [0.5, "900Mi"] }),
+        Leaf::Count { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Leaf::Version => json!({ "type": ["string", "number"], "examples": ["v1.4.2"] }),
         Leaf::Url => json!({ "type": "string", "pattern": "^https?://" }),
         Leaf::Bool => json!({ "type": "boolean" }),
-        Leaf::Status => json!({ "type": "integer", "minimum": 100, "maximum": 599 }),
+        Leaf::Status => {
+            json!({ "type": ["integer", "string"], "minimum": 100, "maximum": 599, "pattern": "^[1-5](xx|[0-9][0-9])$" })
+        }
         Leaf::Choice(choices) => json!({ "enum": choices }),
         Leaf::Pointer => json!({ "type": "string", "pattern": "^(/.*)?$" }),
     }

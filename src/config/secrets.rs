@@ -1,7 +1,9 @@
 //! Secrets by reference: `token_file`, `token_env` or, if it must be, `token`. No message ever repeats what was found there.
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -9,6 +11,7 @@ use super::problem::quotable;
 use super::raw::Fields;
 use super::value::http_url;
 use super::yaml::Mark;
+use crate::domain::template::is_name;
 
 const MAX_BYTES: u64 = 64 * 1024;
 const SHORTEST_TOKEN: usize = 16;
@@ -61,6 +64,35 @@ impl SecretUrl {
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
+
+    pub(super) fn secret(&self) -> &SecretString {
+        &self.0
+    }
+}
+
+/// Secrets by name, of one journey. Debug shows the names only.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets(Arc<BTreeMap<String, SecretString>>);
+
+impl Secrets {
+    pub fn new(secrets: impl IntoIterator<Item = (String, SecretString)>) -> Self {
+        Self(Arc::new(secrets.into_iter().collect()))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// For the requests themselves, never for a log, a message or an answer.
+    pub fn exposed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, secret)| (name.as_str(), secret.expose_secret()))
+    }
+}
+
+impl PartialEq for Secrets {
+    fn eq(&self, other: &Self) -> bool {
+        self.exposed().eq(other.exposed())
+    }
 }
 
 /// A secret with the key that it was found under.
@@ -101,6 +133,27 @@ fn find(fields: &Fields<'_>, stem: &str, outside: &Outside<'_>) -> Option<Found>
             None
         }
     }
+}
+
+/// All secrets of a mapping, with where each one's name is; those that cannot be had are noted and left out.
+pub(super) fn named(fields: &Fields<'_>, outside: &Outside<'_>) -> Vec<(String, Mark, Option<SecretString>)> {
+    let stem = |key: &str| {
+        let stem = ["_file", "_env"].iter().find_map(|end| key.strip_suffix(end));
+        stem.unwrap_or(key).to_string()
+    };
+    let stems: BTreeSet<String> = fields.entries().iter().map(|entry| stem(&entry.key)).collect();
+    let place = |name: &str| fields.entries().iter().find(|entry| stem(&entry.key) == name).map(|e| e.key_at);
+    let all = stems.into_iter().filter_map(|name| Some((place(&name)?, name)));
+    all.filter_map(|(at, name)| {
+        if !is_name(&name) {
+            let message = "secrets: this is no name: write such as password_file or password_env";
+            fields.notes.error(at, message);
+            return None;
+        }
+        let secret = find(fields, &name, outside).map(|found| found.secret);
+        Some((name, at, secret))
+    })
+    .collect()
 }
 
 fn sound<T>(

@@ -5,9 +5,13 @@ use super::problem::quotable;
 use super::raw::Fields;
 use super::settings::Settings;
 use super::value::KubernetesName;
+use super::verify::Verification;
 use super::yaml::Entry;
 use super::{ServiceConfig, TargetConfig, TargetKindConfig, verify};
+use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{ServiceName, TargetName};
+use crate::domain::plan::kubernetes::Workload;
+use crate::domain::workload::WorkloadKind;
 
 /// All services that could be read; what is wrong with the others is noted.
 pub(super) fn services(root: &Fields<'_>, around: &Around) -> Vec<ServiceConfig> {
@@ -32,7 +36,7 @@ fn defaults<'a>(root: &Fields<'a>, around: &Around) -> &'a [Entry] {
     let settings = Settings::read(&fields, around);
     check::settings(&fields, &settings);
     if let Some(section) = fields.map("verify") {
-        verify::by_itself(&section);
+        verify::by_itself(&section, around, &[]);
     }
     fields.entries()
 }
@@ -43,21 +47,25 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
     check::service(fields, shown, &settings, around);
     check::settings(fields, &settings);
     let targets = targets(fields, shown, placed);
-    let (verify_deadline, checks) = verify::read(fields, &settings, around, &targets);
+    let Verification { deadline: verify_deadline, checks, secrets: check_secrets } =
+        verify::read(fields, &settings, around, &targets);
     Some(ServiceConfig {
         name: fields.read::<ServiceName>("name")?,
         mode: settings.mode?,
         watch: settings.watch,
         page_after: settings.page_after,
-        cool_down: settings.cool_down,
+        rails: settings.rails,
         approval_expires: settings.approval_expires,
         rollout_deadline: settings.rollout_deadline,
+        together: settings.together,
+        gitops: settings.gitops,
         targets,
         rules: settings.rules,
         alerts: settings.alerts,
         alarms: settings.alarms,
         judging: settings.judging,
         checks,
+        check_secrets,
         verify_deadline,
     })
 }
@@ -74,7 +82,9 @@ fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<
         let in_front = fields.read::<KubernetesName>("service").map(|name| name.0);
         let kind = workload(&fields)?;
         placed.push(Placed { at: target.at("kubernetes"), service: service.to_string(), kind: kind.clone() });
-        Some(TargetConfig { name: name?, kind, service: in_front })
+        let min_version =
+            target.has("min_version").then(|| target.read::<MinVersion>("min_version")).flatten();
+        Some(TargetConfig { name: name?, min_version, kind, service: in_front })
     };
     all.iter().filter_map(&mut read).collect()
 }
@@ -84,6 +94,9 @@ fn workload(fields: &Fields<'_>) -> Option<TargetKindConfig> {
         true => fields.read::<KubernetesName>("namespace").map(|name| name.0),
         false => Some("default".to_string()),
     };
-    let deployment = fields.read::<KubernetesName>("deployment")?.0;
-    Some(TargetKindConfig::Kubernetes { namespace: namespace?, deployment })
+    let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet];
+    let key = fields.one_of(&kinds.map(WorkloadKind::noun))?;
+    let kind = kinds.into_iter().find(|kind| kind.noun() == key)?;
+    let name = fields.read::<KubernetesName>(key)?.0;
+    Some(TargetKindConfig::Kubernetes(Workload { kind, namespace: namespace?, name }))
 }

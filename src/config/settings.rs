@@ -1,11 +1,18 @@
 //! What a service may leave to the defaults: its policy, times, rules, alerts and judging.
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::check::{self, Around};
 use super::raw::Fields;
 use super::read::labels;
 use super::value::Share;
-use super::{AlarmPattern, AlertsConfig, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch, rules};
+use super::{
+    AlarmPattern, AlertsConfig, GitOpsPolicy, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch,
+    probes, rules,
+};
+use crate::domain::guardrails::Rails;
+use crate::domain::guardrails::freeze::{Freeze, FreezeError};
 use crate::domain::names::RuleName;
 use crate::domain::policy::Mode;
 use crate::domain::runbook::{Judging, Rule, RuleKind};
@@ -15,9 +22,11 @@ pub(super) struct Settings {
     pub(super) mode: Option<Mode>,
     pub(super) watch: Duration,
     pub(super) page_after: Duration,
-    pub(super) cool_down: Duration,
+    pub(super) rails: Rails,
     pub(super) approval_expires: Duration,
     pub(super) rollout_deadline: Duration,
+    pub(super) together: bool,
+    pub(super) gitops: GitOpsPolicy,
     pub(super) rules: Vec<RuleConfig>,
     pub(super) alerts: Option<AlertsConfig>,
     pub(super) alarms: Vec<AlarmPattern>,
@@ -36,9 +45,11 @@ impl Settings {
             mode: fields.read("policy"),
             watch,
             page_after: minutes("page_after", 2),
-            cool_down: minutes("cool_down", 60),
+            rails: rails(fields),
             approval_expires: minutes("approval_expires", 15),
             rollout_deadline: minutes("rollout_deadline", 10),
+            together: fields.read("together").unwrap_or(true),
+            gitops: fields.read("gitops").unwrap_or_default(),
             has_errors: rules.iter().any(|rule| rule.has("errors")),
             has_latency: rules.iter().any(|rule| rule.has("latency")),
             rules: rules.iter().filter_map(|fields| rule(fields, around)).collect(),
@@ -58,13 +69,37 @@ impl Settings {
     }
 }
 
+fn rails(fields: &Fields<'_>) -> Rails {
+    let usual = Rails::default();
+    Rails {
+        cool_down: fields.read("cool_down").unwrap_or(usual.cool_down),
+        max_per_day: fields.read("max_per_day").unwrap_or(usual.max_per_day),
+        freezes: fields.maps("freeze").iter().filter_map(freeze).collect(),
+    }
+}
+
+fn freeze(fields: &Fields<'_>) -> Option<Freeze> {
+    let zone = fields.read("time_zone").unwrap_or_else(|| "UTC".to_string());
+    let why = fields.read::<String>("reason").unwrap_or_default();
+    let (cron, lasts) = (fields.read::<String>("cron")?, fields.read::<Duration>("duration")?);
+    let lasts = SignedDuration::try_from(lasts).ok()?;
+    let wrong = |error: FreezeError| {
+        let key = match error {
+            FreezeError::Cron { .. } => "cron",
+            FreezeError::Zone { .. } => "time_zone",
+        };
+        fields.notes.error(fields.at(key), format!("{key}: {error}"));
+    };
+    Freeze::new(&cron, &zone, lasts, &why).map_err(wrong).ok()
+}
+
 fn rule(fields: &Fields<'_>, around: &Around) -> Option<RuleConfig> {
     let name = fields.read::<RuleName>("name");
-    let key = fields.one_of(&["errors", "latency", "value", "logs", "http"])?;
+    let key = fields.one_of(&["errors", "latency", "value", "logs", "http", "journey", "tls"])?;
     let kind = fields.map(key)?;
     let source = match key {
-        "http" => Some(SourceName::Http),
         "logs" => Some(SourceName::Logs),
+        outside if probes::KINDS.contains(&outside) => Some(SourceName::Http),
         _ => source(&kind, around),
     };
     let (threshold, query) = match key {
@@ -73,7 +108,7 @@ fn rule(fields: &Fields<'_>, around: &Around) -> Option<RuleConfig> {
         "latency" => latency(&kind, source)?,
         "value" => rules::value(&kind, source)?,
         "logs" => rules::logs(&kind)?,
-        _ => rules::http(&kind)?,
+        _ => rules::outside(key, &kind, &around.outside)?,
     };
     if source == Some(SourceName::Scrape) && matches!(query, RuleQuery::Value { pods: false, .. }) {
         let message = "pods: the source scrape reads nothing but pods: measure this by another";

@@ -29,7 +29,16 @@ pub(super) enum Shape {
     Dimensions,
     /// Header names to values, which may be secrets.
     Headers,
+    /// Names of fields to values.
+    Form,
+    /// Names that the author chose to secrets, each as `NAME_file`, `NAME_env` or `NAME`.
+    Secrets,
     Texts,
+    /// One of these, or a list of them.
+    Some(Leaf),
+    SomeMaps(&'static [Field]),
+    /// What each named value is, by its own mapping.
+    Named(&'static [Field]),
     Map(&'static [Field]),
     Maps(&'static [Field]),
     /// Any YAML value, such as the one a JSON pointer must find.
@@ -50,6 +59,12 @@ pub(super) enum Leaf {
         most: f64,
     },
     Number,
+    /// A whole number.
+    Count {
+        least: usize,
+        most: usize,
+    },
+    Version,
     Url,
     Path,
     Bool,
@@ -58,6 +73,7 @@ pub(super) enum Leaf {
     Choice(&'static [&'static str]),
     Selector,
     Pointer,
+    Pattern,
 }
 
 impl Leaf {
@@ -70,21 +86,29 @@ impl Leaf {
             Leaf::Duration { .. } => "a duration such as 30m".into(),
             Leaf::Share { .. } => "a share such as 5% or 0.05".into(),
             Leaf::Number => "a number such as 0.5, 2k or 900Mi".into(),
+            Leaf::Count { .. } => "a whole number such as 3".into(),
+            Leaf::Version => "a version such as v1.4.2".into(),
             Leaf::Url => "a URL such as http://prometheus:9090".into(),
             Leaf::Path => "a path such as /etc/rollguard/token".into(),
             Leaf::Bool => "true or false".into(),
-            Leaf::Status => "an HTTP status such as 200".into(),
+            Leaf::Status => "an HTTP status such as 200 or 2xx".into(),
             Leaf::Address => "an address such as 127.0.0.1:9095".into(),
             Leaf::Choice(choices) => format!("one of {}", choices.join(", ")),
             Leaf::Selector => "a selector such as http_requests_total".into(),
             Leaf::Pointer => "a JSON pointer such as /status".into(),
+            Leaf::Pattern => "a regular expression such as '^ok'".into(),
         }
     }
 
     /// Whether YAML numbers and booleans are taken as they are written.
     pub(super) fn takes_numbers(self) -> bool {
         match self {
-            Leaf::Duration { .. } | Leaf::Share { .. } | Leaf::Number | Leaf::Status => true,
+            Leaf::Duration { .. }
+            | Leaf::Share { .. }
+            | Leaf::Number
+            | Leaf::Count { .. }
+            | Leaf::Version
+            | Leaf::Status => true,
             Leaf::Text
             | Leaf::Name
             | Leaf::KubernetesName
@@ -94,7 +118,8 @@ impl Leaf {
             | Leaf::Address
             | Leaf::Choice(_)
             | Leaf::Selector
-            | Leaf::Pointer => false,
+            | Leaf::Pointer
+            | Leaf::Pattern => false,
         }
     }
 }
@@ -107,7 +132,12 @@ impl Shape {
             Shape::Labels => "a mapping of labels such as {service: shop}".into(),
             Shape::Dimensions => "a mapping of dimensions such as {LoadBalancer: app/shop/50dc6c49}".into(),
             Shape::Headers => "a mapping of headers such as {X-Scope-OrgID: shop}".into(),
+            Shape::Form => "a mapping of fields such as {user: ann}".into(),
+            Shape::Secrets => "a mapping of secrets such as {password_env: SHOP_PASSWORD}".into(),
             Shape::Texts => "a list such as [critical]".into(),
+            Shape::Some(leaf) => format!("{}, or a list of such", leaf.expected()),
+            Shape::SomeMaps(_) => "a mapping (indented lines of key: value), or a list of such".into(),
+            Shape::Named(_) => "a mapping of names such as {token: {json: /access_token}}".into(),
             Shape::Map(_) => "a mapping (indented lines of key: value)".into(),
             Shape::Maps(_) => "a list (lines beginning with -)".into(),
             Shape::Any => "a value".into(),
@@ -124,7 +154,12 @@ impl Field {
             | Shape::Labels
             | Shape::Dimensions
             | Shape::Headers
+            | Shape::Form
+            | Shape::Secrets
             | Shape::Texts
+            | Shape::Some(_)
+            | Shape::SomeMaps(_)
+            | Shape::Named(_)
             | Shape::Map(_)
             | Shape::Maps(_)
             | Shape::Any => vec![self.name.to_string()],

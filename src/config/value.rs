@@ -8,10 +8,14 @@ use url::Url;
 use super::durations;
 use super::selector::{Selector, SelectorError};
 use super::shape::Leaf;
-use super::{Combine, SourceName};
+use super::{Combine, GitOpsPolicy, SourceName};
+use crate::domain::answer::{NoStatus, Pattern, StatusIs};
+use crate::domain::guardrails::minimum::MinVersion;
+use crate::domain::journey::Method;
 use crate::domain::names::{PersonName, RuleName, ServiceName, TargetName};
 use crate::domain::policy::Mode;
 use crate::domain::runbook::LateOnset;
+use crate::domain::template::{Template, UrlTemplate};
 
 /// A value that is written as one scalar. The error says what is wrong and how it is written.
 pub(super) trait FromText: Sized {
@@ -76,6 +80,22 @@ impl FromText for Number {
     }
 }
 
+impl FromText for usize {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        let Leaf::Count { least, most } = leaf else { return Err(leaf.expected()) };
+        let value = text.parse().ok().filter(|value| (least..=most).contains(value));
+        value.ok_or_else(|| format!("this is no whole number from {least} to {most}"))
+    }
+}
+
+impl FromText for MinVersion {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        let wrong =
+            || format!("this is no version that others can be compared with: write {}", leaf.expected());
+        MinVersion::parse(text).ok_or_else(wrong)
+    }
+}
+
 impl FromText for bool {
     fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
         Ok(text == "true")
@@ -104,6 +124,16 @@ impl FromText for Mode {
             "approval" => Ok(Mode::Approval),
             "page" => Ok(Mode::Page),
             "observe" => Ok(Mode::Observe),
+            _ => Err(no_choice(leaf)),
+        }
+    }
+}
+
+impl FromText for GitOpsPolicy {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        match text {
+            "refuse" => Ok(GitOpsPolicy::Refuse),
+            "suspend" => Ok(GitOpsPolicy::Suspend),
             _ => Err(no_choice(leaf)),
         }
     }
@@ -142,15 +172,35 @@ fn no_choice(leaf: Leaf) -> String {
     format!("this is none of the choices: write {}", leaf.expected())
 }
 
-/// An HTTP status.
-pub(super) struct Status(pub(super) u16);
+impl FromText for StatusIs {
+    fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
+        text.parse().map_err(|e: NoStatus| e.to_string())
+    }
+}
 
-impl FromText for Status {
+impl FromText for Pattern {
     fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
-        match text.parse() {
-            Ok(status @ 100..=599) => Ok(Status(status)),
-            Ok(_) | Err(_) => Err(format!("found another number, expected {}", leaf.expected())),
-        }
+        let text = String::from_text(text, leaf)?;
+        Pattern::try_from(text).map_err(|e| e.to_string())
+    }
+}
+
+impl FromText for Method {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        let named = Method::ALL.into_iter().find(|method| method.as_str() == text);
+        named.ok_or_else(|| no_choice(leaf))
+    }
+}
+
+impl FromText for Template {
+    fn from_text(text: &str, leaf: Leaf) -> Result<Self, String> {
+        Template::parse(&String::from_text(text, leaf)?).map_err(|e| e.to_string())
+    }
+}
+
+impl FromText for UrlTemplate {
+    fn from_text(text: &str, _: Leaf) -> Result<Self, String> {
+        UrlTemplate::parse(text).map_err(|e| e.to_string())
     }
 }
 

@@ -1,4 +1,5 @@
 //! The checks that prove a rollback worked.
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use url::Url;
@@ -7,13 +8,16 @@ use super::TargetConfig;
 use super::check::{self, Around};
 use super::raw::Fields;
 use super::settings::Settings;
-use super::value::{Pointer, Share, Status};
-use super::yaml::{Node, Scalar, Value};
-use crate::domain::verification::{CheckKind, CheckSpec, Expect};
+use super::value::{Pointer, Share};
+use super::{Secrets, probes};
+use crate::domain::names::TargetName;
+use crate::domain::verification::{CheckKind, CheckSpec};
 
 const DEADLINE: Duration = Duration::from_secs(600);
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 10] = [
     "http",
+    "journey",
+    "tls",
     "version",
     "pods_ready",
     "endpoints_ready",
@@ -23,29 +27,49 @@ const KINDS: [&str; 8] = [
     "no_active_alerts",
 ];
 
-/// The deadline and the checks of a service.
+/// The deadline and the checks of a service, and what the journeys among them may use.
+pub(super) struct Verification {
+    pub(super) deadline: Duration,
+    pub(super) checks: Vec<CheckSpec>,
+    pub(super) secrets: BTreeMap<String, Secrets>,
+}
+
 pub(super) fn read(
     fields: &Fields<'_>,
     settings: &Settings,
-    around: &Around,
+    around: &Around<'_>,
     targets: &[TargetConfig],
-) -> (Duration, Vec<CheckSpec>) {
-    let has_service = targets.iter().any(|target| target.service.is_some());
-    let standard = || standard(settings, has_service);
-    let Some(verify) = fields.map("verify") else { return (DEADLINE, standard()) };
-    let (deadline, checks) = by_itself(&verify);
-    for check in verify.maps("checks") {
-        check::measured(&check, settings, around);
-        if check.has("endpoints_ready") && !has_service {
-            let message = "endpoints_ready: nothing measures this: name the Service as service of a target";
-            check.notes.error(check.key_at("endpoints_ready"), message);
+) -> Verification {
+    let fronted: Vec<TargetName> =
+        targets.iter().filter(|target| target.service.is_some()).map(|target| target.name.clone()).collect();
+    let own = fields.map("verify").map(|verify| {
+        for check in verify.maps("checks") {
+            check::measured(&check, settings, around);
+            if check.has("endpoints_ready") && fronted.is_empty() {
+                let message =
+                    "endpoints_ready: nothing measures this: name the Service as service of a target";
+                check.notes.error(check.key_at("endpoints_ready"), message);
+            }
         }
-    }
-    (deadline, checks.unwrap_or_else(standard))
+        by_itself(&verify, around, &fronted)
+    });
+    let (deadline, checks) = own.unwrap_or((DEADLINE, None));
+    let checks = checks.unwrap_or_else(|| standard(settings, &fronted));
+    let secret = |(check, secrets): &(CheckSpec, Secrets)| {
+        (!secrets.is_empty()).then(|| (check.name.clone(), secrets.clone()))
+    };
+    let secrets = checks.iter().filter_map(secret).collect();
+    Verification { deadline, checks: checks.into_iter().map(|(check, _)| check).collect(), secrets }
 }
 
+type Checks = Vec<(CheckSpec, Secrets)>;
+
 /// A section `verify` whatever the service measures; `None` for the standard checks.
-pub(super) fn by_itself(verify: &Fields<'_>) -> (Duration, Option<Vec<CheckSpec>>) {
+pub(super) fn by_itself(
+    verify: &Fields<'_>,
+    around: &Around<'_>,
+    fronted: &[TargetName],
+) -> (Duration, Option<Checks>) {
     let deadline = verify.read("deadline").unwrap_or(DEADLINE);
     if !verify.has("checks") {
         return (deadline, None);
@@ -56,14 +80,14 @@ pub(super) fn by_itself(verify: &Fields<'_>) -> (Duration, Option<Vec<CheckSpec>
     }
     let all = verify.maps("checks");
     check::distinct(&all, "name", "check");
-    (deadline, Some(all.iter().filter_map(read_check).collect()))
+    (deadline, Some(all.iter().filter_map(|check| read_check(check, around, fronted)).collect()))
 }
 
-fn standard(settings: &Settings, has_service: bool) -> Vec<CheckSpec> {
-    let check = |name: &str, kind| CheckSpec { name: name.to_string(), kind };
+fn standard(settings: &Settings, fronted: &[TargetName]) -> Checks {
+    let check = |name: &str, kind| (CheckSpec { name: name.to_string(), kind }, Secrets::default());
     let mut checks = vec![check("pods ready", CheckKind::PodsReady)];
-    if has_service {
-        checks.push(check("endpoints ready", CheckKind::EndpointsReady));
+    if !fronted.is_empty() {
+        checks.push(check("endpoints ready", CheckKind::EndpointsReady { targets: fronted.to_vec() }));
     }
     if settings.measures_errors() {
         checks.push(check("error rate", CheckKind::ErrorRate { below: 0.01 }));
@@ -71,21 +95,27 @@ fn standard(settings: &Settings, has_service: bool) -> Vec<CheckSpec> {
     checks
 }
 
-fn read_check(fields: &Fields<'_>) -> Option<CheckSpec> {
+fn read_check(
+    fields: &Fields<'_>,
+    around: &Around<'_>,
+    fronted: &[TargetName],
+) -> Option<(CheckSpec, Secrets)> {
     let name = fields.read::<String>("name");
     let key = fields.one_of(&KINDS)?;
     let body = fields.map(key)?;
+    let mut secrets = Secrets::default();
     let kind = match key {
-        "http" => {
-            let (url, status, expect) = answer(&body)?;
-            CheckKind::Http { url: url.to_string(), status, expect }
+        outside if probes::KINDS.contains(&outside) => {
+            let (probe, used) = probes::read(outside, &body, &around.outside)?;
+            secrets = used;
+            CheckKind::Outside(probe)
         }
         "version" => CheckKind::Version {
             url: body.read::<Url>("url")?.to_string(),
             pointer: body.read::<Pointer>("pointer").map(|pointer| pointer.0),
         },
         "pods_ready" => CheckKind::PodsReady,
-        "endpoints_ready" => CheckKind::EndpointsReady,
+        "endpoints_ready" => CheckKind::EndpointsReady { targets: fronted.to_vec() },
         "error_rate" => CheckKind::ErrorRate { below: body.read::<Share>("below")?.0 },
         "latency_p95" => {
             CheckKind::LatencyP95 { below_ms: body.read::<Duration>("below")?.as_secs_f64() * 1000.0 }
@@ -93,32 +123,5 @@ fn read_check(fields: &Fields<'_>) -> Option<CheckSpec> {
         "throughput" => CheckKind::Throughput { at_least: body.read::<Share>("at_least")?.0 },
         _ => CheckKind::NoActiveAlerts,
     };
-    Some(CheckSpec { name: name?, kind })
-}
-
-/// What to GET, and the status and content that it must answer with.
-pub(super) fn answer(fields: &Fields<'_>) -> Option<(Url, u16, Vec<Expect>)> {
-    let mut expect: Vec<Expect> = fields.read::<String>("text").map(Expect::Text).into_iter().collect();
-    if let Some(json) = fields.map("json") {
-        let pointer = json.read::<Pointer>("pointer");
-        let equals = json.entry("equals").map(|entry| json_value(&entry.node));
-        expect
-            .extend(pointer.zip(equals).map(|(pointer, equals)| Expect::Json { pointer: pointer.0, equals }));
-    }
-    let status = fields.read::<Status>("status").map_or(200, |status| status.0);
-    Some((fields.read::<Url>("url")?, status, expect))
-}
-
-fn json_value(node: &Node) -> serde_json::Value {
-    use serde_json::Value as Json;
-    match &node.value {
-        Value::Scalar(Scalar::Null) => Json::Null,
-        Value::Scalar(Scalar::Bool(value)) => Json::Bool(*value),
-        // YAML also writes numbers in ways that JSON does not; those compare as floats.
-        Value::Scalar(Scalar::Number(text)) => serde_json::from_str(text)
-            .unwrap_or_else(|_| text.parse::<f64>().map_or_else(|_| Json::String(text.clone()), Json::from)),
-        Value::Scalar(Scalar::Text(text)) => Json::String(text.clone()),
-        Value::List(items) => items.iter().map(json_value).collect(),
-        Value::Map(entries) => entries.iter().map(|e| (e.key.clone(), json_value(&e.node))).collect(),
-    }
+    Some((CheckSpec { name: name?, kind }, secrets))
 }

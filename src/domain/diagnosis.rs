@@ -257,6 +257,7 @@ impl Obstacle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::workload::WorkloadKind;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -267,7 +268,8 @@ mod tests {
     }
 
     fn stall(pods: Vec<StalledPod>, refused: Option<&str>) -> Stall {
-        let workload = Workload { namespace: "shop".into(), name: "web".into() };
+        let workload =
+            Workload { kind: WorkloadKind::Deployment, namespace: "shop".into(), name: "web".into() };
         Stall { workload, pods, refused: refused.map(str::to_string) }
     }
 

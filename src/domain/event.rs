@@ -3,9 +3,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Cause;
-use super::guardrails::Bar;
+use super::guardrails::{Bar, Killed};
 use super::names::{ServiceName, TargetId};
 use super::outcome::{Finding, Outcome};
+use super::owner::{Controller, HoldOwner};
 use super::plan::{Plan, PlanDigest};
 use super::policy::Decided;
 use super::release::Version;
@@ -36,6 +37,8 @@ pub struct StreamId(String);
 
 pub const RUN_STREAMS: &str = "run:";
 pub const TARGET_STREAMS: &str = "target:";
+/// What is about all services.
+const HOUSE_STREAM: &str = "house";
 
 impl StreamId {
     pub fn run(run: &str) -> Self {
@@ -43,6 +46,9 @@ impl StreamId {
     }
     pub fn target(target: &TargetId) -> Self {
         Self(format!("{TARGET_STREAMS}{target}"))
+    }
+    pub fn house() -> Self {
+        Self(HOUSE_STREAM.to_string())
     }
     /// A stream's name as an earlier life wrote it.
     pub fn stored(text: impl Into<String>) -> Self {
@@ -190,10 +196,12 @@ pub enum TargetEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         together: Option<Box<Bar>>,
     },
-    /// Worse for under 1 % of the users: told once, with the alternatives.
+    /// Nothing to roll back for, such as trouble for under 1 % of the users: told once for each rule, with the alternatives.
     MinorTrouble {
         watch: String,
         reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
     },
     WatchClosed {
         watch: String,
@@ -209,6 +217,48 @@ pub enum TargetEvent {
         incident: String,
         on: bool,
     },
+    /// A run suspended the target's owner, which stays so until a person resumes it.
+    OwnerHeld {
+        target: TargetId,
+        run: String,
+        hold: Box<HoldOwner>,
+    },
+    /// People were reminded of a hold.
+    OwnerStillHeld {
+        controller: Controller,
+    },
+    /// Somebody resumed an owner that we had suspended, or it is the target's owner no more.
+    OwnerResumed {
+        controller: Controller,
+        why: String,
+    },
+}
+
+/// What happens to all services at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub enum HouseEvent {
+    /// Nothing is changed any more, until it is turned off.
+    KillSwitchOn {
+        by: String,
+        reason: String,
+    },
+    KillSwitchOff {
+        by: String,
+        reason: String,
+    },
+}
+
+impl HouseEvent {
+    /// The kill switch after this event.
+    pub fn killed(&self, at: Timestamp) -> Option<Killed> {
+        match self {
+            HouseEvent::KillSwitchOn { by, reason } => {
+                Some(Killed { by: by.clone(), at, reason: reason.clone() })
+            }
+            HouseEvent::KillSwitchOff { .. } => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

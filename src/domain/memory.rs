@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{TargetEvent, WatchEnd};
 use super::evidence::{Cause, is_blindness};
 use super::guardrails::Bar;
+use super::owner::{Controller, Held};
 use super::policy::Decision;
 use super::release::{Fingerprint, ReleaseKind, Version};
 use super::watch::WatchSpec;
@@ -17,6 +18,8 @@ const REMEMBERED: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetMemory {
     pub known_good: Option<Version>,
+    /// When that was found.
+    pub known_good_since: Option<Timestamp>,
     /// The version that ran when the target was last looked at.
     pub current: Option<Version>,
     pub seen: VecDeque<Fingerprint>,
@@ -24,13 +27,14 @@ pub struct TargetMemory {
     pub watch: Option<OpenWatch>,
     /// How the watch before ended.
     pub last_watch: Option<EndedWatch>,
-    pub last_rollback_at: Option<Timestamp>,
+    /// The latest runs that took a version away here, with the times at which they began.
+    pub rollbacks: VecDeque<(String, Timestamp)>,
     /// When the evidence against a release here was last found to be enough for a rollback. It outlives the watch.
     pub tripped_at: Option<Timestamp>,
-    /// The run that began to roll this target back last.
-    pub rolled_back_by: Option<String>,
     /// The incident that people are being paged about. It outlives its watch if nobody has acted on it.
     pub paging: Option<String>,
+    /// Owners that runs suspended and nobody resumed yet.
+    pub held: Vec<Held>,
 }
 
 /// A watch that has not been closed.
@@ -39,7 +43,8 @@ pub struct OpenWatch {
     pub spec: Box<WatchSpec>,
     pub rollout_ended: Option<Timestamp>,
     pub reached: Decision,
-    pub told_minor: bool,
+    /// The rules whose small trouble people have been told about.
+    pub told_minor: Vec<Option<String>>,
     /// What people were paged about, each once: the cause, and whether it was only that nothing could be seen.
     pub paged: Vec<Topic>,
     /// Held back because several services tripped together.
@@ -70,25 +75,23 @@ impl TargetMemory {
         match event {
             TargetEvent::KnownGood { version, .. } => {
                 self.known_bad.retain(|bad| *bad != version.fingerprint);
-                remember(&mut self.seen, &version.fingerprint);
                 if self.current.is_none() {
                     self.current = Some(version.clone());
                 }
-                self.known_good = Some(version.clone());
+                self.take_good(version.clone(), at);
             }
             TargetEvent::WatchOpened(spec) => {
                 remember(&mut self.seen, &spec.release.to.fingerprint);
                 self.current = Some(spec.release.to.clone());
-                self.known_good = spec.known_good.clone().or(self.known_good);
-                if let Some(good) = &self.known_good {
-                    remember(&mut self.seen, &good.fingerprint);
+                if let Some(good) = spec.known_good.as_ref().or(self.known_good.as_ref()).cloned() {
+                    self.take_good(good, at);
                 }
                 let spec = spec.clone();
                 self.watch = Some(OpenWatch {
                     spec,
                     rollout_ended: None,
                     reached: Decision::Hold,
-                    told_minor: false,
+                    told_minor: vec![],
                     paged: vec![],
                     together: None,
                 });
@@ -108,7 +111,9 @@ impl TargetMemory {
                     }
                 });
             }
-            TargetEvent::MinorTrouble { watch, .. } => self.in_watch(watch, |w| w.told_minor = true),
+            TargetEvent::MinorTrouble { watch, rule, .. } => {
+                self.in_watch(watch, |w| w.told_minor.push(rule.clone()));
+            }
             TargetEvent::WatchClosed { watch, end, reason } => {
                 if let Some(open) = self.watch.take_if(|open| open.spec.id == *watch) {
                     self.last_watch = Some(EndedWatch {
@@ -120,19 +125,41 @@ impl TargetMemory {
                     });
                 }
             }
-            TargetEvent::RolledBack { run, bad } => {
-                remember(&mut self.known_bad, &bad.fingerprint);
-                // What a person took away is nothing to go back to.
-                self.known_good = self.known_good.take().filter(|good| good.fingerprint != bad.fingerprint);
-                self.rolled_back_by = Some(run.clone());
-                self.last_rollback_at = Some(at);
-            }
+            TargetEvent::RolledBack { run, bad } => self.take_away(run, bad, at),
             TargetEvent::Paging { incident, on: true } => self.paging = Some(incident.clone()),
             TargetEvent::Paging { incident, on: false } => {
                 self.paging = self.paging.take().filter(|paging| paging != incident);
             }
+            TargetEvent::OwnerHeld { target, run, hold } => {
+                begin_hold(&mut self.held, Held::new(target.clone(), run.clone(), (**hold).clone(), at));
+            }
+            TargetEvent::OwnerStillHeld { controller } => remind(&mut self.held, controller, at),
+            TargetEvent::OwnerResumed { controller, .. } => end_hold(&mut self.held, controller),
         }
         self
+    }
+
+    /// The run that began to roll this target back last, and when.
+    pub fn last_rollback(&self) -> Option<(&str, Timestamp)> {
+        self.rollbacks.back().map(|(run, at)| (run.as_str(), *at))
+    }
+
+    fn take_good(&mut self, good: Version, at: Timestamp) {
+        remember(&mut self.seen, &good.fingerprint);
+        if self.known_good.as_ref() != Some(&good) {
+            self.known_good_since = Some(at);
+        }
+        self.known_good = Some(good);
+    }
+
+    fn take_away(&mut self, run: &str, bad: &Version, at: Timestamp) {
+        remember(&mut self.known_bad, &bad.fingerprint);
+        // What a person took away is nothing to go back to.
+        self.known_good = self.known_good.take().filter(|good| good.fingerprint != bad.fingerprint);
+        self.rollbacks.push_back((run.to_string(), at));
+        if self.rollbacks.len() > REMEMBERED {
+            self.rollbacks.pop_front();
+        }
     }
 
     fn in_watch(&mut self, id: &str, change: impl FnOnce(&mut OpenWatch)) {
@@ -140,6 +167,21 @@ impl TargetMemory {
             change(watch);
         }
     }
+}
+
+/// Held again before anybody resumed it: what was set before the first hold is what a person wants back.
+fn begin_hold(held: &mut Vec<Held>, hold: Held) {
+    if !held.iter().any(|other| other.hold.controller == hold.hold.controller) {
+        held.push(hold);
+    }
+}
+
+fn remind(held: &mut [Held], controller: &Controller, at: Timestamp) {
+    held.iter_mut().filter(|held| held.hold.controller == *controller).for_each(|held| held.remind(at));
+}
+
+fn end_hold(held: &mut Vec<Held>, controller: &Controller) {
+    held.retain(|held| held.hold.controller != *controller);
 }
 
 fn remember(list: &mut VecDeque<Fingerprint>, fingerprint: &Fingerprint) {
@@ -200,7 +242,10 @@ mod tests {
         let taken = |label| TargetEvent::RolledBack { run: "shop-1".into(), bad: version(label) };
         assert_eq!(folded(vec![good(), taken("v1")]).known_good, None);
         let kept = folded(vec![good(), taken("v2")]);
-        assert_eq!((kept.known_good, kept.rolled_back_by.as_deref()), (Some(version("v1")), Some("shop-1")));
+        assert_eq!(
+            (kept.last_rollback().map(|(run, _)| run), &kept.known_good),
+            (Some("shop-1"), &Some(version("v1")))
+        );
     }
 
     #[test]

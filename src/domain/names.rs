@@ -88,6 +88,13 @@ pub struct TargetId {
     pub target: TargetName,
 }
 
+impl ServiceName {
+    /// Whom messages are about that are about rollguard itself.
+    pub fn of_house() -> Self {
+        Self("rollguard".into())
+    }
+}
+
 impl fmt::Display for TargetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.service, self.target)

@@ -2,8 +2,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::code::Code;
 use super::evidence::{Cause, Strength};
 use super::guardrails::Bar;
+use super::guardrails::freeze::Frozen;
 use super::release::ReleaseKind;
 use super::verdict::{Health, Verdict};
 
@@ -60,6 +62,8 @@ pub struct Circumstances<'a> {
     pub page_after_secs: f64,
     /// Guard rails that stop automation here.
     pub bars: &'a [Bar],
+    /// A freeze: what would be done by itself is asked for.
+    pub frozen: Option<&'a Frozen>,
 }
 
 /// Decides. Pure: the same verdict in the same circumstances always gives the same decision.
@@ -75,8 +79,10 @@ pub fn decide(verdict: &Verdict, around: &Circumstances<'_>) -> Decided {
         decision = match (barred.is_empty(), around.mode) {
             (false, _) | (true, Mode::Page) => Decision::Page,
             (true, Mode::Approval) => Decision::Ask,
+            (true, Mode::Auto | Mode::Observe) if around.frozen.is_some() => Decision::Ask,
             (true, Mode::Auto | Mode::Observe) => Decision::Rollback,
         };
+        barred.extend(around.frozen.filter(|_| decision == Decision::Ask).map(ToString::to_string));
     }
     if around.mode == Mode::Observe {
         return Decided { decision: Decision::Hold, would: Some(decision), reason, barred };
@@ -101,19 +107,20 @@ fn wanted(verdict: &Verdict, around: &Circumstances<'_>) -> Decision {
 }
 
 fn bars_of(around: &Circumstances<'_>) -> Vec<String> {
-    let undo = match around.kind {
-        ReleaseKind::New => None,
+    let why = match around.kind {
+        ReleaseKind::New => String::new(),
         ReleaseKind::Undo => {
-            Some("this version ran here before, so somebody chose it: an undo is never undone".to_string())
+            "this version ran here before, so somebody chose it: an undo is never undone".to_string()
         }
         ReleaseKind::OurRollback { run } => {
-            Some(format!("this version was restored by run {run}: a rollback is never rolled back"))
+            format!("this version was restored by run {run}: a rollback is never rolled back")
         }
         ReleaseKind::KnownBad => {
-            Some("this version was rolled back before and somebody deployed it again".to_string())
+            "this version was rolled back before and somebody deployed it again".to_string()
         }
     };
-    undo.into_iter().chain(around.bars.iter().map(ToString::to_string)).collect()
+    let undo = Code::of_kind(around.kind).map(|code| format!("{why} [{code}]"));
+    undo.into_iter().chain(around.bars.iter().map(|bar| format!("{bar} [{}]", Code::from(bar)))).collect()
 }
 
 /// The runbook's severity, from the evidence: SEV 1 is the worst.
@@ -139,7 +146,7 @@ mod tests {
     fn around<'a>(mode: Mode, kind: &'a ReleaseKind, bars: &'a [Bar]) -> Circumstances<'a> {
         let now = Timestamp::from_second(1000).unwrap();
         let page_level_since = Some(Timestamp::from_second(950).unwrap());
-        Circumstances { mode, now, kind, page_level_since, page_after_secs: 120.0, bars }
+        Circumstances { mode, now, kind, page_level_since, page_after_secs: 120.0, bars, frozen: None }
     }
 
     #[test]
@@ -150,6 +157,19 @@ mod tests {
         assert_eq!(decision(Mode::Page).decision, Decision::Page);
         assert_eq!(decision(Mode::Observe).decision, Decision::Hold);
         assert_eq!(decision(Mode::Observe).would, Some(Decision::Rollback));
+    }
+
+    #[test]
+    fn a_freeze_asks_instead_of_acting() {
+        let frozen = Frozen { until: Timestamp::from_second(7200).unwrap(), why: "launch".into() };
+        let decided = |mode| {
+            let around = Circumstances { frozen: Some(&frozen), ..around(mode, &ReleaseKind::New, &[]) };
+            decide(&verdict(Strength::Rollback), &around)
+        };
+        let auto = decided(Mode::Auto);
+        assert_eq!((auto.decision, auto.barred), (Decision::Ask, vec![frozen.to_string()]));
+        assert_eq!(decided(Mode::Page).decision, Decision::Page);
+        assert_eq!(decided(Mode::Observe).would, Some(Decision::Ask));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! What a version is, and what makes a change of one a release.
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::names::TargetId;
+
+/// What `kubectl rollout restart` writes into a template.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// Identity of a version: for a workload, SHA-256 of its pod template (see [`Fingerprint::of_template`]).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,7 +22,7 @@ impl Fingerprint {
     pub fn of_template(template: &Value) -> Self {
         let mut template = template.clone();
         forget(&mut template, "/metadata/labels", "pod-template-hash");
-        forget(&mut template, "/metadata/annotations", "kubectl.kubernetes.io/restartedAt");
+        forget(&mut template, "/metadata/annotations", RESTARTED_AT);
         let mut hasher = Sha256::new();
         hash_canonical(&template, &mut hasher);
         Self(hex(&hasher.finalize()))
@@ -154,6 +157,21 @@ pub struct Release {
     pub at: Timestamp,
 }
 
+/// Releases of one service that are no further apart were made by one deploy.
+const TOGETHER: SignedDuration = SignedDuration::from_mins(10);
+
+impl Release {
+    /// Whether both came with one deploy. What somebody or we put back did not.
+    pub fn is_with(&self, other: &Release) -> bool {
+        let deployed = |r: &Release| match r.kind {
+            ReleaseKind::New | ReleaseKind::KnownBad => true,
+            ReleaseKind::Undo | ReleaseKind::OurRollback { .. } => false,
+        };
+        let apart = self.at.duration_since(other.at).abs();
+        self.target.service == other.target.service && deployed(self) && deployed(other) && apart <= TOGETHER
+    }
+}
+
 /// One entry of a workload's own history, oldest first when listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
@@ -170,7 +188,7 @@ pub fn known_good_at_first_start(
     now: Timestamp,
     watch: std::time::Duration,
 ) -> Option<&Generation> {
-    let watch = jiff::SignedDuration::try_from(watch).unwrap_or(jiff::SignedDuration::MAX);
+    let watch = SignedDuration::try_from(watch).unwrap_or(SignedDuration::MAX);
     let (current, earlier) = history.split_last()?;
     if now.duration_since(current_since) >= watch {
         return Some(current);
@@ -218,6 +236,27 @@ mod tests {
         let old = version("shop:v1", "aaaaaaaaaaaaaa");
         let new = version("shop:v1", "bbbbbbbbbbbbbb").distinct_from(Some(&old));
         assert_eq!(new.label, "v1~bbbbbb");
+    }
+
+    #[test]
+    fn one_deploy_releases_within_ten_minutes() {
+        use crate::domain::names::{ServiceName, TargetName};
+        let release = |service: &str, target: &str, minute: i64, kind| Release {
+            target: TargetId {
+                service: ServiceName::parse(service).unwrap(),
+                target: TargetName::parse(target).unwrap(),
+            },
+            kind,
+            from: None,
+            to: Version { fingerprint: Fingerprint::named("v2"), label: "v2".into(), images: vec![] },
+            at: Timestamp::from_second(minute * 60).unwrap(),
+        };
+        let backend = release("shop", "backend", 20, ReleaseKind::New);
+        let with = |other: Release| (backend.is_with(&other), other.is_with(&backend));
+        assert_eq!(with(release("shop", "worker", 30, ReleaseKind::New)), (true, true));
+        assert_eq!(with(release("shop", "worker", 31, ReleaseKind::New)), (false, false));
+        assert_eq!(with(release("cart", "worker", 20, ReleaseKind::New)), (false, false));
+        assert_eq!(with(release("shop", "worker", 20, ReleaseKind::Undo)), (false, false));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::diagnosis::Diagnosis;
 use super::event::{RunEvent, RunOpened};
-use super::outcome::Finding;
+use super::outcome::{Finding, Outcome};
+use super::owner::HoldOwner;
 use super::plan::Action;
 use super::verification::{CheckOutcome, CheckResult};
 
@@ -67,11 +68,15 @@ pub struct Run {
     pub began_at: Option<Timestamp>,
     pub verified: Option<bool>,
     pub relapsed: Option<String>,
+    /// Steps that suspended an owner, or may have.
+    pub held: Vec<usize>,
     pub closed_at: Option<Timestamp>,
     pub epoch: u64,
     last: Option<Observed>,
     applied: u32,
     applied_at: Option<Timestamp>,
+    /// Why the last application had no effect, as it was answered.
+    answer: Option<String>,
     checks: Vec<Option<Checked>>,
     /// What stood in the way of the step under way when it was last looked at: for people, so a new life keeps it.
     pub diagnosis: Diagnosis,
@@ -92,11 +97,13 @@ impl Default for Run {
             began_at: None,
             verified: None,
             relapsed: None,
+            held: Vec::new(),
             closed_at: None,
             epoch: 0,
             last: None,
             applied: 0,
             applied_at: None,
+            answer: None,
             checks: Vec::new(),
             diagnosis: Diagnosis::default(),
         }
@@ -130,6 +137,7 @@ const CHECK_EVERY: SignedDuration = SignedDuration::from_secs(2);
 
 /// Folds one event into the run. Total: it never fails and does no I/O.
 pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
+    note_hold(&mut run, event);
     match event {
         RunEvent::Opened(opened) => {
             run.checks = vec![None; opened.checks.len()];
@@ -163,8 +171,12 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
             };
             run.last = Some(Observed { finding: finding.clone(), at });
         }
-        RunEvent::Applied { .. } => {
+        RunEvent::Applied { outcome, .. } => {
             (run.last, run.applied_at) = (None, Some(at));
+            run.answer = match outcome {
+                Outcome::Done { .. } => None,
+                Outcome::Refused { why } | Outcome::Unknown { why } => Some(why.clone()),
+            };
             run.applied = run.applied.saturating_add(1);
         }
         RunEvent::StepDone { step } | RunEvent::Skipped { step, .. } => run = begin_step(run, step + 1, at),
@@ -199,6 +211,20 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
     run
 }
 
+/// An owner counts as held from the moment at which it may be: an answer may be lost, and a life may end before it is written.
+fn note_hold(run: &mut Run, event: &RunEvent) {
+    let step = match (event, &run.phase) {
+        (RunEvent::StepDone { step }, _) => *step,
+        (RunEvent::Applied { step, outcome: Outcome::Done { .. } | Outcome::Unknown { .. } }, _) => *step,
+        (RunEvent::Aborted { .. }, Phase::Executing { step, started: Some(_) }) => *step,
+        _ => return,
+    };
+    let holds = run.opened.as_ref().is_some_and(|opened| opened.plan.hold_at(step).is_some());
+    if holds && !run.held.contains(&step) {
+        run.held.push(step);
+    }
+}
+
 fn close(mut run: Run, end: End, at: Timestamp) -> Run {
     run.diagnosis = Diagnosis::default();
     run.phase = Phase::Closed(end);
@@ -207,7 +233,7 @@ fn close(mut run: Run, end: End, at: Timestamp) -> Run {
 }
 
 fn begin_step(mut run: Run, step: usize, at: Timestamp) -> Run {
-    run.diagnosis = Diagnosis::default();
+    (run.diagnosis, run.answer) = (Diagnosis::default(), None);
     (run.last, run.applied, run.applied_at) = (None, 0, None);
     let Some(opened) = &run.opened else { return run };
     run.phase = if step < opened.plan.steps.len() {
@@ -274,9 +300,10 @@ fn execute(run: &Run, opened: &RunOpened, step: usize, started: &Started, now: T
 /// Applies once, and again (the guards make a doubled application harmless) after 1, 2, 4 and 8 seconds.
 fn reapply(run: &Run, step: usize, seen: Timestamp, now: Timestamp, detail: &str) -> Next {
     if run.applied >= APPLIES_MAX {
+        let answer = run.answer.as_ref().map(|why| format!("; the last answer: {why}")).unwrap_or_default();
         return Next::Record(RunEvent::Stuck {
             step,
-            why: format!("{APPLIES_MAX} attempts had no effect: {detail}"),
+            why: format!("{APPLIES_MAX} attempts had no effect: {detail}{answer}"),
         });
     }
     let Some(applied_at) = run.applied_at else { return Next::Do(Effect::Apply(step)) };
@@ -299,18 +326,24 @@ fn verify(run: &Run, opened: &RunOpened, until: Timestamp, now: Timestamp) -> Ne
     if run.checks.iter().all(passed) {
         return verified(true);
     }
-    let due = |checked: &Option<Checked>| match checked {
+    let due = |check: usize, checked: &Option<Checked>| match checked {
         None => now,
-        Some(c) => c.at.saturating_add(CHECK_EVERY).unwrap_or(now),
+        Some(c) => c.at.saturating_add(again_after(opened, check)).unwrap_or(now),
     };
     let open = run.checks.iter().enumerate().filter(|(_, c)| !passed(c));
-    match open.min_by_key(|(_, c)| due(c)) {
-        Some((check, slot)) if slot.is_none() => Next::Do(Effect::Check(check)),
+    match open.map(|(check, slot)| (due(check, slot), check, slot)).min_by_key(|(due, ..)| *due) {
+        Some((_, check, slot)) if slot.is_none() => Next::Do(Effect::Check(check)),
         Some(_) if now >= until => verified(false),
-        Some((check, slot)) if now >= due(slot) => Next::Do(Effect::Check(check)),
-        Some((_, slot)) => Next::WaitUntil(due(slot).min(until)),
+        Some((due, check, _)) if now >= due => Next::Do(Effect::Check(check)),
+        Some((due, ..)) => Next::WaitUntil(due.min(until)),
         None => verified(true),
     }
+}
+
+/// How long after a failure a check is tried again: soon, unless each time may leave something behind.
+fn again_after(opened: &RunOpened, check: usize) -> SignedDuration {
+    let rest = opened.checks.get(check).map(|spec| spec.kind.rest()).unwrap_or_default();
+    SignedDuration::try_from(rest).unwrap_or(CHECK_EVERY).max(CHECK_EVERY)
 }
 
 impl Run {
@@ -335,6 +368,23 @@ impl Run {
         let Some(opened) = &self.opened else { return Vec::new() };
         let names = opened.checks.iter().map(|c| c.name.as_str());
         names.zip(self.checks.iter().map(|c| c.as_ref().map(|c| &c.result))).collect()
+    }
+
+    /// Whether a newer release of one of its targets ends it. Of a plan over several, what is not done yet would be left
+    /// undone without anybody hearing of it: there the step that finds the newer release asks a person.
+    pub fn ends_with_newer_release(&self) -> bool {
+        let several = self.opened.as_ref().is_some_and(|o| o.plan.changes.len() > 1);
+        match self.phase {
+            Phase::New | Phase::Closed(_) => false,
+            Phase::Verifying { .. } | Phase::Watching { .. } => true,
+            Phase::AwaitingApproval { .. } | Phase::Executing { .. } | Phase::Stuck { .. } => !several,
+        }
+    }
+
+    /// The owners that this run suspended, each with its step.
+    pub fn holds(&self) -> impl Iterator<Item = (usize, &HoldOwner)> {
+        let plan = self.opened.as_ref().map(|opened| &opened.plan);
+        self.held.iter().filter_map(move |step| Some((*step, plan?.hold_at(*step)?)))
     }
 
     pub fn is_open(&self) -> bool {

@@ -39,11 +39,36 @@ pub enum RuleKind {
     Latency { increase: f64 },
     /// A plain value that is past its bound for so long.
     Value { bound: Bound, for_secs: f64 },
-    /// An HTTP check that fails for so long.
-    Check { failing_for_secs: f64 },
+    /// A check from outside that fails for so long.
+    Check {
+        failing_for_secs: f64,
+        #[serde(default, skip_serializing_if = "Checked::is_service")]
+        about: Checked,
+    },
+}
+
+/// What a check is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Checked {
+    /// What the service answers, which a release may break.
+    #[default]
+    Service,
+    /// How long its certificate is valid, which no release changes: it is told, and held against nobody.
+    Certificate,
+}
+
+impl Checked {
+    fn is_service(&self) -> bool {
+        *self == Checked::Service
+    }
 }
 
 impl RuleKind {
+    /// A check of the service itself.
+    pub fn check(failing_for_secs: f64) -> Self {
+        RuleKind::Check { failing_for_secs, about: Checked::Service }
+    }
     /// The threshold of an error rule, a share of the requests.
     pub fn errors_above(&self) -> Option<f64> {
         match self {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::event::WatchEnd;
 use super::evidence::{Cause, Strength};
 use super::guardrails::Bar;
+use super::guardrails::freeze::Frozen;
 use super::memory::makes_known_good;
 use super::policy::{Circumstances, Decided, Decision, Mode, decide};
 use super::release::ReleaseKind;
@@ -28,6 +29,7 @@ pub struct Terms<'a> {
     pub mode: Mode,
     pub page_after: Duration,
     pub kind: &'a ReleaseKind,
+    pub frozen: Option<&'a Frozen>,
 }
 
 impl Default for Trial {
@@ -72,6 +74,7 @@ impl Trial {
             page_level_since: self.page_level_since,
             page_after_secs: patience.as_secs_f64(),
             bars: &bars,
+            frozen: terms.frozen,
         };
         decide(&assessment.verdict, &around)
     }
@@ -123,7 +126,7 @@ mod tests {
             for (second, strength, ended) in looks {
                 let assessment = assessment(*second, *strength, *ended);
                 trial.note(&assessment);
-                let terms = Terms { mode: Mode::Auto, page_after, kind: &ReleaseKind::New };
+                let terms = Terms { mode: Mode::Auto, page_after, kind: &ReleaseKind::New, frozen: None };
                 last = Some(trial.decide(&assessment, terms, vec![]).decision);
             }
             last.unwrap()
@@ -158,7 +161,8 @@ mod tests {
     fn what_was_held_back_once_is_not_done_later() {
         let mut trial = Trial::default();
         let tripped = assessment(0, Strength::Rollback, false);
-        let terms = Terms { mode: Mode::Auto, page_after: Duration::ZERO, kind: &ReleaseKind::New };
+        let terms =
+            Terms { mode: Mode::Auto, page_after: Duration::ZERO, kind: &ReleaseKind::New, frozen: None };
         assert_eq!(trial.decide(&tripped, terms, vec![]).decision, Decision::Rollback);
         trial.hold_back(Some(Bar::Together { services: vec![], watched: 3 }));
         trial.hold_back(None);

@@ -79,11 +79,7 @@ impl fmt::Display for Unproven {
         match self {
             Unproven::NoErrorRule => f.write_str("no error rule is configured"),
             Unproven::TooLittle { rule, counts } => {
-                let what = if counts.total < LOW {
-                    "too little traffic so far"
-                } else {
-                    "not yet enough for health"
-                };
+                let what = if counts.total < LOW { "too early to tell" } else { "not yet enough for health" };
                 write!(f, "{what}: {}", failed_of(*counts, rule))
             }
             Unproven::MaybeSlower { rule } => {

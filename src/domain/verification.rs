@@ -1,5 +1,10 @@
 //! The checks that prove a rollback worked: the runbook's list, as far as the service configures it.
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+use super::names::TargetName;
+use super::probe::Probe;
 
 /// One check with its name for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,14 +16,12 @@ pub struct CheckSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "check", rename_all = "snake_case")]
 pub enum CheckKind {
-    /// GET answers with this status, and with this content if any is asked for.
-    Http { url: String, status: u16, expect: Vec<Expect> },
     /// GET answers with the label of the version that was restored, anywhere in the body or at a JSON pointer.
     Version { url: String, pointer: Option<String> },
     /// All pods of the restored version are ready, and none restarted since the rollback.
     PodsReady,
-    /// The Service in front sends requests to all ready pods of the restored version.
-    EndpointsReady,
+    /// The Service in front of each of these sends requests to all ready pods of the restored version.
+    EndpointsReady { targets: Vec<TargetName> },
     /// Failed requests of the last minute stay under this ratio (0.01 for 1 %).
     ErrorRate { below: f64 },
     /// The 95th percentile of the last minute is under `below_ms`, or within a tenth of what it was before the release.
@@ -27,13 +30,25 @@ pub enum CheckKind {
     Throughput { at_least: f64 },
     /// Alertmanager shows no active alert for the service; silenced ones count as unknown.
     NoActiveAlerts,
+    /// The service, asked from outside.
+    #[serde(untagged)]
+    Outside(Probe),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Expect {
-    Text(String),
-    Json { pointer: String, equals: serde_json::Value },
+impl CheckKind {
+    /// After a failure it is not tried again before this has passed.
+    pub fn rest(&self) -> Duration {
+        match self {
+            CheckKind::Outside(probe) => probe.rest(),
+            CheckKind::Version { .. }
+            | CheckKind::PodsReady
+            | CheckKind::EndpointsReady { .. }
+            | CheckKind::ErrorRate { .. }
+            | CheckKind::LatencyP95 { .. }
+            | CheckKind::Throughput { .. }
+            | CheckKind::NoActiveAlerts => Duration::ZERO,
+        }
+    }
 }
 
 /// What one attempt of a check found.

@@ -2,11 +2,63 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::memory::TargetMemory;
 use super::names::TargetId;
 use super::release::{Fingerprint, Generation, Release, ReleaseKind, Version, known_good_at_first_start};
 use super::signal::PodReading;
+
+/// What rolls out pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WorkloadKind {
+    /// Also of all that was journaled before there was a choice.
+    #[default]
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+}
+
+impl WorkloadKind {
+    /// As the API calls it.
+    pub fn title(self) -> &'static str {
+        match self {
+            WorkloadKind::Deployment => "Deployment",
+            WorkloadKind::StatefulSet => "StatefulSet",
+            WorkloadKind::DaemonSet => "DaemonSet",
+        }
+    }
+
+    /// As kubectl and the configuration take it.
+    pub fn noun(self) -> &'static str {
+        match self {
+            WorkloadKind::Deployment => "deployment",
+            WorkloadKind::StatefulSet => "statefulset",
+            WorkloadKind::DaemonSet => "daemonset",
+        }
+    }
+
+    pub fn is_deployment(&self) -> bool {
+        *self == WorkloadKind::Deployment
+    }
+}
+
+/// How a controller brings a new template to the pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateStrategy {
+    /// By itself; a StatefulSet leaves alone the pods whose ordinal is below its partition.
+    Rolling { partition: u32 },
+    /// Only when somebody deletes a pod.
+    OnDelete,
+}
+
+impl Default for UpdateStrategy {
+    fn default() -> Self {
+        UpdateStrategy::Rolling { partition: 0 }
+    }
+}
 
 /// A target as it is now.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +89,7 @@ pub enum RolloutState {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodView {
     pub name: String,
-    /// `None` while the pod's ReplicaSet has not been seen yet.
+    /// `None` while the pod's ReplicaSet or ControllerRevision has not been seen yet.
     pub fingerprint: Option<Fingerprint>,
     pub created_at: Timestamp,
     pub reading: PodReading,
@@ -79,7 +131,7 @@ pub fn notice(
     }
     let kind = match our_run {
         // A run that still waits for approval restored nothing: then it was somebody's own undo.
-        Some(run) if memory.rolled_back_by.as_deref() == Some(run) => {
+        Some(run) if memory.last_rollback().is_some_and(|(by, _)| by == run) => {
             ReleaseKind::OurRollback { run: run.to_string() }
         }
         _ if memory.known_bad.contains(&view.version.fingerprint) => ReleaseKind::KnownBad,

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::snapshot::Viewer;
+use crate::domain::guardrails::Killed;
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::plan::PlanDigest;
+use crate::domain::plan::kubernetes::ImageChange;
 use crate::domain::signal::AlertStatus;
 pub use crate::ports::Received;
 use crate::ports::{Clock, InboxItem, Journal, JournalError};
@@ -18,10 +20,12 @@ use crate::ports::{Clock, InboxItem, Journal, JournalError};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
-    /// Roll a target back, to the known good version or to a revision of its history.
+    /// Roll a target back: to the known good version, to a revision of its history, or to an image.
     Rollback {
         target: TargetId,
         revision: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<ImageChange>,
         reason: String,
         by: String,
     },
@@ -48,6 +52,12 @@ pub enum Command {
         reason: String,
         by: String,
     },
+    /// Turns the kill switch.
+    Kill {
+        on: bool,
+        reason: String,
+        by: String,
+    },
     /// A deploy tool says that a target was released, or that a rollout ended.
     Release {
         target: TargetId,
@@ -58,7 +68,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The run that the command is about, for all but the two that begin something.
+    /// The run that the command is about, for all but those that begin something.
     pub fn run(&self) -> Option<&str> {
         match self {
             Command::Approve { run, .. }
@@ -66,7 +76,7 @@ impl Command {
             | Command::Resume { run, .. }
             | Command::Skip { run, .. }
             | Command::Abort { run, .. } => Some(run),
-            Command::Rollback { .. } | Command::Release { .. } => None,
+            Command::Rollback { .. } | Command::Release { .. } | Command::Kill { .. } => None,
         }
     }
 }
@@ -96,6 +106,8 @@ pub enum CommandError {
     OtherPlan { run: String, actual: PlanDigest, given: PlanDigest },
     #[error("{target} is not configured: `rollguard status` lists the targets")]
     NoSuchTarget { target: TargetId },
+    #[error("{killed}: nothing is changed until `rollguard kill off`")]
+    Killed { killed: Killed },
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
@@ -164,6 +176,7 @@ impl Desk {
     }
 
     fn fits(&self, command: &Command) -> Result<(), CommandError> {
+        self.not_killed(command)?;
         let Some(run) = command.run() else { return self.known_target(command) };
         let (phase, digest) = self
             .viewer
@@ -190,8 +203,22 @@ impl Desk {
             Command::Abort { .. } => {
                 needs(&["awaiting approval", "rolling back", "verifying", "watching", "stuck"], "abort")
             }
-            Command::Rollback { .. } | Command::Release { .. } => Ok(()),
+            Command::Rollback { .. } | Command::Release { .. } | Command::Kill { .. } => Ok(()),
         }
+    }
+
+    /// What would change something is not taken while the kill switch is on.
+    fn not_killed(&self, command: &Command) -> Result<(), CommandError> {
+        let changes = match command {
+            Command::Rollback { .. } | Command::Approve { .. } | Command::Resume { .. } => true,
+            Command::Deny { .. }
+            | Command::Skip { .. }
+            | Command::Abort { .. }
+            | Command::Release { .. }
+            | Command::Kill { .. } => false,
+        };
+        let killed = self.viewer.look(|s| s.killed.clone()).filter(|_| changes);
+        killed.map_or(Ok(()), |killed| Err(CommandError::Killed { killed }))
     }
 
     fn known_target(&self, command: &Command) -> Result<(), CommandError> {

@@ -6,17 +6,21 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::commands::Command;
+use super::kill::KillSwitch;
 use super::ledger::{Entry, Ledger};
 use super::measured;
 use super::snapshot::{CheckStatus, Picture, RunStatus, Viewer};
 use crate::domain::event::{RunEvent, RunOpened, TargetEvent};
 use crate::domain::evidence::Strength;
+use crate::domain::guardrails::Bar;
 use crate::domain::message::{Message, of_run, paging};
 use crate::domain::names::TargetId;
-use crate::domain::outcome::Outcome;
+use crate::domain::outcome::{Finding, Outcome};
+use crate::domain::owner::HoldOwner;
+use crate::domain::plan::{Change, Plan, Step};
 use crate::domain::run::{Effect, End, Next, Phase, Run, evolve, next};
 use crate::domain::verdict::Verdict;
-use crate::domain::verification::CheckResult;
+use crate::domain::verification::{CheckKind, CheckOutcome, CheckResult};
 use crate::ports::{CheckContext, Checks, Clock, JournalError, Target};
 use crate::telemetry::{Metric, label};
 
@@ -27,6 +31,7 @@ pub struct Tools {
     pub clock: Arc<dyn Clock>,
     pub target: Arc<dyn Target>,
     pub checks: Arc<dyn Checks>,
+    pub kill: KillSwitch,
     pub picture: Picture,
     pub viewer: Viewer,
     /// What the watcher needs to know of runs.
@@ -125,7 +130,9 @@ async fn take(run: Run, input: Input, tools: &Tools) -> Result<Run, JournalError
                 && matches!(run.phase, Phase::Verifying { .. } | Phase::Watching { .. });
             (None, first.then_some(RunEvent::Relapsed { reason }))
         }
-        Input::Superseded { by } => (None, run.is_open().then_some(RunEvent::Superseded { by })),
+        Input::Superseded { by } => {
+            (None, run.ends_with_newer_release().then_some(RunEvent::Superseded { by }))
+        }
     };
     match (event, row) {
         (Some(event), row) => append(run, event, tools, row).await,
@@ -156,7 +163,8 @@ fn fitting(run: &Run, command: Command) -> Option<RunEvent> {
             | Command::Skip { .. }
             | Command::Abort { .. }
             | Command::Rollback { .. }
-            | Command::Release { .. },
+            | Command::Release { .. }
+            | Command::Kill { .. },
             _,
         ) => None,
     }
@@ -164,7 +172,7 @@ fn fitting(run: &Run, command: Command) -> Option<RunEvent> {
 
 async fn append(run: Run, event: RunEvent, tools: &Tools, row: Option<i64>) -> Result<Run, JournalError> {
     let at = tools.clock.now();
-    let known = run.knows(&event);
+    let (known, held) = (run.knows(&event), run.held.len());
     let after = evolve(run, &event, at);
     if known && row.is_none() {
         return Ok(after);
@@ -176,6 +184,7 @@ async fn append(run: Run, event: RunEvent, tools: &Tools, row: Option<i64>) -> R
     if matches!(event, RunEvent::Approved { .. }) {
         marks.extend(marks_bad(opened));
     }
+    marks.extend(marks_held(&after, held));
     entries.extend(
         marks.iter().map(|(target, event)| Entry::Target { target: target.clone(), event: event.clone() }),
     );
@@ -197,10 +206,21 @@ fn measure(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) {
 
 /// The versions that the run takes away are known to be bad from the moment at which it begins.
 pub fn marks_bad(opened: &RunOpened) -> Vec<(TargetId, TargetEvent)> {
-    let mark = |change: &crate::domain::plan::Change| {
+    let mark = |change: &Change| {
         (change.target.clone(), TargetEvent::RolledBack { run: opened.run.clone(), bad: change.from.clone() })
     };
     opened.plan.changes.iter().map(mark).collect()
+}
+
+/// Each target remembers the owner that was suspended for it, all but the first `known`.
+fn marks_held(run: &Run, known: usize) -> Vec<(TargetId, TargetEvent)> {
+    let Some(opened) = run.opened.as_deref() else { return Vec::new() };
+    let mark = |(step, hold): (usize, &HoldOwner)| {
+        let target = opened.plan.steps.get(step)?.target.clone();
+        let hold = Box::new(hold.clone());
+        Some((target.clone(), TargetEvent::OwnerHeld { target, run: opened.run.clone(), hold }))
+    };
+    run.holds().skip(known).filter_map(mark).collect()
 }
 
 /// Each target remembers who is being paged about it.
@@ -220,7 +240,10 @@ async fn perform(run: &Run, effect: Effect, tools: &Tools) -> RunEvent {
             None => RunEvent::StepDone { step },
         },
         Effect::Apply(step) => match opened.plan.steps.get(step) {
-            Some(planned) => RunEvent::Applied { step, outcome: tools.target.apply(planned).await },
+            Some(planned) => match stopped(&opened.plan, step, tools).await {
+                Some(event) => event,
+                None => RunEvent::Applied { step, outcome: tools.target.apply(planned).await },
+            },
             None => RunEvent::Applied { step, outcome: Outcome::Refused { why: "no such step".into() } },
         },
         Effect::Check(check) => RunEvent::Checked { check, result: verify(opened, check, tools).await },
@@ -228,25 +251,77 @@ async fn perform(run: &Run, effect: Effect, tools: &Tools) -> RunEvent {
     }
 }
 
-async fn verify(opened: &RunOpened, check: usize, tools: &Tools) -> CheckResult {
-    let (Some(spec), Some(change)) = (opened.checks.get(check), opened.plan.changes.first()) else {
-        return CheckResult::no_data("there is nothing to check");
-    };
-    if let Some(result) = measured::check(&spec.kind, &change.target, &opened.run, &tools.viewer) {
-        return result;
+/// What keeps a change from being made now, as the event that says so.
+async fn stopped(plan: &Plan, step: usize, tools: &Tools) -> Option<RunEvent> {
+    if let Some(killed) = tools.kill.look().await {
+        return Some(RunEvent::Stuck { step, why: Bar::Killed(killed).to_string() });
     }
-    let about = CheckContext { target: change.target.clone(), version: change.to.label.clone() };
-    tools.checks.check(spec, &about).await
+    let why = obstacle(plan, step, tools).await?;
+    Some(RunEvent::Observed { step, finding: Finding::Conflict { why } })
 }
 
-/// What the watch after the rollback thinks at its end.
+/// Before the first change of a plan over several targets: what stands against the later ones, so that none is left half way.
+async fn obstacle(plan: &Plan, step: usize, tools: &Tools) -> Option<String> {
+    let changes = |s: &&Step| s.action.mutates();
+    if plan.changes.len() < 2 || plan.steps.iter().take(step).any(|s| changes(&s)) {
+        return None;
+    }
+    for later in plan.steps.iter().skip(step + 1).filter(changes) {
+        if let Finding::Conflict { why } = tools.target.observe(later).await {
+            return Some(format!(
+                "nothing was changed yet, since a later step cannot be taken ({}): {why}",
+                later.title
+            ));
+        }
+    }
+    None
+}
+
+async fn verify(opened: &RunOpened, check: usize, tools: &Tools) -> CheckResult {
+    let nothing = || CheckResult::no_data("there is nothing to check");
+    let Some(spec) = opened.checks.get(check) else { return nothing() };
+    if let Some(result) = measured::check_all(&spec.kind, &opened.plan.changes, &opened.run, &tools.viewer) {
+        return result;
+    }
+    let asked = match spec.kind {
+        // Which target an address shows is not known: any of the restored versions will do.
+        CheckKind::Version { .. } => opened.plan.changes.len(),
+        CheckKind::Outside(_)
+        | CheckKind::NoActiveAlerts
+        | CheckKind::PodsReady
+        | CheckKind::EndpointsReady { .. }
+        | CheckKind::ErrorRate { .. }
+        | CheckKind::LatencyP95 { .. }
+        | CheckKind::Throughput { .. } => 1,
+    };
+    let mut result = nothing();
+    for change in opened.plan.changes.iter().take(asked) {
+        let about = CheckContext { target: change.target.clone(), version: change.to.label.clone() };
+        result = tools.checks.check(spec, &about).await;
+        if result.outcome == CheckOutcome::Passed {
+            break;
+        }
+    }
+    result
+}
+
+/// What the watches after the rollback think at their end: the worst of them counts, and one that is missing is blind.
 fn conclude(run: &Run, opened: &RunOpened, viewer: &Viewer) -> RunEvent {
-    let verdict = opened.plan.changes.first().and_then(|change| {
+    let verdict = |change: &Change| {
         viewer.look(|s| {
             let watch = s.targets.get(&change.target.to_string())?.watch.as_ref()?;
             measured::is_after(watch, &opened.run).then(|| watch.verdict.clone())?
         })
-    });
+    };
+    let badness = |verdict: &Option<Verdict>| {
+        let bad = verdict.as_ref().filter(|v| !v.is_blind()).map(|v| v.strength);
+        (
+            bad.filter(|strength| *strength >= Strength::Page),
+            verdict.is_none(),
+            verdict.as_ref().map(|v| v.strength),
+        )
+    };
+    let verdict = opened.plan.changes.iter().map(verdict).max_by_key(badness).flatten();
     let blind = verdict.as_ref().is_none_or(Verdict::is_blind);
     let (healthy, reason) = match (&run.relapsed, run.verified, verdict) {
         (Some(reason), _, _) => (false, reason.clone()),

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::current::Notifiers;
 use super::snapshot::{Health, Picture};
-use crate::domain::event::{RunEvent, StreamId, TargetEvent, to_parts};
+use crate::domain::event::{HouseEvent, RunEvent, StreamId, TargetEvent, to_parts};
 use crate::domain::message::Message;
 use crate::domain::names::TargetId;
-use crate::ports::{Clock, Commit, Journal, JournalError, NewRecord, Notifier, Outgoing};
+use crate::ports::{Clock, Commit, Journal, JournalError, NewRecord, Outgoing};
 use crate::telemetry::{Metric, Stopwatch};
 
 /// One event with the stream that it belongs to.
@@ -18,13 +19,14 @@ use crate::telemetry::{Metric, Stopwatch};
 pub enum Entry {
     Run { run: String, event: RunEvent },
     Target { target: TargetId, event: TargetEvent },
+    House { event: HouseEvent },
 }
 
 /// Writes as the holder of one epoch. Cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
     journal: Arc<dyn Journal>,
-    notifiers: Arc<[Arc<dyn Notifier>]>,
+    notifiers: Notifiers,
     clock: Arc<dyn Clock>,
     picture: Picture,
     epoch: u64,
@@ -38,14 +40,14 @@ const RETRY: Duration = Duration::from_secs(1);
 impl Ledger {
     pub fn new(
         journal: Arc<dyn Journal>,
-        notifiers: Arc<[Arc<dyn Notifier>]>,
+        notifiers: impl Into<Notifiers>,
         clock: Arc<dyn Clock>,
         picture: Picture,
         epoch: u64,
     ) -> Self {
         let ledger = Self {
             journal,
-            notifiers,
+            notifiers: notifiers.into(),
             clock,
             picture,
             epoch,
@@ -122,8 +124,9 @@ impl Ledger {
     }
 
     fn address(&self, messages: Vec<Message>) -> Vec<Outgoing> {
+        let notifiers = self.notifiers.get();
         let to = |message: Message| {
-            let wanting = self.notifiers.iter().filter(|n| n.wants(&message));
+            let wanting = notifiers.iter().filter(|n| n.wants(&message));
             let channels: Vec<_> = wanting.map(|n| n.channel().to_string()).collect();
             channels.into_iter().map(move |channel| Outgoing { channel, message: message.clone() })
         };
@@ -135,6 +138,7 @@ fn record(entry: &Entry) -> Result<NewRecord, JournalError> {
     let (stream, parts) = match entry {
         Entry::Run { run, event } => (StreamId::run(run), to_parts(event)),
         Entry::Target { target, event } => (StreamId::target(target), to_parts(event)),
+        Entry::House { event } => (StreamId::house(), to_parts(event)),
     };
     let (kind, body) = parts.map_err(|e| JournalError::Unavailable { why: e.to_string() })?;
     Ok(NewRecord { stream, kind, body })

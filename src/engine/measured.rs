@@ -2,8 +2,9 @@
 use super::snapshot::{Viewer, WatchStatus};
 use crate::domain::evidence::{count_of, percent};
 use crate::domain::names::TargetId;
+use crate::domain::plan::Change;
 use crate::domain::release::ReleaseKind;
-use crate::domain::verification::{CheckKind, CheckResult};
+use crate::domain::verification::{CheckKind, CheckOutcome, CheckResult};
 use crate::domain::watch::{Baseline, Figures};
 
 /// A p95 within a tenth of what it was before the release is normal.
@@ -19,24 +20,64 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
     };
     let judge: fn(&Figures, &Option<Baseline>, f64) -> CheckResult = match kind {
         CheckKind::PodsReady => |figures, _, _| pods_ready(figures),
-        CheckKind::EndpointsReady => |figures, _, _| endpoints_ready(figures),
+        CheckKind::EndpointsReady { .. } => |figures, _, _| endpoints_ready(figures),
         CheckKind::ErrorRate { .. } => |figures, _, below| error_rate(figures, below),
         CheckKind::LatencyP95 { .. } => latency,
         CheckKind::Throughput { .. } => throughput,
-        CheckKind::Http { .. } | CheckKind::Version { .. } | CheckKind::NoActiveAlerts => return None,
+        CheckKind::Outside(_) | CheckKind::Version { .. } | CheckKind::NoActiveAlerts => return None,
     };
     let limit = match kind {
         CheckKind::ErrorRate { below } => *below,
         CheckKind::LatencyP95 { below_ms } => *below_ms,
         CheckKind::Throughput { at_least } => *at_least,
         CheckKind::PodsReady
-        | CheckKind::EndpointsReady
-        | CheckKind::Http { .. }
+        | CheckKind::EndpointsReady { .. }
+        | CheckKind::Outside(_)
         | CheckKind::Version { .. }
         | CheckKind::NoActiveAlerts => 0.0,
     };
     let not_yet = || CheckResult::no_data("the restored version is not measured yet");
     Some(figures().map_or_else(not_yet, |(figures, baseline)| judge(&figures, &baseline, limit)))
+}
+
+/// The result over all targets of a run: the worst of theirs. One that never measured this says nothing beside one that does.
+pub fn check_all(kind: &CheckKind, changes: &[Change], run: &str, viewer: &Viewer) -> Option<CheckResult> {
+    let about = |target: &&TargetId| match kind {
+        CheckKind::EndpointsReady { targets } => targets.contains(&target.target),
+        CheckKind::Outside(_)
+        | CheckKind::Version { .. }
+        | CheckKind::PodsReady
+        | CheckKind::ErrorRate { .. }
+        | CheckKind::LatencyP95 { .. }
+        | CheckKind::Throughput { .. }
+        | CheckKind::NoActiveAlerts => true,
+    };
+    let targets = changes.iter().map(|change| &change.target).filter(about);
+    let results = targets.map(|target| Some((target, check(kind, target, run, viewer)?)));
+    let mut results = results.collect::<Option<Vec<_>>>()?;
+    if results.iter().any(|(_, result)| result.outcome != CheckOutcome::NoData) {
+        let silent =
+            |target: &TargetId| *kind != CheckKind::PodsReady && measures_nothing(target, run, viewer);
+        results.retain(|(target, result)| result.outcome != CheckOutcome::NoData || !silent(target));
+    }
+    match results.as_slice() {
+        [] => return Some(CheckResult::passed("no Service is named in front of what was rolled back")),
+        [(_, only)] => return Some(only.clone()),
+        _ => {}
+    }
+    let is = |outcome| results.iter().any(|(_, result)| result.outcome == outcome);
+    let worst = [CheckOutcome::Failed, CheckOutcome::NoData].into_iter().find(|outcome| is(*outcome));
+    let told = results.iter().map(|(target, result)| format!("{}: {}", target.target, result.detail));
+    let detail = told.collect::<Vec<_>>().join("; ");
+    Some(CheckResult { outcome: worst.unwrap_or(CheckOutcome::Passed), detail })
+}
+
+/// Under watch, and nothing was ever measured of it but its pods: a worker without requests.
+fn measures_nothing(target: &TargetId, run: &str, viewer: &Viewer) -> bool {
+    viewer.look(|s| {
+        let watch = s.targets.get(&target.to_string()).and_then(|t| t.watch.as_ref());
+        watch.is_some_and(|w| is_after(w, run) && w.baseline.is_none())
+    })
 }
 
 /// Whether this is the watch after that rollback.

@@ -1,10 +1,14 @@
 //! The engine: watches releases, drives runs, folds commands, delivers messages. It decides nothing itself: the domain does.
 pub mod clock;
 pub mod commands;
+pub mod current;
 pub mod driver;
+pub mod kill;
 pub mod ledger;
 pub mod measured;
 pub mod outbox;
+pub mod reload;
+mod rounds;
 pub mod settings;
 pub mod snapshot;
 pub mod sources;

@@ -7,9 +7,10 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::current::Notifiers;
 use super::ledger::Ledger;
-use super::snapshot::Picture;
-use crate::ports::{Clock, Delivered, Delivery, Journal, Notifier, NotifyError, OutboxRow};
+use super::snapshot::{Health, Picture};
+use crate::ports::{Clock, Delivered, Delivery, Journal, NotifyError, OutboxRow};
 use crate::telemetry::{Metric, label};
 
 /// Deliveries taken at once.
@@ -23,7 +24,7 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 #[derive(Clone)]
 pub struct Outbox {
     pub journal: Arc<dyn Journal>,
-    pub notifiers: Arc<[Arc<dyn Notifier>]>,
+    pub notifiers: Notifiers,
     pub clock: Arc<dyn Clock>,
     pub ledger: Ledger,
     pub picture: Picture,
@@ -88,17 +89,28 @@ impl Outbox {
         any
     }
 
+    fn show_channel(&self, channel: &str, failed: Option<&NotifyError>, now: Timestamp) {
+        let detail = failed.map(ToString::to_string).unwrap_or_default();
+        self.picture.change(|s| {
+            let health = Health::turn(s.channels.get(channel), failed.is_none(), detail, now);
+            s.channels.insert(channel.to_string(), health);
+        });
+    }
+
     fn unsettled(&self) -> MutexGuard<'_, BTreeMap<i64, Delivery>> {
         self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn deliver(&self, row: &OutboxRow) -> Delivery {
-        let Some(notifier) = self.notifiers.iter().find(|n| n.channel() == row.channel) else {
+        let notifiers = self.notifiers.get();
+        let Some(notifier) = notifiers.iter().find(|n| n.channel() == row.channel) else {
             return Delivery::Dropped { why: format!("channel {} is no longer configured", row.channel) };
         };
         let now = self.clock.now();
         let channel = || vec![label("channel", &row.channel)];
-        match notifier.deliver(&row.message, now).await {
+        let outcome = notifier.deliver(&row.message, now).await;
+        self.show_channel(&row.channel, outcome.as_ref().err(), now);
+        match outcome {
             Ok(delivered) => {
                 Metric::NotificationsTotal.add(1, channel());
                 match delivered {

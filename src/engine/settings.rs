@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::domain::guardrails::Rails;
+use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{ServiceName, TargetId, TargetName};
 use crate::domain::policy::Mode;
 use crate::domain::runbook::{Judging, Rule};
@@ -17,29 +19,38 @@ pub struct ServiceSettings {
     pub judging: Judging,
     pub watch: Duration,
     pub page_after: Duration,
-    pub cool_down: Duration,
+    pub rails: Rails,
+    /// What automation may not go back behind.
+    pub minimums: BTreeMap<TargetName, MinVersion>,
     pub approval_expires: Duration,
     pub rollout_deadline: Duration,
+    /// Targets that were released together are rolled back together, or not at all.
+    pub together: bool,
     pub verify_deadline: Duration,
     pub checks: Vec<CheckSpec>,
     pub status_page: Option<String>,
 }
 
 /// All services, by name.
-#[derive(Clone, Debug, Default)]
-pub struct Fleet(BTreeMap<ServiceName, Arc<ServiceSettings>>);
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    services: BTreeMap<ServiceName, Arc<ServiceSettings>>,
+    /// Rollbacks that are carried out at once by themselves.
+    pub at_once: usize,
+}
 
 impl Fleet {
-    pub fn new(services: Vec<ServiceSettings>) -> Self {
-        Self(services.into_iter().map(|s| (s.name.clone(), Arc::new(s))).collect())
+    pub fn new(services: Vec<ServiceSettings>, at_once: usize) -> Self {
+        let services = services.into_iter().map(|s| (s.name.clone(), Arc::new(s))).collect();
+        Self { services, at_once }
     }
 
     pub fn service(&self, name: &ServiceName) -> Option<Arc<ServiceSettings>> {
-        self.0.get(name).cloned()
+        self.services.get(name).cloned()
     }
 
     pub fn targets(&self) -> impl Iterator<Item = (TargetId, Arc<ServiceSettings>)> + '_ {
-        self.0.values().flat_map(|settings| {
+        self.services.values().flat_map(|settings| {
             settings.targets.iter().map(move |target| {
                 (TargetId { service: settings.name.clone(), target: target.clone() }, settings.clone())
             })

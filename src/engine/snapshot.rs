@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::domain::evidence::Evidence;
+use crate::domain::guardrails::Killed;
 use crate::domain::memory::EndedWatch;
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::plan::PlanDigest;
 use crate::domain::policy::{Decision, Mode};
+use crate::domain::readiness::Readiness;
 use crate::domain::release::{Release, Version};
 use crate::domain::verdict::Verdict;
 use crate::domain::watch::{Baseline, Figures};
@@ -23,7 +25,18 @@ pub struct Snapshot {
     pub sources: BTreeMap<String, Health>,
     pub feed: Option<Health>,
     pub journal: Option<Health>,
+    /// Whether the last reload of the configuration succeeded; none if there was none.
+    pub config: Option<Health>,
     pub outbox_waiting: usize,
+    /// The kill switch is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed: Option<Killed>,
+    /// How the last delivery of each channel went.
+    #[serde(default)]
+    pub channels: BTreeMap<String, Health>,
+    /// Whether our clock and the cluster's agree.
+    #[serde(default)]
+    pub clock: Option<Health>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,8 +49,24 @@ pub struct TargetStatus {
     /// How the last watch ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_watch: Option<EndedWatch>,
+    /// Owners that runs suspended and nobody resumed yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<HeldOwner>,
     /// The way back, before it is needed: whether this target could be rolled back now, and if not, why.
     pub way_back: Option<WayBack>,
+    /// The same all the time, also while nothing is under watch; none before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Readiness>,
+}
+
+/// A GitOps owner that is kept from acting until a person resumes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldOwner {
+    pub owner: String,
+    pub run: String,
+    pub since: Timestamp,
+    /// The command that puts back what was set before.
+    pub resume: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,6 +130,13 @@ impl Health {
     pub fn turn(before: Option<&Self>, up: bool, detail: String, now: Timestamp) -> Self {
         let since = before.filter(|before| before.up == up).map_or(now, |before| before.since);
         Self { up, since, detail }
+    }
+}
+
+impl RunStatus {
+    /// Something is being changed, or has just been.
+    pub fn is_under_way(&self) -> bool {
+        ["rolling back", "verifying"].contains(&self.phase.as_str())
     }
 }
 

@@ -28,7 +28,13 @@ pub struct Answer {
     pub samples: Vec<Sample>,
 }
 
-/// Polls one source until `stop`. A slow answer delays the next question; nothing piles up.
+/// The sources with the book that tells them what to ask about.
+pub struct Sensing {
+    pub sources: Vec<Arc<dyn SignalSource>>,
+    pub book: watch::Sender<Arc<AskBook>>,
+}
+
+/// Polls one source until `stop`, or until nobody keeps its book any more. A slow answer delays the next question; nothing piles up.
 pub async fn poll(
     source: Arc<dyn SignalSource>,
     book: watch::Receiver<Arc<AskBook>>,
@@ -44,6 +50,9 @@ pub async fn poll(
         tokio::select! {
             _ = ticks.tick() => {}
             () = stop.cancelled() => return,
+        }
+        if book.has_changed().is_err() {
+            return;
         }
         let book = book.borrow().clone();
         let at_rest = if book.fresh.is_empty() { CONTROLS_AT_REST } else { CONTROLS_EVERY };

@@ -5,10 +5,16 @@ use axum::http::HeaderMap;
 use serde::Deserialize;
 
 use super::connection::Peer;
-use super::dto::{PlanAnswer, RunAnswer, RunsAnswer, ServicesAnswer, parse_target};
+use super::dto::{
+    PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetHistoryAnswer, parse_target,
+};
 use super::error::ApiError;
-use super::{HttpState, InquiryError, timeline};
+use super::{HttpState, InquiryError, Story, timeline};
 use crate::domain::event::Record;
+use crate::domain::history::versions;
+use crate::domain::names::TargetId;
+use crate::domain::plan::Destination;
+use crate::domain::plan::kubernetes::ImageChange;
 
 type Caller = ConnectInfo<Peer>;
 
@@ -26,6 +32,7 @@ pub(super) async fn services(
         feed: s.feed.clone(),
         journal: s.journal.clone(),
         outbox_waiting: s.outbox_waiting,
+        killed: s.killed.clone(),
     })))
 }
 
@@ -61,11 +68,40 @@ pub(super) async fn records_of(state: &HttpState, run: &str) -> Result<Vec<Recor
     })
 }
 
+pub(super) async fn history(
+    State(state): State<HttpState>,
+    ConnectInfo(Peer(from)): Caller,
+    Path((service, target)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<TargetHistoryAnswer>, ApiError> {
+    state.0.gate.reader(&headers, from.ip())?;
+    let target = target_of(&service, &target)?;
+    let Story { events, survey } = state.0.inquiries.story(&target).await?;
+    let of_service = |run: &&RunStatus| run.service == target.service;
+    let mut runs: Vec<_> = state.0.viewer.look(|s| s.runs.values().filter(of_service).cloned().collect());
+    // Their names begin with the service and go on with the time.
+    runs.reverse();
+    Ok(Json(TargetHistoryAnswer {
+        now: state.now(),
+        versions: versions(&events, survey.as_ref().ok()),
+        runs,
+        unread: survey.err(),
+        target,
+    }))
+}
+
+fn target_of(service: &str, target: &str) -> Result<TargetId, ApiError> {
+    parse_target(&format!("{service}/{target}")).map_err(|e| ApiError::bad_request(e.to_string()))
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PlanQuery {
     revision: Option<String>,
+    image: Option<String>,
 }
+
+pub(super) const BOTH: &str = "`revision` and `image` exclude each other: keep one";
 
 pub(super) async fn plan(
     State(state): State<HttpState>,
@@ -75,13 +111,16 @@ pub(super) async fn plan(
     headers: HeaderMap,
 ) -> Result<Json<PlanAnswer>, ApiError> {
     state.0.gate.reader(&headers, from.ip())?;
-    let target =
-        parse_target(&format!("{service}/{target}")).map_err(|e| ApiError::bad_request(e.to_string()))?;
-    let Query(query) =
-        query.map_err(|_| ApiError::bad_request("the only query parameter here is `revision`, once"))?;
+    let target = target_of(&service, &target)?;
+    let Query(query) = query.map_err(|_| {
+        ApiError::bad_request("the only query parameters here are `revision` and `image`, once")
+    })?;
     let revision =
         query.revision.as_deref().map(str::parse::<u64>).transpose().map_err(|_| {
             ApiError::bad_request("`revision` must be a number, as in `kubectl rollout history`")
         })?;
-    Ok(Json(PlanAnswer::from(&state.0.inquiries.plan(&target, revision).await?)))
+    let image = query.image.as_deref().map(ImageChange::parse).transpose();
+    let image = image.map_err(|e| ApiError::bad_request(e.to_string()))?;
+    let to = Destination::of(revision, image).ok_or_else(|| ApiError::bad_request(BOTH))?;
+    Ok(Json(PlanAnswer::from(&state.0.inquiries.plan(&target, to).await?)))
 }

@@ -1,7 +1,7 @@
 //! Who may call: bearer tokens of people and of Alertmanager, and a limit for those who guess.
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::{HeaderMap, StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::Now;
 use super::error::ApiError;
 use crate::domain::names::PersonName;
+use crate::engine::current::Current;
 
 /// Wrong tokens per source and minute before it is told to wait.
 const FAILURES_MAX: u32 = 10;
@@ -52,10 +53,22 @@ struct Failures {
     since: Timestamp,
 }
 
-/// Lets callers in.
-pub(super) struct Gate {
+/// Whom the configuration knows.
+struct Known {
     people: People,
     webhook: Option<TokenHash>,
+}
+
+impl Known {
+    fn of(people: People, webhook: Option<&SecretString>) -> Arc<Self> {
+        let webhook = webhook.map(|token| TokenHash::of(token.expose_secret()));
+        Arc::new(Self { people, webhook })
+    }
+}
+
+/// Lets callers in.
+pub(super) struct Gate {
+    known: Current<Known>,
     open_reads: bool,
     failures: Mutex<HashMap<IpAddr, Failures>>,
     now: Now,
@@ -63,8 +76,12 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(people: People, webhook: Option<&SecretString>, open_reads: bool, now: Now) -> Self {
-        let webhook = webhook.map(|token| TokenHash::of(token.expose_secret()));
-        Self { people, webhook, open_reads, failures: Mutex::default(), now }
+        Self { known: Known::of(people, webhook).into(), open_reads, failures: Mutex::default(), now }
+    }
+
+    /// From now on these are known. Who has guessed before has still guessed.
+    pub(super) fn admit(&self, people: People, webhook: Option<&SecretString>) {
+        self.known.set(Known::of(people, webhook));
     }
 
     /// The person behind a call that changes something.
@@ -72,10 +89,11 @@ impl Gate {
         let presented = token_of(headers)?;
         // Not even a right token is looked at then: otherwise guessing would go on at full speed.
         self.still_welcome(from)?;
-        if let Some(name) = self.people.who(&presented) {
+        let known = self.known.get();
+        if let Some(name) = known.people.who(&presented) {
             return Ok(name.clone());
         }
-        if self.webhook.as_ref().is_some_and(|hash| hash.is(&presented)) {
+        if known.webhook.as_ref().is_some_and(|hash| hash.is(&presented)) {
             return Err(forbidden("the webhook's token is no person's: use your own"));
         }
         Err(self.refuse(from))
@@ -88,13 +106,14 @@ impl Gate {
     /// Alertmanager gives up on an alert for any answer but 5xx, so its right token always passes, whoever guesses
     /// from the same address.
     pub(super) fn webhook(&self, headers: &HeaderMap, from: IpAddr) -> Result<(), ApiError> {
-        let Some(wanted) = &self.webhook else { return self.reader(headers, from) };
+        let known = self.known.get();
+        let Some(wanted) = &known.webhook else { return self.reader(headers, from) };
         let presented = token_of(headers)?;
         if wanted.is(&presented) {
             return Ok(());
         }
         self.still_welcome(from)?;
-        if self.people.who(&presented).is_some() {
+        if known.people.who(&presented).is_some() {
             return Err(forbidden("a person's token does not open the webhook: use the webhook's own"));
         }
         Err(self.refuse(from))

@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::code::Code;
 use crate::domain::diagnosis::Diagnosis;
 use crate::domain::evidence::Cause;
+use crate::domain::guardrails::Killed;
+use crate::domain::history::PastVersion;
 use crate::domain::names::{NameError, ServiceName, TargetId, TargetName};
+use crate::domain::plan::kubernetes::ImageChange;
 use crate::domain::plan::{Change, Plan, PlanDigest, Step};
 use crate::domain::policy::Decision;
+use crate::domain::readiness::Readiness;
 use crate::domain::runbook::ChecklistItem;
+pub use crate::engine::reload::Reloaded;
 pub use crate::engine::snapshot::{CheckStatus, Health, RunStatus, TargetStatus, WatchStatus, WayBack};
 
 /// Every answer that is not 2xx.
@@ -23,6 +29,12 @@ pub struct ErrorAnswer {
 pub struct ErrorBody {
     pub code: String,
     pub message: String,
+    /// For `rollguard explain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain: Option<Code>,
+    /// Each mistake of a configuration, with file, line and column.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// `GET /api/v1/services`.
@@ -37,6 +49,39 @@ pub struct ServicesAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<Health>,
     pub outbox_waiting: usize,
+    /// The kill switch is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub killed: Option<Killed>,
+}
+
+/// `GET /api/v1/doctor`, and `…/doctor/{service}/{target}` for one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DoctorAnswer {
+    pub now: Timestamp,
+    pub targets: Vec<TargetReadiness>,
+    /// The daemon itself.
+    pub daemon: Vec<DaemonCheck>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetReadiness {
+    pub target: TargetId,
+    /// `null` before the first look.
+    pub ready: Option<bool>,
+    pub readiness: Option<Readiness>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonCheck {
+    pub name: String,
+    pub ok: bool,
+    pub detail: String,
+}
+
+impl DaemonCheck {
+    pub fn new(name: impl Into<String>, ok: bool, detail: String) -> Self {
+        Self { name: name.into(), ok, detail }
+    }
 }
 
 /// `GET /api/v1/runs`: open runs first, then the latest closed ones.
@@ -89,6 +134,20 @@ pub struct Moment {
     pub kind: String,
     /// One sentence for people.
     pub what: String,
+}
+
+/// `GET /api/v1/targets/{service}/{target}/history`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TargetHistoryAnswer {
+    pub now: Timestamp,
+    pub target: TargetId,
+    /// Newest first.
+    pub versions: Vec<PastVersion>,
+    /// The rollbacks of its service that are remembered, newest first.
+    pub runs: Vec<RunStatus>,
+    /// Why the target's own history is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// A plan as it is shown: no templates, no patches, no environment.
@@ -148,6 +207,9 @@ pub struct RollbackRequest {
     /// A revision of the target's history; the known good version, if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
+    /// `[CONTAINER=]IMAGE`, instead of a revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageChange>,
     #[serde(default)]
     pub reason: String,
 }
@@ -163,6 +225,15 @@ pub struct ApproveRequest {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReasonRequest {
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// `POST /api/v1/kill`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KillRequest {
+    pub on: bool,
     #[serde(default)]
     pub reason: String,
 }

@@ -46,9 +46,14 @@ impl Condition {
 }
 
 fn conditions(snapshot: &Snapshot) -> [Condition; 3] {
-    // Nothing is served before the configuration is loaded.
-    let config = Condition { name: "config", failure: None, note: None };
-    [config, journal(snapshot), feed(snapshot)]
+    [config(snapshot), journal(snapshot), feed(snapshot)]
+}
+
+/// Nothing is served before a configuration is in force, and it stays so when the next one cannot be.
+fn config(snapshot: &Snapshot) -> Condition {
+    let refused = snapshot.config.as_ref().filter(|health| !health.up);
+    let note = refused.map(|health| format!("the last reload failed: {}", down(health)));
+    Condition { name: "config", failure: None, note }
 }
 
 fn journal(snapshot: &Snapshot) -> Condition {

@@ -42,7 +42,7 @@ fn describe(metric: Metric) {
     let (name, help) = metric.describe();
     if name.ends_with("_total") {
         describe_counter!(name, help);
-    } else if name.ends_with("_seconds") {
+    } else if name.ends_with("_seconds") && !name.ends_with("_timestamp_seconds") {
         describe_histogram!(name, help);
     } else {
         describe_gauge!(name, help);

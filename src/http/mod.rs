@@ -3,11 +3,13 @@ mod api;
 pub mod auth;
 mod body;
 mod connection;
+mod doctor;
 pub mod dto;
 mod error;
 mod health;
 pub mod metrics;
 mod orders;
+mod reload;
 mod server;
 mod timeline;
 pub mod webhook;
@@ -19,10 +21,13 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 
-use crate::domain::event::Record;
+use crate::domain::event::{Record, TargetEvent};
 use crate::domain::names::TargetId;
-use crate::domain::plan::{Plan, Refusal};
+use crate::domain::plan::{Destination, Plan, Refusal};
+use crate::domain::survey::Survey;
 use crate::engine::commands::Desk;
+use crate::engine::current::Current;
+use crate::engine::reload::Reloads;
 use crate::engine::snapshot::Viewer;
 use auth::{Gate, People};
 pub use server::serve;
@@ -31,16 +36,29 @@ use webhook::AlertRoute;
 /// Questions that need more than the engine's picture of itself.
 #[async_trait]
 pub trait Inquiries: Send + Sync {
-    /// The plan that a rollback would carry out now, to the known good version or to a revision.
+    /// The plan that a rollback would carry out now, to wherever a person wants to go.
     ///
     /// # Errors
     /// A target that is unknown, cannot be read, or cannot be rolled back.
-    async fn plan(&self, target: &TargetId, revision: Option<u64>) -> Result<Plan, InquiryError>;
+    async fn plan(&self, target: &TargetId, to: Destination) -> Result<Plan, InquiryError>;
+    /// What has happened to a target, oldest first, and what it is now.
+    ///
+    /// # Errors
+    /// A target that is unknown, or a journal that cannot be read. A target that cannot be read is no error.
+    async fn story(&self, target: &TargetId) -> Result<Story, InquiryError>;
     /// All records of a run, oldest first; `None` if there never was such a run.
     ///
     /// # Errors
     /// A journal that cannot be read.
     async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError>;
+}
+
+/// A target's past: from the journal, and from the target itself if it can be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Story {
+    pub events: Vec<(Timestamp, TargetEvent)>,
+    /// Or why not.
+    pub survey: Result<Survey, String>,
 }
 
 /// Why a question is not answered.
@@ -70,6 +88,7 @@ pub struct HttpParts {
     pub routes: Vec<AlertRoute>,
     /// Reading needs no token: for listeners that only this machine reaches.
     pub open_reads: bool,
+    pub reloads: Reloads,
     pub metrics: PrometheusHandle,
     pub now: Now,
 }
@@ -83,7 +102,8 @@ struct Shared {
     viewer: Viewer,
     inquiries: Arc<dyn Inquiries>,
     gate: Gate,
-    routes: Vec<AlertRoute>,
+    routes: Current<[AlertRoute]>,
+    reloads: Reloads,
     metrics: PrometheusHandle,
     now: Now,
 }
@@ -96,10 +116,17 @@ impl HttpState {
             viewer: parts.viewer,
             inquiries: parts.inquiries,
             gate,
-            routes: parts.routes,
+            routes: Arc::<[_]>::from(parts.routes).into(),
+            reloads: parts.reloads,
             metrics: parts.metrics,
             now: parts.now,
         }))
+    }
+
+    /// A new configuration: these may call, and these alerts are about a service.
+    pub fn admit(&self, people: People, webhook_token: Option<&SecretString>, routes: Vec<AlertRoute>) {
+        self.0.gate.admit(people, webhook_token);
+        self.0.routes.set(routes.into());
     }
 
     fn now(&self) -> Timestamp {

@@ -9,13 +9,14 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::api::records_of;
+use super::api::{BOTH, records_of};
 use super::connection::Peer;
-use super::dto::{ApproveRequest, OrderAnswer, ReasonRequest, ReleaseRequest, RollbackRequest};
+use super::dto::{ApproveRequest, KillRequest, OrderAnswer, ReasonRequest, ReleaseRequest, RollbackRequest};
 use super::error::ApiError;
 use super::{HttpState, body};
 use crate::domain::event::Record;
 use crate::domain::names::{PersonName, TargetId};
+use crate::domain::plan::Destination;
 use crate::engine::commands::{Command, Received};
 
 type Caller = ConnectInfo<Peer>;
@@ -64,13 +65,31 @@ pub(super) async fn rollback(
     let body = body?;
     let request: RollbackRequest = parse(&body)?;
     let key = key(&headers, &by, "rollback", &body)?;
+    if Destination::of(request.revision, request.image.clone()).is_none() {
+        return Err(ApiError::bad_request(BOTH));
+    }
     let command = Command::Rollback {
         target: TargetId { service: request.service, target: request.target },
         revision: request.revision,
+        image: request.image,
         reason: one_line("reason", &request.reason, REASON_CHARS_MAX)?,
         by: by.to_string(),
     };
     submit(&state, command, key).await
+}
+
+pub(super) async fn kill(
+    State(state): State<HttpState>,
+    ConnectInfo(Peer(from)): Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let by = state.0.gate.person(&headers, from.ip())?;
+    let body = body?;
+    let request: KillRequest = parse(&body)?;
+    let key = key(&headers, &by, "kill", &body)?;
+    let reason = one_line("reason", &request.reason, REASON_CHARS_MAX)?;
+    submit(&state, Command::Kill { on: request.on, reason, by: by.to_string() }, key).await
 }
 
 pub(super) async fn about_run(
@@ -120,9 +139,11 @@ fn natural_key(command: &Command, run: &str, order: &str, records: &[Record]) ->
             let stuck = records.iter().rev().find(|record| record.kind == STUCK);
             stuck.map_or_else(String::new, |record| record.seq.to_string())
         }
-        Command::Deny { .. } | Command::Abort { .. } | Command::Rollback { .. } | Command::Release { .. } => {
-            String::new()
-        }
+        Command::Deny { .. }
+        | Command::Abort { .. }
+        | Command::Rollback { .. }
+        | Command::Release { .. }
+        | Command::Kill { .. } => String::new(),
     };
     format!("{run}/{order}/{moment}")
 }

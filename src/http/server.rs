@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::connection::{BoundedListener, Peer};
 use super::error::ApiError;
-use super::{HttpState, api, health, metrics, orders, webhook};
+use super::{HttpState, api, doctor, health, metrics, orders, reload, webhook};
 
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -28,11 +28,15 @@ const INDEX: &str = "rollguard
 GET  /api/v1/services                            targets, versions, watches
 GET  /api/v1/runs                                rollbacks
 GET  /api/v1/runs/RUN                            one rollback with its timeline
+GET  /api/v1/doctor                              could each target be rolled back right now
+GET  /api/v1/doctor/SERVICE/TARGET               one of them
+GET  /api/v1/targets/SERVICE/TARGET/history      its versions, and what became of them
 GET  /api/v1/targets/SERVICE/TARGET/plan         what a rollback would do now (?revision=N)
 POST /api/v1/releases                            a deploy tool says what it released
 POST /api/v1/rollbacks                           roll a target back
 POST /api/v1/runs/RUN/{approve,deny,resume,skip,abort}
 POST /webhook/alertmanager                       alerts, payload version 4
+POST /-/reload                                   read the configuration again
 GET  /metrics /livez /readyz?verbose /-/healthy /-/ready
 ";
 
@@ -70,12 +74,17 @@ fn router(state: HttpState) -> Router {
         .route("/metrics", get(metrics::show));
     let limited = Router::new()
         .route("/webhook/alertmanager", post(webhook::receive))
+        .route("/-/reload", post(reload::reload))
         .route("/api/v1/services", get(api::services))
         .route("/api/v1/runs", get(api::runs))
         .route("/api/v1/runs/{run}", get(api::run))
+        .route("/api/v1/doctor", get(doctor::all))
+        .route("/api/v1/doctor/{service}/{target}", get(doctor::one))
+        .route("/api/v1/targets/{service}/{target}/history", get(api::history))
         .route("/api/v1/targets/{service}/{target}/plan", get(api::plan))
         .route("/api/v1/releases", post(orders::release))
         .route("/api/v1/rollbacks", post(orders::rollback))
+        .route("/api/v1/kill", post(orders::kill))
         .route("/api/v1/runs/{run}/{order}", post(orders::about_run))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(Semaphore::new(REQUESTS_MAX)), bounded));

@@ -200,7 +200,7 @@ pub(super) async fn receive(
             "Alertmanager left alerts out: set `max_alerts: 0` on the webhook"
         );
     }
-    let (alerts, mut answer) = matched(&notification.alerts, &state.0.routes, state.now());
+    let (alerts, mut answer) = matched(&notification.alerts, &state.0.routes.get(), state.now());
     let handed_in = alerts.len();
     answer.accepted = state.0.desk.alerts(alerts).await.map_err(|error| {
         tracing::error!(%error, "alerts could not be kept, Alertmanager will send them again");

@@ -8,8 +8,14 @@ use tokio::net::TcpStream;
 
 use crate::http_world::{ANNA, Doors, REASON, SECRET, WEBHOOK, World, plan, start, up};
 
-const READS: [&str; 4] =
-    ["/api/v1/services", "/api/v1/runs", "/api/v1/runs/r-ask", "/api/v1/targets/shop/backend/plan"];
+const READS: [&str; 6] = [
+    "/api/v1/services",
+    "/api/v1/doctor",
+    "/api/v1/doctor/shop/backend",
+    "/api/v1/runs",
+    "/api/v1/runs/r-ask",
+    "/api/v1/targets/shop/backend/plan",
+];
 
 fn orders() -> Vec<(&'static str, String)> {
     let approve = json!({"digest": plan().digest()}).to_string();
@@ -175,11 +181,11 @@ async fn answers_tell_the_story_and_no_secret() {
     for secret in [SECRET, ANNA, "spec", "patch"] {
         assert!(bodies.iter().all(|body| !body.contains(secret)), "{secret} is shown: {bodies:?}");
     }
-    let run: Value = serde_json::from_str(&bodies[2]).unwrap();
+    let run: Value = serde_json::from_str(&bodies[4]).unwrap();
     assert_eq!(run["phase"], "awaiting approval");
     assert_eq!(run["plan"]["digest"], json!(plan().digest()));
     assert_eq!(run["timeline"][0]["what"], format!("approval asked for: {REASON}"));
-    let shown: Value = serde_json::from_str(&bodies[3]).unwrap();
+    let shown: Value = serde_json::from_str(&bodies[5]).unwrap();
     assert_eq!(shown["digest"], run["plan"]["digest"]);
     assert_eq!(shown["steps"][0]["mutates"], true);
     assert_eq!(shown["changes"][0]["to"]["images"], json!(["shop:v1"]));
@@ -192,6 +198,8 @@ async fn plans_that_cannot_be_made_say_why() {
         ("/api/v1/targets/shop/nope/plan", 404, "not_found"),
         ("/api/v1/targets/SHOP/backend/plan", 400, "bad_request"),
         ("/api/v1/targets/shop/backend/plan?revision=x", 400, "bad_request"),
+        ("/api/v1/targets/shop/backend/plan?image=shop:v%207", 400, "bad_request"),
+        ("/api/v1/targets/shop/backend/plan?image=shop:v7&revision=1", 400, "bad_request"),
         ("/api/v1/targets/shop/backend/plan?to=1", 400, "bad_request"),
         ("/api/v1/targets/shop/backend/plan?revision=9", 503, "unavailable"),
         ("/api/v1/targets/shop/backend/plan?revision=8", 409, "no_known_good"),

@@ -2,6 +2,7 @@
 mod alarms;
 mod counted;
 mod failing;
+mod images;
 mod past;
 
 use std::collections::BTreeMap;

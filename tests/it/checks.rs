@@ -3,8 +3,10 @@ use std::collections::BTreeMap;
 
 use rollguard::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use rollguard::adapters::endpoint::Endpoint;
+use rollguard::domain::answer::{Expect, Wanted};
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
-use rollguard::domain::verification::{CheckKind, CheckOutcome, CheckSpec, Expect};
+use rollguard::domain::probe::Probe;
+use rollguard::domain::verification::{CheckKind, CheckOutcome, CheckSpec};
 use rollguard::ports::{CheckContext, Checks};
 use secrecy::SecretString;
 use serde_json::json;
@@ -25,7 +27,7 @@ async fn check(checks: &OutsideChecks, kind: CheckKind) -> (CheckOutcome, String
 }
 
 fn http(url: &str, status: u16, expect: Vec<Expect>) -> CheckKind {
-    CheckKind::Http { url: url.into(), status, expect }
+    CheckKind::Outside(Probe::http(url, Wanted { expect, ..Wanted::status(status) }))
 }
 
 fn plain() -> OutsideChecks {

@@ -1,4 +1,6 @@
 //! Golden transcripts of the command line, and the binary against a real server.
+mod doctor;
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
@@ -10,7 +12,10 @@ use rollguard::client::dto::{
     WatchStatus, WayBack,
 };
 use rollguard::domain::diagnosis::{Diagnosis, PodState, Stall, StalledPod, diagnose};
+use rollguard::domain::event::WatchEnd;
 use rollguard::domain::evidence::{Cause, Strength};
+use rollguard::domain::guardrails::Killed;
+use rollguard::domain::memory::EndedWatch;
 use rollguard::domain::plan::kubernetes::Workload;
 use rollguard::domain::policy::{Decision, Mode};
 use rollguard::domain::release::{Release, ReleaseKind};
@@ -18,6 +23,7 @@ use rollguard::domain::runbook::{ChecklistItem, Item};
 use rollguard::domain::verdict::{Health, Verdict};
 use rollguard::domain::verification::CheckOutcome;
 use rollguard::domain::watch::Figures;
+use rollguard::domain::workload::WorkloadKind;
 
 use crate::http_world::{ANNA, Doors, REASON, World, plan, run_status, start, target, up};
 
@@ -38,8 +44,17 @@ fn every_verb_of_the_daemon_is_understood() {
         "demo --scenario shared -o json",
         "backtest --recording a.jsonl b.jsonl.gz --config c.yaml --compare d.yaml --chart charts --fleet -o json",
         "status",
+        "doctor",
+        "doctor shop/backend -o json",
+        "history shop/backend",
+        "explain RG203",
+        "explain",
+        "schema",
+        "completion zsh",
+        "reload",
         "show r1",
         "plan shop/backend --to-revision 3",
+        "plan shop/backend --to-image app=shop:v7",
         "rollback shop/backend --reason slow --yes --wait --server http://x",
         "approve r1 --digest 0123456789ab",
         "deny r1 --reason no",
@@ -90,11 +105,20 @@ fn services() -> ServicesAnswer {
         known_good: Some(change.to.clone()),
         watch: Some(watch),
         last_watch: None,
+        held: vec![],
         way_back: Some(WayBack::Open { to: change.to.label.clone() }),
+        readiness: None,
     };
     let mut cart = TargetStatus { watch: None, mode: Mode::Auto, ..shop.clone() };
     cart.target.service = "cart".to_string().try_into().unwrap();
     cart.current = cart.known_good.clone();
+    cart.last_watch = Some(EndedWatch {
+        watch: "cart-1".into(),
+        version: "v1".into(),
+        end: WatchEnd::Healthy,
+        ended_at: later(-600),
+        reason: "no more than 0.3 % of 1,820 requests failed".into(),
+    });
     cart.way_back = Some(WayBack::Barred { why: "deployment/cart -n prod is paused".into() });
     ServicesAnswer {
         now: later(345),
@@ -103,6 +127,7 @@ fn services() -> ServicesAnswer {
         feed: Some(up(true)),
         journal: Some(up(true)),
         outbox_waiting: 2,
+        killed: Some(Killed { by: "anna".into(), at: start(), reason: "the database is being moved".into() }),
     }
 }
 
@@ -130,8 +155,8 @@ fn runs() -> RunsAnswer {
 #[test]
 fn status() {
     insta::assert_snapshot!("status", render::status(&services(), &runs(), false));
-    let nothing =
-        ServicesAnswer { targets: vec![], sources: Default::default(), outbox_waiting: 0, ..services() };
+    let sources = Default::default();
+    let nothing = ServicesAnswer { targets: vec![], sources, outbox_waiting: 0, killed: None, ..services() };
     let none = RunsAnswer { runs: vec![], ..runs() };
     assert_eq!(render::status(&nothing, &none, false), "No targets are configured.\n");
 }
@@ -142,7 +167,8 @@ fn diagnosis() -> Diagnosis {
         name: name.into(),
         state: PodState::Unschedulable { message: message.clone() },
     });
-    let workload = Workload { namespace: "default".into(), name: "web".into() };
+    let workload =
+        Workload { kind: WorkloadKind::Deployment, namespace: "default".into(), name: "web".into() };
     diagnose(&Stall { workload, pods: pods.into(), refused: None }, start())
 }
 

@@ -26,3 +26,32 @@ pub(crate) fn deployment(tag: &str) -> serde_json::Value {
         },
     })
 }
+
+/// The same as a StatefulSet, which replaces its pods one by one from the last to the first.
+pub(crate) fn stateful_set(tag: &str) -> serde_json::Value {
+    let mut object = deployment(tag);
+    object["kind"] = "StatefulSet".into();
+    let spec = object["spec"].as_object_mut().unwrap();
+    spec.retain(|key, _| !["progressDeadlineSeconds", "strategy"].contains(&key.as_str()));
+    spec.insert("serviceName".into(), "web".into());
+    object
+}
+
+/// The same as a DaemonSet; there is one node, so it has one pod.
+pub(crate) fn daemon_set(tag: &str) -> serde_json::Value {
+    let mut object = stateful_set(tag);
+    object["kind"] = "DaemonSet".into();
+    let spec = object["spec"].as_object_mut().unwrap();
+    spec.retain(|key, _| !["replicas", "serviceName"].contains(&key.as_str()));
+    object
+}
+
+/// One of the three, as `kubectl` names their kinds.
+pub(crate) fn workload(kind: &str, tag: &str) -> serde_json::Value {
+    match kind {
+        "deployment" => deployment(tag),
+        "statefulset" => stateful_set(tag),
+        "daemonset" => daemon_set(tag),
+        other => panic!("{other}"),
+    }
+}

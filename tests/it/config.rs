@@ -1,5 +1,7 @@
 //! The configuration as its authors meet it: the example, the messages, and whatever else a file may hold.
 mod inside;
+mod owners;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,11 +10,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rollguard::config::{
     CloudWatchQuery, Combine, Config, KubernetesConfig, LoadError, Loaded, RuleQuery, Severity, SourceName,
-    TargetKindConfig, json_schema, load, parse,
+    json_schema, load, parse,
 };
 use rollguard::domain::policy::Mode;
 use rollguard::domain::runbook::{Bound, LateOnset, RuleKind};
-use rollguard::domain::verification::{CheckKind, Expect};
+use rollguard::domain::verification::CheckKind;
 use secrecy::ExposeSecret;
 
 const EXAMPLE: &str = include_str!("../../config/rollguard.yaml");
@@ -26,6 +28,7 @@ fn env(name: &str) -> Option<String> {
         "ALERTMANAGER_WEBHOOK_TOKEN" => "alertmanager-token-xyz",
         "SLACK_WEBHOOK_URL" => "https://hooks.slack.example/services/T0/B0/slack-secret",
         "HOOK_URL" => "https://hooks.example.com/in?key=hook-secret",
+        "SHOP_CHECK_PASSWORD" => "check-password-xyz",
         "HOOK_SECRET" => "signing-secret-0123456789",
         _ => return None,
     };
@@ -83,9 +86,7 @@ fn the_examples_service_is_typed() {
     let config = example();
     let shop = &config.services[0];
     assert_eq!((shop.name.as_str(), shop.mode), ("shop", Mode::Auto));
-    assert_eq!((shop.watch, shop.cool_down), (Duration::from_secs(1800), Duration::from_secs(3600)));
-    let TargetKindConfig::Kubernetes { namespace, deployment } = &shop.targets[0].kind;
-    assert_eq!((namespace.as_str(), deployment.as_str()), ("default", "blockchain-backend"));
+    assert_eq!((shop.watch, shop.rails.cool_down), (Duration::from_secs(1800), Duration::from_secs(3600)));
     assert_eq!(shop.rules[0].rule.kind, RuleKind::Errors { above: 0.05 });
     assert_eq!(shop.rules[0].source, SourceName::Prometheus);
     assert!(matches!(&shop.rules[0].query, RuleQuery::Errors { bad, .. } if bad.to_string().contains("5..")));
@@ -103,14 +104,12 @@ fn the_examples_service_is_typed() {
     assert_eq!((metric.name.as_str(), statistic.as_str(), *scale), ("TargetResponseTime", "p95", 1000.0));
     assert!(shop.alarms[1].matches("shop-rds-deadlocks"));
     assert_eq!(shop.judging, rollguard::domain::runbook::Judging::standard(shop.watch));
-    assert_eq!((shop.checks.len(), shop.targets[0].service.as_deref()), (8, Some("blockchain-backend")));
-    assert!(config.watch_events);
-    assert_eq!(shop.checks[3].kind, CheckKind::EndpointsReady);
-    let CheckKind::Http { status: 200, expect, .. } = &shop.checks[0].kind else {
-        panic!("{:?}", shop.checks[0])
-    };
-    let json = Expect::Json { pointer: "/status".into(), equals: "healthy".into() };
-    assert_eq!(*expect, [Expect::Text("healthy".into()), json]);
+    assert_eq!((shop.checks.len(), shop.targets[0].service.as_deref()), (10, Some("blockchain-backend")));
+    assert!(config.watch_failed_probes);
+    assert_eq!(
+        shop.checks[3].kind,
+        CheckKind::EndpointsReady { targets: vec![shop.targets[0].name.clone()] }
+    );
     assert_eq!(shop.checks[5].kind, CheckKind::LatencyP95 { below_ms: 200.0 });
 }
 
@@ -130,10 +129,7 @@ fn the_examples_values_and_checks_are_typed() {
         deadlocks.query,
         RuleQuery::Value { combine: Combine::Max, rate: true, pods: false, .. }
     ));
-    assert_eq!(health.rule.kind, RuleKind::Check { failing_for_secs: 60.0 });
-    let RuleQuery::Http(check) = &health.query else { panic!("{health:?}") };
-    assert_eq!((check.url.path(), check.status, check.expect.len()), ("/api/health", 200, 2));
-    assert_eq!((check.every, check.timeout), (Duration::from_secs(10), Duration::from_secs(5)));
+    assert_eq!(health.rule.kind, RuleKind::check(60.0));
 }
 
 #[test]
@@ -195,7 +191,7 @@ fn little_is_needed_and_the_rest_has_defaults() {
 fn a_services_own_key_wins_whole() {
     let text = minimal("    watch: 5m\n", "defaults:\n  watch: 10m\n  cool_down: 2h\n");
     let shop = &read(&text).unwrap().config.services[0];
-    assert_eq!((shop.watch, shop.cool_down), (Duration::from_secs(300), Duration::from_secs(7200)));
+    assert_eq!((shop.watch, shop.rails.cool_down), (Duration::from_secs(300), Duration::from_secs(7200)));
 }
 
 #[test]

@@ -5,12 +5,15 @@ mod world;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use rollguard::domain::answer::Wanted;
 use rollguard::domain::event::{RUN_STREAMS, RunEvent, from_record};
 use rollguard::domain::opening::{Request, open};
+use rollguard::domain::plan::kubernetes::restart;
 use rollguard::domain::plan::{Goal, Plan, draft};
 use rollguard::domain::policy::{Decided, Decision};
+use rollguard::domain::probe::Probe;
 use rollguard::domain::run::{End, Phase, Run, evolve};
-use rollguard::domain::survey::Survey;
+use rollguard::domain::survey::{KubernetesSurvey, Survey};
 use rollguard::domain::verification::{CheckKind, CheckSpec};
 use rollguard::engine::driver::{Note, Tools, drive};
 use rollguard::engine::ledger::{Entry, Ledger};
@@ -19,21 +22,28 @@ use rollguard::ports::Journal;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::lever::Lever;
 use points::{Fuel, FueledJournal};
-use world::{Memo, World, survey};
+use world::{Kin, Memo, World, survey};
 
 const RUN: &str = "shop-crash1";
 const WATCH_SECS: u64 = 1800;
 
+/// Back to v1, and where answers are lost a restart of it, too: pairs of crash points grow with the square of the steps.
 fn plan(world: &World) -> Plan {
     let survey = survey(world);
     let good = survey.history[0].version.clone();
-    draft(&Survey::Kubernetes(survey), &Goal::Version(good), RUN, 600).unwrap()
+    let restored = KubernetesSurvey { version: good.clone(), ..survey.clone() };
+    let mut plan = draft(&Survey::Kubernetes(survey), &Goal::Version(good), RUN, 600).unwrap();
+    if world.restarts_too() {
+        plan.steps.extend(restart(&restored, world.now(), 600).unwrap());
+    }
+    plan
 }
 
 fn request(plan: Plan) -> Request<'static> {
     let service = Box::leak(Box::new(plan.service.clone()));
-    let health = CheckKind::Http { url: "http://shop/health".into(), status: 200, expect: vec![] };
+    let health = CheckKind::Outside(Probe::http("http://shop/health", Wanted::status(200)));
     Request {
         service,
         incident: "shop/backend.v2.0".into(),
@@ -71,7 +81,8 @@ async fn life(world: &Arc<World>, fuel: u32) -> u32 {
         let viewer = picture.viewer();
         let stop = CancellationToken::new();
         let (target, checks) = (world.target(), world.checks());
-        let tools = Tools { ledger, clock, target, checks, picture, viewer, notes, stop };
+        let kill = Lever::default().switch();
+        let tools = Tools { ledger, clock, target, checks, kill, picture, viewer, notes, stop };
         let (_inputs, receiver) = mpsc::channel(8);
         drive(run, tools, receiver).await.unwrap();
         while told.try_recv().is_ok() {}
@@ -107,12 +118,25 @@ async fn recall(journal: &Arc<dyn Journal>) -> Run {
     run
 }
 
+fn count(world: &World, kind: &str) -> u32 {
+    let records = world.journal.records();
+    records.iter().filter(|record| record.kind == kind).count().try_into().unwrap()
+}
+
 /// What must hold when everything is over, however often it was killed.
-async fn check(world: &Arc<World>, what: &str) {
+async fn check(world: &Arc<World>, kin: Kin, what: &str) {
     let journal: Arc<dyn Journal> = world.journal.clone();
     let run = recall(&journal).await;
     assert_eq!(run.phase, Phase::Closed(End::Unseen), "{what}: it is verified, and nothing is measured here");
     assert_eq!(world.applied(), 1, "{what}: the template is restored exactly once");
+    let restarts = usize::from(world.restarts_too());
+    assert_eq!(world.restarts(), restarts, "{what}: the pods are restarted exactly once");
+    let held: Vec<u32> = vec![world.held(), count(world, "owner_held")];
+    assert_eq!(
+        held,
+        vec![u32::from(kin == Kin::Owned); 2],
+        "{what}: the owner is suspended once, and that is known"
+    );
     let verified: Vec<Timestamp> =
         world.journal.records().iter().filter(|r| r.kind == "verified").map(|r| r.at).collect();
     assert_eq!(verified.len(), 1, "{what}");
@@ -127,22 +151,27 @@ async fn check(world: &Arc<World>, what: &str) {
 
 #[tokio::test(flavor = "current_thread")]
 async fn every_crash_point_ends_in_the_same_world() {
-    for memo in [Memo::Kept, Memo::AnswersLost] {
-        let calm = Arc::new(World::new(memo));
+    for (memo, kin) in [
+        (Memo::Kept, Kin::Alone),
+        (Memo::AnswersLost, Kin::Alone),
+        (Memo::Kept, Kin::Owned),
+        (Memo::AnswersLost, Kin::Owned),
+    ] {
+        let calm = Arc::new(World::new(memo, kin));
         let points = life(&calm, u32::MAX).await;
-        check(&calm, "without a crash").await;
+        check(&calm, kin, "without a crash").await;
         assert!(points > 20, "only {points} points");
         let mut second_points = 0;
         for first in 0..points {
             for second in 0..=points {
-                let world = Arc::new(World::new(memo));
+                let world = Arc::new(World::new(memo, kin));
                 life(&world, first).await;
                 let burned = life(&world, second).await;
-                let what = format!("{memo:?}: killed at {first}, then at {second}");
+                let what = format!("{memo:?}, {kin:?}: killed at {first}, then at {second}");
                 // A second life that reaches its end makes every longer one the same.
                 let done = burned < second;
                 life(&world, u32::MAX).await;
-                check(&world, &what).await;
+                check(&world, kin, &what).await;
                 second_points += 1;
                 if done {
                     break;
@@ -150,7 +179,7 @@ async fn every_crash_point_ends_in_the_same_world() {
             }
         }
         println!(
-            "{memo:?}: crash points: {points}, second-life points: {second_points}, doubled effects: 0, lost effects: 0"
+            "{memo:?}, {kin:?}: crash points: {points}, second-life points: {second_points}, doubled effects: 0, lost effects: 0"
         );
     }
 }

@@ -1,4 +1,6 @@
 //! The shipped manifests: they are what Kubernetes understands, they fit together, and they grant no more than is used.
+mod owners;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -34,20 +36,25 @@ fn documents() -> BTreeMap<String, Vec<Value>> {
     all
 }
 
+/// Rights that only those grant who want the feature have tests of their own.
+const OPT_IN: &str = "kubernetes/owners/";
+
 fn of_kind(kind: &str) -> Vec<Value> {
-    let all = documents().into_values().flatten();
+    let all = documents().into_iter().filter(|(name, _)| !name.starts_with(OPT_IN));
+    let all = all.flat_map(|(_, documents)| documents);
     all.filter(|document| document["kind"] == kind).collect()
 }
 
+/// The Role of this name.
 fn only(kind: &str) -> Value {
     let mut found = of_kind(kind);
     assert_eq!(found.len(), 1, "{kind}");
     found.remove(0)
 }
 
-fn role(name: &str) -> Value {
-    let mut roles = of_kind("Role").into_iter().filter(|role| role["metadata"]["name"] == name);
-    roles.next().unwrap_or_else(|| panic!("no Role is named {name}"))
+fn named(kind: &str, name: &str) -> Value {
+    let found = of_kind(kind).into_iter().find(|document| document["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("there is no {kind} {name}"))
 }
 
 /// Kubernetes' own type takes it whole: a misspelt or misplaced field would be lost on the way.
@@ -76,12 +83,12 @@ fn kubernetes_understands_every_field() {
             }
         }
     }
-    assert_eq!(seen, 17);
+    assert_eq!(seen, 35);
 }
 
 #[test]
 fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
-    let role = role("rollguard");
+    let role = named("Role", "rollguard");
     let expected = json!([
         {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "list", "watch"]},
         {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": ["list", "watch"]},
@@ -89,27 +96,59 @@ fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
         {"apiGroups": ["apps"], "resources": ["deployments"], "resourceNames": ["backend"], "verbs": ["patch"]},
     ]);
     assert_eq!(role["rules"], expected);
+    let events = json!([{"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}]);
+    assert_eq!(named("Role", "rollguard-events")["rules"], events);
+    assert_eq!(of_kind("Role").len(), 8);
     assert!(of_kind("ClusterRole").is_empty() && of_kind("ClusterRoleBinding").is_empty());
 }
 
 #[test]
 fn what_is_optional_has_a_role_of_its_own_with_nothing_else_in_it() {
     let right = |group: &str, resource: &str, verbs: &[&str]| json!([{"apiGroups": [group], "resources": [resource], "verbs": verbs}]);
-    assert_eq!(role("rollguard-events")["rules"], right("", "events", &["list", "watch"]));
+    let rules = |role: &str| named("Role", role)["rules"].clone();
+    assert_eq!(rules("rollguard-failed-probes"), right("", "events", &["list", "watch"]));
     let slices = right("discovery.k8s.io", "endpointslices", &["list", "watch"]);
-    assert_eq!(role("rollguard-endpoints")["rules"], slices);
-    assert_eq!(role("rollguard-logs")["rules"], right("", "pods/log", &["get"]));
-    assert_eq!(of_kind("Role").len(), 4);
+    assert_eq!(rules("rollguard-endpoints"), slices);
+    assert_eq!(rules("rollguard-logs"), right("", "pods/log", &["get"]));
 }
 
 #[test]
-fn the_role_is_bound_to_the_account_that_the_pod_runs_under() {
+fn other_kinds_are_granted_apart_and_no_more_than_deployments() {
+    for (kind, example) in [("statefulsets", "ledger"), ("daemonsets", "collector")] {
+        let expected = json!([
+            {"apiGroups": ["apps"], "resources": [kind], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": ["apps"], "resources": ["controllerrevisions"], "verbs": ["list", "watch"]},
+            {"apiGroups": ["apps"], "resources": [kind], "resourceNames": [example], "verbs": ["patch"]},
+        ]);
+        assert_eq!(named("Role", &format!("rollguard-{kind}"))["rules"], expected);
+    }
+}
+
+#[test]
+fn the_doctors_role_lists_what_it_warns_of_and_nobody_has_it_unasked() {
+    let listing = |group: &str, resource: &str| json!({"apiGroups": [group], "resources": [resource], "verbs": ["list"]});
+    let expected = json!([
+        listing("", "resourcequotas"),
+        listing("policy", "poddisruptionbudgets"),
+        listing("autoscaling", "horizontalpodautoscalers"),
+    ]);
+    assert_eq!(named("Role", "rollguard-doctor")["rules"], expected);
+    let (doctor, usual) = (named("RoleBinding", "rollguard-doctor"), named("RoleBinding", "rollguard"));
+    assert_eq!(
+        (&doctor["roleRef"]["name"], &doctor["subjects"]),
+        (&json!("rollguard-doctor"), &usual["subjects"])
+    );
+    let shipped = &documents()["kubernetes/watched-namespace/kustomization.yaml"][0]["resources"];
+    assert_eq!(*shipped, json!(["role.yaml", "rolebinding.yaml", "events.yaml"]));
+}
+
+#[test]
+fn each_role_is_bound_to_the_account_that_the_pod_runs_under() {
     let account = only("ServiceAccount");
-    let bindings = of_kind("RoleBinding");
-    assert_eq!(bindings.len(), of_kind("Role").len());
-    for binding in bindings {
-        let name = binding["roleRef"]["name"].as_str().unwrap();
-        assert_eq!((&binding["metadata"]["name"], name), (&role(name)["metadata"]["name"], name));
+    for role in of_kind("Role") {
+        let name = role["metadata"]["name"].as_str().unwrap();
+        let binding = named("RoleBinding", name);
+        assert_eq!(binding["roleRef"]["name"], name);
         assert_eq!(binding["subjects"].as_array().unwrap().len(), 1);
         assert_eq!(binding["subjects"][0]["name"], account["metadata"]["name"]);
     }
@@ -176,14 +215,14 @@ fn kustomizations_name_files_that_exist() {
             }
         }
     }
-    assert_eq!(named, 8);
+    assert_eq!(named, 9);
 }
 
 #[test]
 fn the_example_configuration_fits_the_manifests() {
     let config = &documents()["kubernetes/rollguard.yaml"][0];
     let kubernetes = &config["services"][0]["targets"][0]["kubernetes"];
-    let role = role("rollguard");
+    let role = named("Role", "rollguard");
     let mut rules = role["rules"].as_array().unwrap().iter();
     let patching = rules.find(|rule| rule["verbs"] == json!(["patch"])).unwrap();
     assert_eq!(patching["resourceNames"], json!([kubernetes["deployment"]]));

@@ -26,6 +26,8 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("aws_sdk", &["adapters"]),
     ("aws_config", &["adapters"]),
     ("reqwest", &["adapters", "client"]),
+    ("rustls::", &["adapters/probe"]),
+    ("x509_cert", &["adapters/probe"]),
     ("prometheus_http_query", &["adapters/signals"]),
     ("axum", &["http", "sandbox"]),
     ("Timestamp::now(", &["engine/clock.rs", "sandbox/clock.rs"]),

@@ -7,21 +7,26 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use rollguard::domain::event::{ApprovalAsk, Record, RunEvent, RunOpened, StreamId, to_parts};
+use rollguard::domain::answer::Wanted;
+use rollguard::domain::event::{ApprovalAsk, Record, RunEvent, RunOpened, StreamId, TargetEvent, to_parts};
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::names::{PersonName, ServiceName, TargetId, TargetName};
-use rollguard::domain::plan::{Goal, Plan, draft};
+use rollguard::domain::owner::Origin;
+use rollguard::domain::plan::{Destination, Goal, Plan, draft};
 use rollguard::domain::policy::{Decided, Decision, Mode};
+use rollguard::domain::probe::Probe;
 use rollguard::domain::release::{Fingerprint, Version};
 use rollguard::domain::run::Phase;
 use rollguard::domain::runbook::{ChecklistItem, Item};
 use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::verification::{CheckKind, CheckSpec};
+use rollguard::domain::workload::{UpdateStrategy, WorkloadKind};
 use rollguard::engine::commands::Desk;
+use rollguard::engine::reload::Reloads;
 use rollguard::engine::snapshot::{Health, Picture, RunStatus, TargetStatus, WayBack};
 use rollguard::http::auth::People;
 use rollguard::http::webhook::AlertRoute;
-use rollguard::http::{HttpParts, HttpState, Inquiries, InquiryError};
+use rollguard::http::{HttpParts, HttpState, Inquiries, InquiryError, Story};
 use rollguard::ports::{
     Clock, Commit, Delivery, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
 };
@@ -63,6 +68,7 @@ impl World {
         });
         let journal = Arc::new(MemoryInbox::default());
         let clock = Arc::new(HandClock(AtomicI64::new(start().as_second())));
+        let (reloads, _) = Reloads::new();
         let desk = Desk::new(journal.clone(), clock.clone(), picture.viewer());
         let now = clock.clone();
         let parts = HttpParts {
@@ -73,6 +79,7 @@ impl World {
             webhook_token: doors.webhook_token.then(|| WEBHOOK.into()),
             routes: routes(),
             open_reads: doors.open_reads,
+            reloads,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             now: Arc::new(move || now.now()),
         };
@@ -148,12 +155,14 @@ fn target_status() -> TargetStatus {
         known_good: Some(version("v1")),
         watch: None,
         last_watch: None,
+        held: vec![],
         way_back: Some(WayBack::Open { to: "v1".into() }),
+        readiness: None,
     }
 }
 
-/// Drafted by the real code from a survey whose templates hold a password.
-pub(crate) fn plan() -> Plan {
+/// Its templates hold a password.
+pub(crate) fn survey() -> Survey {
     let template = |image: &str| json!({"spec": {"containers": [{"image": image, "env": [{"name": "DB", "value": SECRET}]}]}});
     let revision = |number, label: &str| Revision {
         name: format!("backend-{label}"),
@@ -162,23 +171,30 @@ pub(crate) fn plan() -> Plan {
         version: version(label),
         template: template(label),
         annotations: BTreeMap::new(),
+        created_at: None,
     };
-    let survey = KubernetesSurvey {
+    Survey::Kubernetes(KubernetesSurvey {
         target: target(),
+        kind: WorkloadKind::Deployment,
         namespace: "prod".into(),
         name: "backend".into(),
         uid: "uid".into(),
         paused: false,
+        update: UpdateStrategy::default(),
         replicas: 3,
         revision: 2,
         template: template("v2"),
         version: version("v2"),
         annotations: BTreeMap::new(),
-        owner: None,
+        origin: Origin::default(),
         history: vec![revision(1, "v1"), revision(2, "v2")],
         revision_history_limit: Some(10),
-    };
-    draft(&Survey::Kubernetes(survey), &Goal::Version(version("v1")), "r-ask", 600).unwrap()
+    })
+}
+
+/// Drafted by the real code from [`survey`].
+pub(crate) fn plan() -> Plan {
+    draft(&survey(), &Goal::Version(version("v1")), "r-ask", 600).unwrap()
 }
 
 pub(crate) fn run_status(run: &str, phase: &str) -> RunStatus {
@@ -239,11 +255,10 @@ pub(crate) fn opened(run: &str, approval: bool) -> RunEvent {
         approval: approval.then_some(ApprovalAsk { expires_at }),
         checks: vec![CheckSpec {
             name: "health".into(),
-            kind: CheckKind::Http {
-                url: format!("http://user:{SECRET}@shop/health"),
-                status: 200,
-                expect: vec![],
-            },
+            kind: CheckKind::Outside(Probe::http(
+                format!("http://user:{SECRET}@shop/health"),
+                Wanted::status(200),
+            )),
         }],
         verify_secs: 600,
         watch_secs: 1800,
@@ -256,13 +271,24 @@ struct Shelf;
 
 #[async_trait]
 impl Inquiries for Shelf {
-    async fn plan(&self, asked: &TargetId, revision: Option<u64>) -> Result<Plan, InquiryError> {
-        match revision {
+    async fn plan(&self, asked: &TargetId, to: Destination) -> Result<Plan, InquiryError> {
+        match to {
             _ if *asked != target() => Err(InquiryError::NoSuchTarget { target: asked.clone() }),
-            Some(9) => Err(InquiryError::Unreadable { why: "the API server does not answer".into() }),
-            Some(8) => Err(InquiryError::NoKnownGood { target: asked.clone() }),
-            Some(_) | None => Ok(plan()),
+            Destination::Revision(9) => {
+                Err(InquiryError::Unreadable { why: "the API server does not answer".into() })
+            }
+            Destination::Revision(8) => Err(InquiryError::NoKnownGood { target: asked.clone() }),
+            Destination::KnownGood | Destination::Revision(_) | Destination::Image(_) => Ok(plan()),
         }
+    }
+
+    async fn story(&self, asked: &TargetId) -> Result<Story, InquiryError> {
+        if *asked != target() {
+            return Err(InquiryError::NoSuchTarget { target: asked.clone() });
+        }
+        let bad = plan().changes.remove(0).from;
+        let events = vec![(start(), TargetEvent::RolledBack { run: "r-done".into(), bad })];
+        Ok(Story { events, survey: Ok(survey()) })
     }
 
     async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError> {

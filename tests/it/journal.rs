@@ -41,6 +41,8 @@ fn message(channel: &str, incident: &str, what: &str, kind: MessageKind) -> Outg
         service: ServiceName::parse("shop").unwrap(),
         title: format!("[{what}]"),
         lines: vec!["because".into()],
+        targets: vec![],
+        code: None,
     };
     Outgoing { channel: channel.into(), message }
 }

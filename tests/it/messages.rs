@@ -1,22 +1,26 @@
 //! Golden transcripts: every message that people can be sent, word for word.
+mod owners;
+
 use std::fmt::Write;
 
 use jiff::{SignedDuration, Timestamp};
+use rollguard::domain::code::Code;
 use rollguard::domain::diagnosis::{Diagnosis, PodState, Stall, StalledPod, diagnose};
 use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, WatchEnd};
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::memory::TargetMemory;
-use rollguard::domain::message::{Message, MessageKind, of_run, of_target, paging as paging_of};
-use rollguard::domain::names::{ServiceName, TargetId, TargetName};
+use rollguard::domain::message::{Message, MessageKind, of_run, paging as paging_of};
+use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::Finding;
 use rollguard::domain::plan::kubernetes::{AwaitRollout, Workload};
 use rollguard::domain::plan::{Action, Change, Plan, Step};
 use rollguard::domain::policy::{Decided, Decision};
 use rollguard::domain::release::{Fingerprint, Release, ReleaseKind, Version};
 use rollguard::domain::run::{Run, evolve};
-use rollguard::domain::runbook::{ChecklistItem, Item, Judging};
+use rollguard::domain::runbook::{Checked, ChecklistItem, Item, Judging, Rule, RuleKind};
 use rollguard::domain::verification::{CheckKind, CheckResult, CheckSpec};
 use rollguard::domain::watch::WatchSpec;
+use rollguard::domain::workload::WorkloadKind;
 
 const REASON: &str = "15.2 % errors on 412 requests of 3 new pods since 10:01:20, threshold 5.0 %, old pods 0.3 %; \
     it began with the rollout; a release with a true error rate of up to 2.5 % would cause this in fewer than 1 of 2,500 watches";
@@ -43,7 +47,8 @@ fn decided(decision: Decision, barred: &[&str]) -> Decided {
 
 fn plan() -> Plan {
     let step = |title: &str, deadline_secs| {
-        let workload = Workload { namespace: "shop".into(), name: "backend".into() };
+        let workload =
+            Workload { kind: WorkloadKind::Deployment, namespace: "shop".into(), name: "backend".into() };
         let action = Action::AwaitRollout(AwaitRollout { workload, version: version("v1").fingerprint });
         Step { target: target(), title: title.into(), deadline_secs, action }
     };
@@ -97,8 +102,10 @@ fn ordered() -> RunOpened {
 }
 
 fn show(transcript: &mut String, message: &Message) {
-    let Message { key, incident, kind, service, title, lines } = message;
-    let head = format!("── {} · {service} · {incident} · {key}", kind.as_str());
+    let Message { key, incident, kind, service, title, lines, targets, code } = message;
+    assert!(targets.iter().all(|target| target.service == *service) && !targets.is_empty());
+    let (kind, code) = (kind.as_str(), code.unwrap());
+    let head = format!("── {kind} · {} · {service} · {incident} · {key}", code.name());
     writeln!(transcript, "{head}\n{title}\n{}\n", lines.join("\n")).unwrap();
 }
 
@@ -188,7 +195,8 @@ fn hindered() -> Diagnosis {
     let (reason, message) = ("ImagePullBackOff".to_string(), "shop:v1: not found".to_string());
     let state = PodState::CannotStart { reason, message };
     let pods = vec![StalledPod { name: "backend-x1".into(), state }];
-    let workload = Workload { namespace: "shop".into(), name: "backend".into() };
+    let workload =
+        Workload { kind: WorkloadKind::Deployment, namespace: "shop".into(), name: "backend".into() };
     diagnose(&Stall { workload, pods, refused: None }, at(200))
 }
 
@@ -287,6 +295,12 @@ fn paging(cause: Cause, decided: Decided) -> TargetEvent {
     TargetEvent::Decided { watch, decided, cause, rule: None, tripped: false, together: None }
 }
 
+/// What people are told at once, without the target's own story.
+fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
+    let messages = rollguard::domain::message::of_target(event, before).into_iter();
+    messages.filter(|message| message.kind != MessageKind::Trace).collect()
+}
+
 fn told(cases: Vec<(TargetEvent, TargetMemory)>) -> String {
     let mut text = String::new();
     for (event, before) in cases {
@@ -315,8 +329,28 @@ fn small_trouble_is_told_with_the_alternatives() {
     let reason = "0.4 % errors on 20,000 requests of 3 new pods, threshold 5.0 %, old pods 0.1 %; \
                   more than the old pods";
     let reason = reason.to_string();
-    let minor = TargetEvent::MinorTrouble { watch: "shop/backend.v2.1795341600".into(), reason };
+    let watch = || "shop/backend.v2.1795341600".to_string();
+    let minor = TargetEvent::MinorTrouble { watch: watch(), reason, rule: Some("error-rate".into()) };
     insta::assert_snapshot!(told(vec![(minor, watched(Some(version("v1")), None))]));
+}
+
+#[test]
+fn a_certificate_that_ends_is_a_note_about_nobody() {
+    let kind = RuleKind::Check { failing_for_secs: 150.0, about: Checked::Certificate };
+    let certificate = Rule::new(RuleName::parse("certificate").unwrap(), kind);
+    let memory = watched(Some(version("v1")), None);
+    let watch = memory.watch.map(|mut watch| {
+        watch.spec.rules.push(certificate);
+        watch
+    });
+    let reason = "certificate fails since 10:00:05, 4 times in a row: its certificate expires in 9 days, on 2026-12-01 \
+                  (CN=shop.example, issued by CN=R11); no release causes that, so it is held against none";
+    let note = TargetEvent::MinorTrouble {
+        watch: "shop/backend.v2.1795341600".into(),
+        reason: reason.into(),
+        rule: Some("certificate".into()),
+    };
+    insta::assert_snapshot!(told(vec![(note, TargetMemory { watch, ..memory })]));
 }
 
 fn closed(end: WatchEnd) -> TargetEvent {
@@ -382,4 +416,21 @@ fn the_same_message_has_the_same_key_and_different_ones_differ() {
     unique.sort();
     unique.dedup();
     assert_eq!(unique.len(), keys(&first).len());
+}
+
+#[test]
+fn the_story_of_a_target_is_told_to_whoever_looks_at_it() {
+    let story = |event: &TargetEvent, before: &TargetMemory| {
+        let messages = rollguard::domain::message::of_target(event, before).into_iter();
+        let traces = messages.filter(|message| message.kind == MessageKind::Trace);
+        traces.map(|message| (message.code.unwrap(), message.title)).collect::<Vec<_>>()
+    };
+    let before = watched(Some(version("v1")), None);
+    let spec = before.watch.as_ref().unwrap().spec.clone();
+    let opened = story(&TargetEvent::WatchOpened(spec.clone()), &TargetMemory::default());
+    assert_eq!(opened, [(Code::ReleaseNoticed, "shop/backend v2 was released".to_string())]);
+    let closed = |end| TargetEvent::WatchClosed { watch: spec.id.clone(), end, reason: "it is over".into() };
+    let over = |end| story(&closed(end), &before);
+    assert_eq!(over(WatchEnd::Healthy), [(Code::WatchHealthy, "shop/backend v2 is healthy".to_string())]);
+    assert_eq!(over(WatchEnd::RolledBack), [(Code::WatchEnded, "shop/backend v2 was rolled back".into())]);
 }

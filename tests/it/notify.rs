@@ -39,6 +39,8 @@ fn message(kind: MessageKind, lines: &[&str]) -> Message {
         service: ServiceName::parse("shop").unwrap(),
         title: "[PAGE] shop/backend v2 is bad".into(),
         lines: lines.iter().map(ToString::to_string).collect(),
+        targets: vec![],
+        code: None,
     }
 }
 
@@ -135,6 +137,7 @@ async fn webhooks_are_cloud_events_with_a_signature_that_anybody_can_check() {
         "data": {
             "incident": "shop/backend.0123456789ab.1795341600", "kind": "page", "service": "shop",
             "title": "[PAGE] shop/backend v2 is bad", "lines": ["15.0 % errors on 412 requests"],
+            "targets": [], "code": null,
         },
     });
     assert_eq!(sent.json(), expected);

@@ -94,12 +94,21 @@ async fn a_full_disk_repeats_no_message() {
         service: ServiceName::parse("shop").unwrap(),
         title: "[NOTE]".into(),
         lines: vec![],
+        targets: vec![],
+        code: None,
     };
     let messages = vec![Outgoing { channel: "chat".into(), message }];
     journal.commit(epoch, Commit { at: clock.now(), messages, ..Commit::default() }).await.unwrap();
     let picture = Picture::default();
     let ledger = Ledger::new(journal.clone(), notifiers.clone(), clock.clone(), picture.clone(), epoch);
-    let outbox = Outbox { journal, notifiers, clock, ledger, picture, unsettled: Unsettled::default() };
+    let outbox = Outbox {
+        journal,
+        notifiers: notifiers.into(),
+        clock,
+        ledger,
+        picture,
+        unsettled: Unsettled::default(),
+    };
 
     disk.full.store(true, Ordering::SeqCst);
     assert!(!outbox.deliver_due().await, "nothing is done with, so nothing more is due at once");

@@ -1,5 +1,7 @@
 //! The watcher over a journal in memory and a made-up cluster: what it may take back, and what a new life of it does.
 mod fleet;
+mod rails;
+mod reconfigured;
 mod town;
 mod world;
 

@@ -1,6 +1,7 @@
 //! Verification checks that ask something outside: health endpoints, version endpoints, Alertmanager.
 mod alerts;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,6 +10,8 @@ use reqwest::Client;
 pub use alerts::AlertmanagerAccess;
 
 use crate::adapters::probe;
+use crate::config::Secrets;
+use crate::domain::names::ServiceName;
 use crate::domain::verification::{CheckKind, CheckResult, CheckSpec};
 use crate::ports::{CheckContext, Checks};
 
@@ -20,12 +23,25 @@ const BODY_MAX_BYTES: usize = 1024 * 1024;
 pub struct OutsideChecks {
     client: Client,
     alertmanager: Option<AlertmanagerAccess>,
+    secrets: CheckSecrets,
 }
+
+/// What the journeys among the checks of each service may use, by the check's name. The journal names them only.
+pub type CheckSecrets = BTreeMap<ServiceName, BTreeMap<String, Secrets>>;
 
 impl OutsideChecks {
     /// `client` must not follow redirects: a login page is not a healthy service.
     pub fn new(client: Client, alertmanager: Option<AlertmanagerAccess>) -> Self {
-        Self { client, alertmanager }
+        Self { client, alertmanager, secrets: CheckSecrets::new() }
+    }
+
+    #[must_use]
+    pub fn with_secrets(self, secrets: CheckSecrets) -> Self {
+        Self { secrets, ..self }
+    }
+
+    fn secrets(&self, service: &ServiceName, check: &str) -> Secrets {
+        self.secrets.get(service).and_then(|checks| checks.get(check)).cloned().unwrap_or_default()
     }
 }
 
@@ -40,8 +56,9 @@ fn result(found: Result<String, String>) -> CheckResult {
 impl Checks for OutsideChecks {
     async fn check(&self, check: &CheckSpec, about: &CheckContext) -> CheckResult {
         match &check.kind {
-            CheckKind::Http { url, status, expect } => {
-                result(probe::answers(&self.client, url, (*status, expect), TIMEOUT).await)
+            CheckKind::Outside(probe) => {
+                let secrets = self.secrets(&about.target.service, &check.name);
+                result(probe::ask(&self.client, probe, &secrets).await)
             }
             CheckKind::Version { url, pointer } => {
                 let (pointer, label) = (pointer.as_deref(), about.version.as_str());
@@ -52,7 +69,7 @@ impl Checks for OutsideChecks {
                 None => CheckResult::no_data("no Alertmanager is configured to ask"),
             },
             CheckKind::PodsReady
-            | CheckKind::EndpointsReady
+            | CheckKind::EndpointsReady { .. }
             | CheckKind::ErrorRate { .. }
             | CheckKind::LatencyP95 { .. }
             | CheckKind::Throughput { .. } => CheckResult::no_data("measured by the engine"),

@@ -10,7 +10,7 @@ use super::beside::Beside;
 use super::index::{Changed, Index, Kind, Object};
 use super::trim::Name;
 use crate::domain::names::TargetId;
-use crate::domain::workload::WorkloadView;
+use crate::domain::workload::{WorkloadKind, WorkloadView};
 use crate::ports::FeedEvent;
 
 /// One watch: a kind of object in one of the namespaces.
@@ -30,25 +30,85 @@ pub(super) struct News {
 pub(super) enum What {
     /// Everything there is; what is missing here is gone.
     Listed(Vec<Object>),
-    Applied(Object),
+    Applied(Box<Object>),
     Removed(Name),
     /// Something else is known of these pods.
     Touched(Vec<Name>),
     Failed(String),
 }
 
-#[derive(Debug)]
+/// A namespace.
+#[derive(Debug, Default)]
 struct Place {
-    namespace: String,
-    index: Index,
+    parts: BTreeMap<WorkloadKind, Part>,
     listed: BTreeSet<Kind>,
+}
+
+/// The workloads of one kind in a namespace: a StatefulSet may have the name of a Deployment.
+#[derive(Debug)]
+struct Part {
+    index: Index,
     targets: HashMap<Name, Vec<usize>>,
 }
 
 impl Place {
+    fn needed(&self) -> BTreeSet<Kind> {
+        self.parts.keys().flat_map(|kind| Kind::needed(*kind)).collect()
+    }
+
     /// Before everything has been listed once, a view would lack its history or its pods.
     fn is_complete(&self) -> bool {
-        self.listed.len() == Kind::ALL.len()
+        self.listed == self.needed()
+    }
+
+    /// Answers the targets whose view may be another one now.
+    fn take(&mut self, kind: Kind, what: What) -> Vec<usize> {
+        let was_complete = self.is_complete();
+        let mut changed = Vec::new();
+        match what {
+            What::Applied(object) => {
+                let part = self.parts.get_mut(&object.part_of());
+                changed.extend(part.map(|part| part.change(|index, changed| index.apply(*object, changed))));
+            }
+            What::Removed(name) => {
+                let of_kind = self.parts.iter_mut().filter(|(of, _)| Kind::needed(**of).contains(&kind));
+                changed.extend(of_kind.map(|(_, part)| part.change(|index, c| index.remove(kind, &name, c))));
+            }
+            What::Listed(objects) => {
+                let mut by_part: BTreeMap<WorkloadKind, Vec<Object>> = BTreeMap::new();
+                objects.into_iter().for_each(|o| by_part.entry(o.part_of()).or_default().push(o));
+                for (of, part) in self.parts.iter_mut().filter(|(of, _)| Kind::needed(**of).contains(&kind)) {
+                    let objects = by_part.remove(of).unwrap_or_default();
+                    changed.push(part.change(|index, changed| index.replace(kind, objects, changed)));
+                }
+                self.listed.insert(kind);
+            }
+            What::Touched(pods) => changed.extend(self.parts.values().map(|part| part.with_pods(&pods))),
+            What::Failed(_) => {}
+        }
+        match (was_complete, self.is_complete()) {
+            (false, true) => {
+                self.parts.values().flat_map(|p| p.targets.values().flatten()).copied().collect()
+            }
+            (true, true) => changed.into_iter().flatten().collect(),
+            (_, false) => Vec::new(),
+        }
+    }
+}
+
+impl Part {
+    fn change(&mut self, change: impl FnOnce(&mut Index, &mut Changed)) -> Vec<usize> {
+        let mut changed = Changed::new();
+        change(&mut self.index, &mut changed);
+        self.targets_of(&changed)
+    }
+
+    fn with_pods(&self, pods: &[Name]) -> Vec<usize> {
+        self.targets_of(&pods.iter().filter_map(|pod| self.index.workload_of(pod)).collect())
+    }
+
+    fn targets_of(&self, workloads: &Changed) -> Vec<usize> {
+        workloads.iter().filter_map(|name| self.targets.get(name)).flatten().copied().collect()
     }
 }
 
@@ -56,6 +116,7 @@ impl Place {
 struct Watched {
     target: TargetId,
     place: usize,
+    kind: WorkloadKind,
     name: Name,
     told: Told,
 }
@@ -76,7 +137,8 @@ enum Item {
 
 #[derive(Debug)]
 pub(super) struct Announcer {
-    places: Vec<Place>,
+    /// In the order in which sources number them.
+    places: Vec<(String, Place)>,
     watched: Vec<Watched>,
     broken: BTreeMap<Source, String>,
     /// Everything was read, and nothing is broken.
@@ -89,25 +151,29 @@ pub(super) struct Announcer {
 
 impl Announcer {
     pub(super) fn new(targets: Vec<KubernetesTarget>) -> Self {
-        let mut by_namespace: BTreeMap<String, HashMap<Name, Vec<usize>>> = BTreeMap::new();
-        for (i, target) in targets.iter().enumerate() {
-            let names = by_namespace.entry(target.namespace.clone()).or_default();
-            names.entry(target.deployment.as_str().into()).or_default().push(i);
+        let mut named: BTreeMap<String, BTreeMap<WorkloadKind, HashMap<Name, Vec<usize>>>> = BTreeMap::new();
+        for (i, KubernetesTarget { workload, .. }) in targets.iter().enumerate() {
+            let names =
+                named.entry(workload.namespace.clone()).or_default().entry(workload.kind).or_default();
+            names.entry(workload.name.as_str().into()).or_default().push(i);
         }
-        let order: Vec<String> = by_namespace.keys().cloned().collect();
+        let order: Vec<String> = named.keys().cloned().collect();
         let watched = targets.into_iter().map(|t| Watched {
-            place: order.binary_search(&t.namespace).unwrap_or_default(),
-            name: t.deployment.as_str().into(),
+            place: order.binary_search(&t.workload.namespace).unwrap_or_default(),
+            kind: t.workload.kind,
+            name: t.workload.name.as_str().into(),
             target: t.target,
             told: Told::Nothing,
         });
         let watched = watched.collect();
-        let places = by_namespace.into_iter().map(|(namespace, targets)| {
-            let index = Index::new(targets.keys().cloned());
-            Place { namespace, index, listed: BTreeSet::new(), targets }
-        });
+        let part =
+            |targets: HashMap<Name, Vec<usize>>| Part { index: Index::new(targets.keys().cloned()), targets };
+        let place = |kinds: BTreeMap<WorkloadKind, HashMap<Name, Vec<usize>>>| Place {
+            parts: kinds.into_iter().map(|(kind, targets)| (kind, part(targets))).collect(),
+            listed: BTreeSet::new(),
+        };
         Self {
-            places: places.collect(),
+            places: named.into_iter().map(|(namespace, kinds)| (namespace, place(kinds))).collect(),
             watched,
             broken: BTreeMap::new(),
             up: false,
@@ -125,39 +191,29 @@ impl Announcer {
 
     /// The namespaces, in the order in which sources number them.
     pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
-        self.places.iter().map(|place| place.namespace.as_str())
+        self.places.iter().map(|(namespace, _)| namespace.as_str())
+    }
+
+    /// Everything that must be watched, with its namespace.
+    pub(super) fn sources(&self) -> impl Iterator<Item = (Source, &str)> {
+        self.places.iter().enumerate().flat_map(|(place, (namespace, found))| {
+            found.needed().into_iter().map(move |kind| (Source { place, kind }, namespace.as_str()))
+        })
     }
 
     pub(super) fn take(&mut self, News { source, what }: News) {
-        let Some(place) = self.places.get_mut(source.place) else { return };
-        let mut changed = Changed::new();
-        match what {
-            What::Applied(object) => place.index.apply(object, &mut changed),
-            What::Removed(name) => place.index.remove(source.kind, &name, &mut changed),
-            What::Listed(objects) => {
-                let was_complete = place.is_complete();
-                place.index.replace(source.kind, objects, &mut changed);
-                place.listed.insert(source.kind);
-                if place.is_complete() && !was_complete {
-                    changed.extend(place.targets.keys().cloned());
-                }
-            }
-            What::Touched(pods) => {
-                changed.extend(pods.iter().filter_map(|pod| place.index.workload_of(pod)));
-                return self.mark(source.place, &changed);
-            }
-            What::Failed(why) => return self.interrupted(source, why),
+        if let What::Failed(why) = what {
+            return self.interrupted(source, why);
         }
-        self.mark(source.place, &changed);
+        let Some((_, place)) = self.places.get_mut(source.place) else { return };
+        // It comes from another watch, and says nothing about how this one does.
+        let beside = matches!(what, What::Touched(_));
+        self.dirty.extend(place.take(source.kind, what));
+        if beside {
+            return;
+        }
         if self.broken.remove(&source).is_some() || !self.up {
             self.come_up();
-        }
-    }
-
-    fn mark(&mut self, place: usize, changed: &Changed) {
-        if let Some(place) = self.places.get(place).filter(|place| place.is_complete()) {
-            let changed = changed.iter().filter_map(|name| place.targets.get(name));
-            self.dirty.extend(changed.flatten());
         }
     }
 
@@ -170,7 +226,7 @@ impl Announcer {
     }
 
     fn come_up(&mut self) {
-        if !self.up && self.broken.is_empty() && self.places.iter().all(Place::is_complete) {
+        if !self.up && self.broken.is_empty() && self.places.iter().all(|(_, place)| place.is_complete()) {
             (self.up, self.came_up) = (true, true);
             self.watched.iter_mut().for_each(|watched| watched.told = Told::Nothing);
             self.dirty.extend(0..self.watched.len());
@@ -206,12 +262,15 @@ impl Announcer {
 
     fn look(&mut self, i: usize, now: Timestamp) -> Option<FeedEvent> {
         let watched = self.watched.get_mut(i)?;
-        let place = self.places.get_mut(watched.place)?;
-        let mut view = place.index.view(&watched.name, &watched.target, now);
+        let (namespace, place) = self.places.get_mut(watched.place)?;
+        let index = &mut place.parts.get_mut(&watched.kind)?.index;
+        let mut view = index.view(&watched.name, &watched.target, now);
         if let Some(view) = &mut view {
-            self.beside.add_to(view, &place.namespace);
+            self.beside.add_to(view, namespace);
         }
-        let tell = view.as_ref().map_or(Told::Gone, |view| Told::View(digest(view)));
+        // An edit that releases nothing (paused, its history's limit) may still take the way back away.
+        let generation = index.generation(&watched.name);
+        let tell = view.as_ref().map_or(Told::Gone, |view| Told::View(digest(view, generation)));
         if watched.told == tell {
             return None;
         }
@@ -224,7 +283,7 @@ impl Announcer {
 }
 
 /// Kept instead of the last view: thousands of views with their histories would take more room than the index.
-fn digest(view: &WorkloadView) -> u64 {
+fn digest(view: &WorkloadView, generation: Option<i64>) -> u64 {
     struct Hashing(DefaultHasher);
     impl Write for Hashing {
         fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -234,30 +293,65 @@ fn digest(view: &WorkloadView) -> u64 {
     }
     let mut hashing = Hashing(DefaultHasher::new());
     // Writing into a hasher cannot fail.
-    write!(hashing, "{view:?}").ok();
+    write!(hashing, "{generation:?} {view:?}").ok();
     hashing.0.finish()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{deployment, minute, pod, ready, replica_set, target, waiting};
-    use super::super::trim::{TrimmedDeployment, TrimmedPod, TrimmedReplicaSet};
+    use super::super::fixtures::{
+        controller_revision, deployment, minute, pod, ready, replica_set, stateful_pod, stateful_set, target,
+        waiting,
+    };
+    use super::super::trim::{TrimmedPod, TrimmedRevision, TrimmedWorkload};
     use super::*;
+    use crate::domain::plan::kubernetes::Workload;
+
+    const DEPLOYMENT: Kind = Kind::Workload(WorkloadKind::Deployment);
+    const STATEFUL_SET: Kind = Kind::Workload(WorkloadKind::StatefulSet);
 
     fn announcer() -> Announcer {
-        let on = |name: &str, namespace: &str| KubernetesTarget {
-            target: target(name),
-            namespace: namespace.into(),
-            deployment: "web".into(),
-        };
-        Announcer::new(vec![on("front", "b"), on("back", "a")])
+        Announcer::new(vec![
+            on(WorkloadKind::Deployment, "front", "b"),
+            on(WorkloadKind::Deployment, "back", "a"),
+        ])
+    }
+
+    fn on(kind: WorkloadKind, name: &str, namespace: &str) -> KubernetesTarget {
+        let workload = Workload { kind, namespace: namespace.into(), name: "web".into() };
+        KubernetesTarget { target: target(name), workload }
+    }
+
+    #[test]
+    fn a_stateful_set_and_a_deployment_of_one_name_are_two() {
+        let mut a = Announcer::new(vec![
+            on(WorkloadKind::Deployment, "front", "a"),
+            on(WorkloadKind::StatefulSet, "store", "a"),
+        ]);
+        let kinds: Vec<&str> = a.sources().map(|(source, _)| source.kind.plural()).collect();
+        assert_eq!(kinds, ["deployments", "statefulsets", "replicasets", "controllerrevisions", "pods"]);
+        list(&mut a, 0);
+        let store = TrimmedWorkload::of(WorkloadKind::StatefulSet, &stateful_set("web", "shop:v1", "web-a"));
+        take(&mut a, 0, STATEFUL_SET, What::Listed(vec![Object::Workload(store.unwrap())]));
+        assert!(told(&mut a).is_empty());
+        let kept = controller_revision("StatefulSet", "web", "web-a", "shop:v1", 1, 0);
+        let kept = vec![Object::Revision(TrimmedRevision::of(&kept).unwrap())];
+        take(&mut a, 0, Kind::ControllerRevision, What::Listed(kept));
+        assert_eq!(told(&mut a), ["front", "store", "up"]);
+        let pod = TrimmedPod::of(&stateful_pod("web", "web-a", "web-0", &ready(1))).unwrap();
+        take(&mut a, 0, Kind::Pod, What::Applied(Box::new(Object::Pod(pod))));
+        assert_eq!(told(&mut a), ["store"], "its ControllerRevision has the name of the other's ReplicaSet");
+        take(&mut a, 0, Kind::Pod, What::Removed("web-0".into()));
+        assert_eq!(told(&mut a), ["store"]);
     }
 
     fn objects(kind: Kind) -> Vec<Object> {
         let object = match kind {
-            Kind::Deployment => TrimmedDeployment::of(&deployment("web", "shop:v1")).map(Object::Deployment),
-            Kind::ReplicaSet => {
-                TrimmedReplicaSet::of(&replica_set("web", "web-a", "shop:v1", "1", 0)).map(Object::ReplicaSet)
+            Kind::Workload(kind) => {
+                TrimmedWorkload::of(kind, &deployment("web", "shop:v1")).map(Object::Workload)
+            }
+            Kind::ReplicaSet | Kind::ControllerRevision => {
+                TrimmedRevision::of(&replica_set("web", "web-a", "shop:v1", "1", 0)).map(Object::Revision)
             }
             Kind::Pod => TrimmedPod::of(&pod("web-a", "web-a-1", &ready(1))).map(Object::Pod),
         };
@@ -269,7 +363,8 @@ mod tests {
     }
 
     fn list(announcer: &mut Announcer, place: usize) {
-        Kind::ALL.iter().for_each(|k| take(announcer, place, *k, What::Listed(objects(*k))));
+        let needed = Kind::needed(WorkloadKind::Deployment);
+        needed.iter().for_each(|k| take(announcer, place, *k, What::Listed(objects(*k))));
     }
 
     /// Everything was listed and told.
@@ -297,8 +392,10 @@ mod tests {
     #[test]
     fn nothing_is_said_before_everything_was_listed() {
         let mut a = announcer();
-        assert_eq!(a.namespaces().collect::<Vec<_>>(), ["a", "b"]);
-        take(&mut a, 1, Kind::Deployment, What::Listed(objects(Kind::Deployment)));
+        let sources: Vec<(usize, &str)> =
+            a.sources().map(|(source, namespace)| (source.place, namespace)).collect();
+        assert_eq!(sources, [(0, "a"), (0, "a"), (0, "a"), (1, "b"), (1, "b"), (1, "b")]);
+        take(&mut a, 1, DEPLOYMENT, What::Listed(objects(DEPLOYMENT)));
         take(&mut a, 1, Kind::ReplicaSet, What::Listed(objects(Kind::ReplicaSet)));
         assert!(!a.is_due() && told(&mut a).is_empty());
         take(&mut a, 1, Kind::Pod, What::Listed(objects(Kind::Pod)));
@@ -315,16 +412,22 @@ mod tests {
         assert!(!a.is_due(), "the same list again");
         for restarts in 1..=100 {
             let pod = TrimmedPod::of(&pod("web-a", "web-a-1", &waiting("CrashLoopBackOff", restarts)));
-            take(&mut a, 0, Kind::Pod, What::Applied(Object::Pod(pod.unwrap())));
+            take(&mut a, 0, Kind::Pod, What::Applied(Box::new(Object::Pod(pod.unwrap()))));
         }
         assert_eq!(told(&mut a), ["back"]);
         let mut annotated = deployment("web", "shop:v1");
         annotated.data["status"]["readyReplicas"] = serde_json::json!(0);
         annotated.data["status"]["availableReplicas"] = serde_json::json!(0);
-        let annotated = TrimmedDeployment::of(&annotated).unwrap();
-        take(&mut a, 0, Kind::Deployment, What::Applied(Object::Deployment(annotated)));
+        let annotated = TrimmedWorkload::of(WorkloadKind::Deployment, &annotated).unwrap();
+        take(&mut a, 0, DEPLOYMENT, What::Applied(Box::new(Object::Workload(annotated))));
         assert!(a.is_due());
         assert!(told(&mut a).is_empty(), "the rollout had ended, so the view is the same");
+        let mut edited = deployment("web", "shop:v1");
+        edited.metadata.generation = Some(2);
+        edited.data["status"]["observedGeneration"] = serde_json::json!(2);
+        let edited = TrimmedWorkload::of(WorkloadKind::Deployment, &edited).unwrap();
+        take(&mut a, 0, DEPLOYMENT, What::Applied(Box::new(Object::Workload(edited))));
+        assert_eq!(told(&mut a), ["back"], "somebody edited it");
     }
 
     #[test]
@@ -332,22 +435,22 @@ mod tests {
         let mut a = listed();
         take(&mut a, 0, Kind::Pod, What::Failed("pods: refused".into()));
         take(&mut a, 0, Kind::Pod, What::Failed("pods: refused".into()));
-        take(&mut a, 1, Kind::Deployment, What::Failed("deployments: refused".into()));
+        take(&mut a, 1, DEPLOYMENT, What::Failed("deployments: refused".into()));
         assert_eq!(told(&mut a), ["down: pods: refused"]);
         take(&mut a, 0, Kind::Pod, What::Listed(vec![]));
         assert_eq!(told(&mut a), ["back"], "its pods vanished in the gap; another watch is still broken");
-        take(&mut a, 1, Kind::Deployment, What::Listed(vec![]));
+        take(&mut a, 1, DEPLOYMENT, What::Listed(vec![]));
         assert_eq!(told(&mut a), ["-front", "back", "up"]);
     }
 
     #[test]
     fn a_deployment_may_go_and_come() {
         let mut a = listed();
-        take(&mut a, 0, Kind::Deployment, What::Removed("web".into()));
+        take(&mut a, 0, DEPLOYMENT, What::Removed("web".into()));
         assert_eq!(told(&mut a), ["-back"]);
         take(&mut a, 0, Kind::Pod, What::Removed("web-a-1".into()));
         assert!(told(&mut a).is_empty(), "gone already");
-        take(&mut a, 0, Kind::Deployment, What::Listed(objects(Kind::Deployment)));
+        take(&mut a, 0, DEPLOYMENT, What::Listed(objects(DEPLOYMENT)));
         assert_eq!(told(&mut a), ["back"]);
     }
 }

@@ -34,14 +34,14 @@ const PROBE_CHARS: usize = 200;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
     /// Events about failed probes.
-    pub events: bool,
+    pub failed_probes: bool,
     /// The Service in front of a target.
     pub services: BTreeMap<TargetId, String>,
 }
 
 /// Shared by the feed, which fills it, and by whoever tells people about pods.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Beside {
+pub struct Beside {
     extras: Extras,
     places: Arc<Mutex<HashMap<String, Place>>>,
 }
@@ -76,7 +76,7 @@ impl Beside {
     /// Namespaces in which a target has a Service in front.
     pub(super) fn namespaces_of_services(&self, targets: &[KubernetesTarget]) -> BTreeSet<String> {
         let served = targets.iter().filter(|t| self.extras.services.contains_key(&t.target));
-        served.map(|t| t.namespace.clone()).collect()
+        served.map(|t| t.workload.namespace.clone()).collect()
     }
 
     /// One watch per namespace and kind, as for the workloads. What fails here never makes the feed blind.
@@ -95,7 +95,7 @@ impl Beside {
             source: Source { place, kind: Kind::Pod },
             news: news.clone(),
         };
-        if self.extras.events {
+        if self.extras.failed_probes {
             let api: Api<ClusterEvent> = Api::namespaced(client.clone(), namespace);
             let config = watcher::Config::default().fields(UNHEALTHY).timeout(WATCH_SECS);
             watches.spawn(errand("events").run(api, config, Place::take_probe));
@@ -110,7 +110,7 @@ impl Beside {
     /// Adds to the pods what is known of their probes and endpoints.
     pub(super) fn add_to(&self, view: &mut WorkloadView, namespace: &str) {
         let service = self.extras.services.get(&view.target);
-        if service.is_none() && !self.extras.events {
+        if service.is_none() && !self.extras.failed_probes {
             return;
         }
         let places = self.places();

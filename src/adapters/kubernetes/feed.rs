@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
@@ -19,8 +19,9 @@ use tokio::time::Sleep;
 use super::announce::{Announcer, News, Source, What};
 use super::beside::Beside;
 use super::index::{Kind, Object};
-use super::trim::{TrimmedDeployment, TrimmedPod, TrimmedReplicaSet};
-use super::{KubernetesTarget, failure};
+use super::trim::{TrimmedPod, TrimmedRevision, TrimmedWorkload};
+use super::{KubernetesTarget, failure, resource};
+use crate::domain::workload::WorkloadKind;
 use crate::ports::{Clock, FeedEvent, ReleaseFeed};
 
 /// How long changes are gathered, so that a burst makes one view.
@@ -51,16 +52,12 @@ impl KubernetesFeed {
         let announcer = Announcer::new(targets).with(beside.clone());
         let (sender, news) = mpsc::channel(WAITING_NEWS_MAX);
         let mut watches = JoinSet::new();
-        for (place, namespace) in announcer.namespaces().enumerate() {
-            for kind in Kind::ALL {
-                let errand = Errand {
-                    source: Source { place, kind },
-                    namespace: namespace.to_string(),
-                    news: sender.clone(),
-                };
-                spawn(&mut watches, client.clone(), errand);
-            }
-            beside.spawn(&mut watches, client, (place, namespace), served.contains(namespace), &sender);
+        for (source, namespace) in announcer.sources() {
+            let errand = Errand { source, namespace: namespace.to_string(), news: sender.clone() };
+            spawn(&mut watches, client.clone(), errand);
+        }
+        for place in announcer.namespaces().enumerate() {
+            beside.spawn(&mut watches, client, place, served.contains(place.1), &sender);
         }
         Self { news, announcer, gathering: None, clock, _watches: watches }
     }
@@ -114,23 +111,38 @@ enum End {
     Failed(String),
 }
 
-/// Deployments and ReplicaSets are read raw, because typed structs drop fields that the fingerprint needs.
+/// What has templates is read raw, because typed structs drop fields that the fingerprint needs.
 fn spawn(watches: &mut JoinSet<()>, client: Client, errand: Errand) {
     let namespace = errand.namespace.clone();
+    let raw = |resource: ApiResource| Api::namespaced_with(client.clone(), &namespace, &resource);
+    let revision = |object: &DynamicObject| TrimmedRevision::of(object).map(Object::Revision);
     match errand.source.kind {
-        Kind::Deployment => {
-            let api = Api::namespaced_with(client, &namespace, &ApiResource::erase::<Deployment>(&()));
-            let trim = |object: &DynamicObject| TrimmedDeployment::of(object).map(Object::Deployment);
-            watches.spawn(errand.run(api, trim));
+        Kind::Workload(kind) => {
+            watches.spawn(errand.run(raw(resource(kind)), trim_workload(kind)));
         }
         Kind::ReplicaSet => {
-            let api = Api::namespaced_with(client, &namespace, &ApiResource::erase::<ReplicaSet>(&()));
-            let trim = |object: &DynamicObject| TrimmedReplicaSet::of(object).map(Object::ReplicaSet);
-            watches.spawn(errand.run(api, trim));
+            watches.spawn(errand.run(raw(ApiResource::erase::<ReplicaSet>(&())), revision));
+        }
+        Kind::ControllerRevision => {
+            watches.spawn(errand.run(raw(ApiResource::erase::<ControllerRevision>(&())), revision));
         }
         Kind::Pod => {
             let trim = |object: &Pod| TrimmedPod::of(object).map(Object::Pod);
             watches.spawn(errand.run(Api::namespaced(client, &namespace), trim));
+        }
+    }
+}
+
+fn trim_workload(kind: WorkloadKind) -> fn(&DynamicObject) -> Option<Object> {
+    match kind {
+        WorkloadKind::Deployment => {
+            |object| TrimmedWorkload::of(WorkloadKind::Deployment, object).map(Object::Workload)
+        }
+        WorkloadKind::StatefulSet => {
+            |object| TrimmedWorkload::of(WorkloadKind::StatefulSet, object).map(Object::Workload)
+        }
+        WorkloadKind::DaemonSet => {
+            |object| TrimmedWorkload::of(WorkloadKind::DaemonSet, object).map(Object::Workload)
         }
     }
 }
@@ -181,9 +193,10 @@ impl Errand {
                 }
                 Ok(Event::InitDone) => What::Listed(std::mem::take(&mut list)),
                 // An object that is not ours any more (its owner let it go) is as good as deleted.
-                Ok(Event::Apply(object)) => {
-                    trim(&object).map_or_else(|| What::Removed(object.name_any().into()), What::Applied)
-                }
+                Ok(Event::Apply(object)) => trim(&object).map_or_else(
+                    || What::Removed(object.name_any().into()),
+                    |object| What::Applied(Box::new(object)),
+                ),
                 Ok(Event::Delete(object)) => What::Removed(object.name_any().into()),
                 Err(error) => return self.end(&error),
             };

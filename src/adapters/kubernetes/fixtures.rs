@@ -5,9 +5,9 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::index::{Changed, Index, Object};
-use super::trim::{TrimmedDeployment, TrimmedPod, TrimmedReplicaSet};
+use super::trim::{TrimmedPod, TrimmedRevision, TrimmedWorkload};
 use crate::domain::names::{ServiceName, TargetId, TargetName};
-use crate::domain::workload::WorkloadView;
+use crate::domain::workload::{WorkloadKind, WorkloadView};
 
 pub(super) fn minute(minute: i64) -> Timestamp {
     Timestamp::from_second(minute * 60).unwrap()
@@ -86,6 +86,53 @@ pub(super) fn pod(set: &str, name: &str, status: &Value) -> Pod {
     .unwrap()
 }
 
+/// Rolled out completely, with this update revision.
+pub(super) fn stateful_set(name: &str, image: &str, revision: &str) -> DynamicObject {
+    object(json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": name, "namespace": "default", "uid": format!("uid-{name}"), "generation": 1,
+                     "creationTimestamp": minute(0)},
+        "spec": {"replicas": 1, "revisionHistoryLimit": 10, "podManagementPolicy": "OrderedReady",
+                 "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+                 "selector": {"matchLabels": {"app": "web"}}, "template": template(image, None)},
+        "status": {"observedGeneration": 1, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1,
+                   "currentRevision": revision, "updateRevision": revision}}))
+}
+
+pub(super) fn controller_revision(
+    kind: &str,
+    owner: &str,
+    name: &str,
+    image: &str,
+    revision: u64,
+    created: i64,
+) -> DynamicObject {
+    let mut kept = template(image, None);
+    kept["$patch"] = json!("replace");
+    object(json!({"apiVersion": "apps/v1", "kind": "ControllerRevision",
+        "metadata": {"name": name, "namespace": "default", "uid": format!("uid-{name}"),
+                     "creationTimestamp": minute(created),
+                     "ownerReferences": [{"apiVersion": "apps/v1", "kind": kind, "name": owner,
+                                          "uid": format!("uid-{owner}"), "controller": true}]},
+        "data": {"spec": {"template": kept}}, "revision": revision}))
+}
+
+fn labelled_pod(kind: &str, owner: &str, hash: &str, name: &str, status: &Value) -> Pod {
+    let mut pod = pod(owner, name, status);
+    pod.metadata.labels = Some([("controller-revision-hash".to_string(), hash.to_string())].into());
+    pod.metadata.owner_references.iter_mut().flatten().for_each(|o| o.kind = kind.into());
+    pod
+}
+
+/// The label holds the whole name of the ControllerRevision.
+pub(super) fn stateful_pod(owner: &str, revision: &str, name: &str, status: &Value) -> Pod {
+    labelled_pod("StatefulSet", owner, revision, name, status)
+}
+
+/// The label holds the end of the ControllerRevision's name.
+pub(super) fn daemon_pod(owner: &str, hash: &str, name: &str, status: &Value) -> Pod {
+    labelled_pod("DaemonSet", owner, hash, name, status)
+}
+
 pub(super) fn ready(since: i64) -> Value {
     json!({"podIP": "10.0.0.1", "conditions": [
         {"type": "Ready", "status": "True", "lastTransitionTime": minute(since)}]})
@@ -115,10 +162,13 @@ impl World {
     }
 
     pub(super) fn deployment(&mut self, object: DynamicObject) -> Vec<String> {
-        self.apply(Object::Deployment(TrimmedDeployment::of(&object).unwrap()))
+        self.apply(Object::Workload(TrimmedWorkload::of(WorkloadKind::Deployment, &object).unwrap()))
+    }
+    pub(super) fn stateful_set(&mut self, object: DynamicObject) -> Vec<String> {
+        self.apply(Object::Workload(TrimmedWorkload::of(WorkloadKind::StatefulSet, &object).unwrap()))
     }
     pub(super) fn replica_set(&mut self, object: DynamicObject) -> Vec<String> {
-        self.apply(Object::ReplicaSet(TrimmedReplicaSet::of(&object).unwrap()))
+        self.apply(Object::Revision(TrimmedRevision::of(&object).unwrap()))
     }
     pub(super) fn pod(&mut self, object: &Pod) -> Vec<String> {
         self.apply(Object::Pod(TrimmedPod::of(object).unwrap()))

@@ -1,28 +1,40 @@
-//! Everything that is known of one namespace, found by name and by owner without a scan; says which Deployments changed.
+//! Everything that is known of one namespace's workloads of one kind, found by name and by owner without a scan; says which of them changed.
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::trim::{Name, TrimmedDeployment, TrimmedPod, TrimmedReplicaSet};
+use super::trim::{Name, TrimmedPod, TrimmedRevision, TrimmedWorkload};
 use super::view::{self, Memo};
 use crate::domain::names::TargetId;
-use crate::domain::workload::WorkloadView;
+use crate::domain::workload::{WorkloadKind, WorkloadView};
 
+/// A kind of object that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
-    Deployment,
+    Workload(WorkloadKind),
     ReplicaSet,
+    ControllerRevision,
     Pod,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 3] = [Kind::Deployment, Kind::ReplicaSet, Kind::Pod];
+    /// What must be watched for workloads of a kind.
+    pub(super) fn needed(by: WorkloadKind) -> [Kind; 3] {
+        let history = match by {
+            WorkloadKind::Deployment => Kind::ReplicaSet,
+            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => Kind::ControllerRevision,
+        };
+        [Kind::Workload(by), history, Kind::Pod]
+    }
 
     /// As RBAC rules name it.
     pub(super) fn plural(self) -> &'static str {
         match self {
-            Kind::Deployment => "deployments",
+            Kind::Workload(WorkloadKind::Deployment) => "deployments",
+            Kind::Workload(WorkloadKind::StatefulSet) => "statefulsets",
+            Kind::Workload(WorkloadKind::DaemonSet) => "daemonsets",
             Kind::ReplicaSet => "replicasets",
+            Kind::ControllerRevision => "controllerrevisions",
             Kind::Pod => "pods",
         }
     }
@@ -30,37 +42,46 @@ impl Kind {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Object {
-    Deployment(TrimmedDeployment),
-    ReplicaSet(TrimmedReplicaSet),
+    Workload(TrimmedWorkload),
+    Revision(TrimmedRevision),
     Pod(TrimmedPod),
 }
 
 impl Object {
     fn name(&self) -> &Name {
         match self {
-            Object::Deployment(d) => &d.name,
-            Object::ReplicaSet(r) => &r.name,
+            Object::Workload(w) => &w.name,
+            Object::Revision(r) => &r.name,
             Object::Pod(p) => &p.name,
+        }
+    }
+
+    /// The kind of workload that it is part of.
+    pub(super) fn part_of(&self) -> WorkloadKind {
+        match self {
+            Object::Workload(w) => w.kind(),
+            Object::Revision(r) => r.owner.kind,
+            Object::Pod(p) => p.kind,
         }
     }
 }
 
-/// A ReplicaSet with its pods. Pods may be seen before it, so it may still be missing itself.
+/// A ReplicaSet or ControllerRevision with its pods. Pods may be seen before it, so it may still be missing itself.
 #[derive(Debug)]
 pub(super) struct Set {
     workload: Name,
-    pub(super) object: Option<TrimmedReplicaSet>,
+    pub(super) object: Option<TrimmedRevision>,
     pub(super) pods: BTreeMap<Name, TrimmedPod>,
 }
 
-/// Names of Deployments whose view may be another one now.
+/// Names of workloads whose view may be another one now.
 pub(super) type Changed = BTreeSet<Name>;
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// Deployments that are targets; others are not kept.
+    /// Workloads that are targets; others are not kept.
     wanted: HashSet<Name>,
-    deployments: HashMap<Name, TrimmedDeployment>,
+    workloads: HashMap<Name, TrimmedWorkload>,
     sets: HashMap<Name, Set>,
     sets_of: HashMap<Name, BTreeSet<Name>>,
     set_of_pod: HashMap<Name, Name>,
@@ -74,19 +95,19 @@ impl Index {
 
     pub(super) fn apply(&mut self, object: Object, changed: &mut Changed) {
         match object {
-            Object::Deployment(deployment) => self.apply_deployment(deployment, changed),
-            Object::ReplicaSet(set) => self.apply_set(set, changed),
+            Object::Workload(workload) => self.apply_workload(workload, changed),
+            Object::Revision(set) => self.apply_set(set, changed),
             Object::Pod(pod) => self.apply_pod(pod, changed),
         }
     }
 
     pub(super) fn remove(&mut self, kind: Kind, name: &str, changed: &mut Changed) {
         match kind {
-            Kind::Deployment => {
+            Kind::Workload(_) => {
                 self.memos.remove(name);
-                changed.extend(self.deployments.remove(name).map(|d| d.name));
+                changed.extend(self.workloads.remove(name).map(|d| d.name));
             }
-            Kind::ReplicaSet => self.remove_set(name, changed),
+            Kind::ReplicaSet | Kind::ControllerRevision => self.remove_set(name, changed),
             Kind::Pod => self.remove_pod(name, changed),
         }
     }
@@ -100,43 +121,46 @@ impl Index {
         objects.into_iter().for_each(|object| self.apply(object, changed));
     }
 
-    /// The Deployment as it is now; `None` if there is none of this name.
+    /// The workload as it is now; `None` if there is none of this name.
     pub(super) fn view(&mut self, name: &str, target: &TargetId, now: Timestamp) -> Option<WorkloadView> {
-        let deployment = self.deployments.get(name)?;
+        let workload = self.workloads.get(name)?;
         let sets = self.sets_of.get(name).into_iter().flatten();
         let sets: Vec<&Set> = sets.filter_map(|set| self.sets.get(set)).collect();
         let before = self.memos.get(name);
-        let (view, memo) = view::build(target, deployment, &sets, before, now);
-        self.memos.insert(deployment.name.clone(), memo);
+        let (view, memo) = view::build(target, workload, &sets, before, now);
+        self.memos.insert(workload.name.clone(), memo);
         Some(view)
     }
 
-    /// The Deployment that a pod belongs to.
+    /// The workload that a pod belongs to.
     pub(super) fn workload_of(&self, pod: &Name) -> Option<Name> {
         self.sets.get(self.set_of_pod.get(pod)?).map(|set| set.workload.clone())
     }
 
+    /// Counts the edits of the workload's spec.
+    pub(super) fn generation(&self, name: &str) -> Option<i64> {
+        self.workloads.get(name).map(|workload| workload.standing.progress.generation)
+    }
+
     fn names(&self, kind: Kind) -> Box<dyn Iterator<Item = &Name> + '_> {
         match kind {
-            Kind::Deployment => Box::new(self.deployments.keys()),
-            Kind::ReplicaSet => {
+            Kind::Workload(_) => Box::new(self.workloads.keys()),
+            Kind::ReplicaSet | Kind::ControllerRevision => {
                 Box::new(self.sets.iter().filter(|(_, s)| s.object.is_some()).map(|(name, _)| name))
             }
             Kind::Pod => Box::new(self.set_of_pod.keys()),
         }
     }
 
-    fn apply_deployment(&mut self, deployment: TrimmedDeployment, changed: &mut Changed) {
-        if !self.wanted.contains(&deployment.name)
-            || self.deployments.get(&deployment.name) == Some(&deployment)
-        {
+    fn apply_workload(&mut self, workload: TrimmedWorkload, changed: &mut Changed) {
+        if !self.wanted.contains(&workload.name) || self.workloads.get(&workload.name) == Some(&workload) {
             return;
         }
-        changed.insert(deployment.name.clone());
-        self.deployments.insert(deployment.name.clone(), deployment);
+        changed.insert(workload.name.clone());
+        self.workloads.insert(workload.name.clone(), workload);
     }
 
-    fn apply_set(&mut self, object: TrimmedReplicaSet, changed: &mut Changed) {
+    fn apply_set(&mut self, object: TrimmedRevision, changed: &mut Changed) {
         let (name, owner) = (object.name.clone(), object.owner.name.clone());
         if !self.wanted.contains(&owner) && !self.sets.contains_key(&name) {
             return;
@@ -151,9 +175,9 @@ impl Index {
     }
 
     fn apply_pod(&mut self, pod: TrimmedPod, changed: &mut Changed) {
-        let set_name = pod.owner.name.clone();
+        let set_name = pod.revision.clone();
         if !self.sets.contains_key(&set_name) {
-            let guess = presumed_workload(&set_name);
+            let guess = pod.workload.clone().unwrap_or_else(|| presumed_workload(&set_name));
             if !self.wanted.contains(&guess) {
                 return;
             }
@@ -227,6 +251,8 @@ mod tests {
     use super::super::fixtures::{World, deployment, minute, pod, ready, replica_set, waiting};
     use super::*;
 
+    const DEPLOYMENT: Kind = Kind::Workload(WorkloadKind::Deployment);
+
     fn world() -> World {
         let mut world = World::new(&["web"]);
         world.deployment(deployment("web", "shop:v1"));
@@ -293,7 +319,7 @@ mod tests {
         world.index.replace(Kind::ReplicaSet, vec![], &mut Changed::new());
         assert!(world.index.sets.is_empty() && world.index.sets_of.is_empty());
         let mut changed = Changed::new();
-        world.index.replace(Kind::Deployment, vec![], &mut changed);
+        world.index.replace(DEPLOYMENT, vec![], &mut changed);
         assert_eq!(changed.len(), 1);
         assert_eq!(world.index.view("web", &world.target, minute(2)), None);
         assert!(world.index.memos.is_empty());
@@ -302,7 +328,7 @@ mod tests {
     #[test]
     fn a_deployment_made_anew_does_not_inherit_the_old_replica_sets() {
         let mut world = world();
-        world.index.remove(Kind::Deployment, "web", &mut Changed::new());
+        world.index.remove(DEPLOYMENT, "web", &mut Changed::new());
         let mut again = deployment("web", "shop:v1");
         again.metadata.uid = Some("another".into());
         world.deployment(again);

@@ -1,14 +1,20 @@
-//! Kubernetes: watches Deployments with their ReplicaSets and pods, surveys them, and puts pod templates back.
+//! Kubernetes: watches workloads with their histories and pods, surveys them, and puts pod templates back.
 mod access;
 mod announce;
+mod around;
 mod beside;
+mod events;
 mod facts;
 mod failure;
 mod feed;
 mod index;
 pub mod logs;
 mod obstacles;
+mod owners;
+mod quota;
+mod rights;
 mod rollout;
+mod server_time;
 mod survey;
 mod target;
 mod trim;
@@ -21,17 +27,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::Client;
+use kube::core::ApiResource;
 
-use beside::Beside;
 use logs::{LogRule, LogsSource};
 
 use crate::domain::names::TargetId;
+use crate::domain::plan::kubernetes::Workload;
+use crate::domain::workload::WorkloadKind;
 use crate::ports::Clock;
 
 pub use access::AccessError;
-pub use beside::Extras;
+pub use beside::{Beside, Extras};
+pub use events::KubernetesEvents;
 pub use feed::KubernetesFeed;
+pub use owners::OwnerOptions;
 pub use target::KubernetesTargets;
 
 /// How the API server is reached.
@@ -45,12 +56,19 @@ pub enum ClusterAccess {
     Url(String),
 }
 
-/// A Deployment that is a target.
+/// A workload that is a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KubernetesTarget {
     pub target: TargetId,
-    pub namespace: String,
-    pub deployment: String,
+    pub workload: Workload,
+}
+
+fn resource(kind: WorkloadKind) -> ApiResource {
+    match kind {
+        WorkloadKind::Deployment => ApiResource::erase::<Deployment>(&()),
+        WorkloadKind::StatefulSet => ApiResource::erase::<StatefulSet>(&()),
+        WorkloadKind::DaemonSet => ApiResource::erase::<DaemonSet>(&()),
+    }
 }
 
 /// One cluster with the targets in it.
@@ -58,6 +76,7 @@ pub struct KubernetesTarget {
 pub struct Kubernetes {
     client: Client,
     targets: Vec<KubernetesTarget>,
+    owners: OwnerOptions,
     clock: Arc<dyn Clock>,
     beside: Beside,
 }
@@ -73,13 +92,30 @@ impl Kubernetes {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
         let client = access::client(access).await?;
-        Ok(Self { client, targets, clock, beside: Beside::default() })
+        let (owners, beside) = (OwnerOptions::default(), Beside::default());
+        Ok(Self { client, targets, owners, clock, beside })
     }
 
     /// Watches more than workloads, where that is allowed.
     #[must_use]
     pub fn with(self, extras: Extras) -> Self {
         Self { beside: Beside::new(extras), ..self }
+    }
+
+    /// What this one's feed sees beside the workloads.
+    pub fn beside(&self) -> Beside {
+        self.beside.clone()
+    }
+
+    /// With what the feed of another one sees, which goes on.
+    #[must_use]
+    pub fn with_beside(self, beside: Beside) -> Self {
+        Self { beside, ..self }
+    }
+
+    #[must_use]
+    pub fn with_owners(self, owners: OwnerOptions) -> Self {
+        Self { owners, ..self }
     }
 
     /// Starts the watches; they end when the feed is dropped. Call it within a tokio runtime.
@@ -89,12 +125,27 @@ impl Kubernetes {
 
     /// Reads the pods' logs for these rules; needs `get` on `pods/log`.
     pub fn logs(&self, rules: Vec<LogRule>) -> LogsSource {
-        let namespaces = self.targets.iter().map(|t| (t.target.clone(), t.namespace.clone())).collect();
+        let namespaces =
+            self.targets.iter().map(|t| (t.target.clone(), t.workload.namespace.clone())).collect();
         LogsSource::new(self.client.clone(), namespaces, rules)
     }
 
     pub fn targets(&self) -> KubernetesTargets {
-        let by_id: BTreeMap<_, _> = self.targets.iter().map(|t| (t.target.clone(), t.clone())).collect();
-        KubernetesTargets::new(self.client.clone(), by_id, self.beside.clone(), Arc::clone(&self.clock))
+        KubernetesTargets::new(
+            self.client.clone(),
+            self.by_id(),
+            self.beside.clone(),
+            Arc::clone(&self.clock),
+            self.owners.clone(),
+        )
+    }
+
+    /// A channel that tells each workload's story in Events.
+    pub fn events(&self) -> KubernetesEvents {
+        KubernetesEvents::new(self.client.clone(), self.by_id())
+    }
+
+    fn by_id(&self) -> BTreeMap<TargetId, KubernetesTarget> {
+        self.targets.iter().map(|t| (t.target.clone(), t.clone())).collect()
     }
 }

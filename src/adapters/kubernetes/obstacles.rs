@@ -98,6 +98,7 @@ fn crash(container: &ContainerStatus, reason: String) -> String {
 mod tests {
     use super::super::fixtures::{deployment, minute, pod, ready};
     use super::*;
+    use crate::domain::workload::WorkloadKind;
     use serde_json::json;
 
     fn state(status: &Value) -> Option<PodState> {
@@ -142,7 +143,8 @@ mod tests {
         held.metadata.finalizers = Some(vec!["example.com/drain".into()]);
         let crashing =
             pod("web-b", "bad", &container(json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({})));
-        let workload = Workload { namespace: "default".into(), name: "web".into() };
+        let workload =
+            Workload { kind: WorkloadKind::Deployment, namespace: "default".into(), name: "web".into() };
         let mut object = deployment("web", "shop:v1");
         object.data["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True",
             "reason": "FailedCreate", "message": "exceeded quota: compute"}]);

@@ -1,4 +1,4 @@
-//! Reads a Deployment with its history, raw, for drafting a plan from it.
+//! Reads a workload with its history, raw, for drafting a plan from it.
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{DynamicObject, Selector};
@@ -6,60 +6,80 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::KubernetesTarget;
+use super::rollout::Standing;
 use super::trim::{self, controller};
 use super::view::label_apart;
+use crate::domain::owner::Origin;
 use crate::domain::release::Version;
-use crate::domain::survey::{KubernetesSurvey, Owner, Revision};
+use crate::domain::survey::{KubernetesSurvey, Revision};
+use crate::domain::workload::WorkloadKind;
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Spec {
     paused: bool,
-    replicas: Option<u32>,
     revision_history_limit: Option<u32>,
 }
 
-/// The Deployment's own selector, `None` if it cannot be understood.
-pub(super) fn selector(deployment: &DynamicObject) -> Option<String> {
-    let selector = LabelSelector::deserialize(deployment.data.pointer("/spec/selector")?).ok()?;
+/// The workload's own selector, `None` if it cannot be understood.
+pub(super) fn selector(workload: &DynamicObject) -> Option<String> {
+    let selector = LabelSelector::deserialize(workload.data.pointer("/spec/selector")?).ok()?;
     let selector = Selector::try_from(selector).ok()?;
     // An empty selector would select everything.
     (!selector.selects_all()).then(|| selector.to_string())
 }
 
-/// `sets` may hold more than the Deployment's own: only those that it controls count. `None` if the Deployment's `spec`
-/// cannot be read.
+/// `sets` may hold more than the workload's own: only those that it controls count. `None` if its `spec` cannot be read.
 pub(super) fn survey(
     target: &KubernetesTarget,
-    deployment: &DynamicObject,
+    object: &DynamicObject,
     sets: &[DynamicObject],
 ) -> Option<KubernetesSurvey> {
-    let meta = &deployment.metadata;
-    let spec = Spec::deserialize(deployment.data.get("spec")?).ok()?;
-    let (labels, annotations) =
-        (meta.labels.clone().unwrap_or_default(), meta.annotations.clone().unwrap_or_default());
+    let (meta, workload) = (&object.metadata, &target.workload);
+    let spec = Spec::deserialize(object.data.get("spec")?).ok()?;
+    let annotations = meta.annotations.clone().unwrap_or_default();
     let uid = meta.uid.clone()?;
+    let standing = Standing::of(workload.kind, meta.generation, &object.data);
     let mut history = history(&uid, sets);
-    let mut version = trim::version(deployment);
+    let mut version = trim::version(trim::template(object));
     let eldest_first = history.iter_mut().map(|(created_at, revision)| (*created_at, &mut revision.version));
     label_apart(eldest_first.chain([(Timestamp::MAX, &mut version)]).collect());
     let history: Vec<Revision> = history.into_iter().map(|(_, revision)| revision).collect();
     let version = named_by_history(&history, version);
     Some(KubernetesSurvey {
         target: target.target.clone(),
-        namespace: target.namespace.clone(),
-        name: target.deployment.clone(),
+        kind: workload.kind,
+        namespace: workload.namespace.clone(),
+        name: workload.name.clone(),
         uid,
         paused: spec.paused,
-        replicas: spec.replicas.unwrap_or(1),
-        revision: trim::revision(meta).unwrap_or(0),
-        template: trim::template(deployment).clone(),
+        update: standing.progress.update,
+        replicas: standing.progress.wanted,
+        revision: current_revision(workload.kind, object, &history, &version),
+        template: trim::template(object).clone(),
         version,
-        owner: Owner::of(&labels, &annotations),
+        origin: Origin::default(),
         annotations,
         history,
         revision_history_limit: spec.revision_history_limit,
     })
+}
+
+/// A Deployment has its number written on it. The others have none: the status names the ControllerRevision or, as for a
+/// DaemonSet, the template tells. The highest number would be wrong while the controller has not caught up.
+fn current_revision(
+    kind: WorkloadKind,
+    object: &DynamicObject,
+    history: &[Revision],
+    version: &Version,
+) -> u64 {
+    if kind.is_deployment() {
+        return trim::revision(object).unwrap_or(0);
+    }
+    let named = object.data.pointer("/status/updateRevision").and_then(Value::as_str);
+    let same = || history.iter().rev().filter(|r| r.version.fingerprint == version.fingerprint);
+    let told = same().find(|r| named == Some(r.name.as_str()));
+    told.or_else(|| same().next()).map_or(0, |r| r.revision)
 }
 
 fn history(uid: &str, sets: &[DynamicObject]) -> Vec<(Timestamp, Revision)> {
@@ -73,13 +93,15 @@ fn history(uid: &str, sets: &[DynamicObject]) -> Vec<(Timestamp, Revision)> {
 fn revision(owner: &str, set: &DynamicObject) -> Option<(Timestamp, Revision)> {
     let meta = &set.metadata;
     controller(meta).filter(|o| o.uid == owner)?;
+    let template = trim::kept_template(set);
     let revision = Revision {
         name: meta.name.clone()?,
         uid: meta.uid.clone()?,
-        revision: trim::revision(meta)?,
-        version: trim::version(set),
-        template: without_hash(trim::template(set).clone()),
+        revision: trim::revision(set)?,
+        version: trim::version(&template),
+        template: without_hash(template),
         annotations: meta.annotations.clone().unwrap_or_default(),
+        created_at: trim::created_at(meta),
     };
     Some((trim::created_at(meta)?, revision))
 }
@@ -99,14 +121,87 @@ fn named_by_history(history: &[Revision], version: Version) -> Version {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{deployment, replica_set, target};
+    use super::super::fixtures::{controller_revision, deployment, replica_set, stateful_set, target};
     use super::*;
+    use crate::domain::plan::kubernetes::Workload;
     use crate::domain::plan::{Action, Goal, draft};
     use crate::domain::survey::Survey;
+    use crate::domain::workload::UpdateStrategy;
     use serde_json::json;
 
     fn web() -> KubernetesTarget {
-        KubernetesTarget { target: target("backend"), namespace: "default".into(), deployment: "web".into() }
+        of_kind(WorkloadKind::Deployment)
+    }
+
+    fn of_kind(kind: WorkloadKind) -> KubernetesTarget {
+        let workload = Workload { kind, namespace: "default".into(), name: "web".into() };
+        KubernetesTarget { target: target("backend"), workload }
+    }
+
+    /// v1, v2, then v1 again, and a restart of it.
+    fn gone_back() -> KubernetesSurvey {
+        let kept = |name: &str, image: &str, revision| {
+            controller_revision("StatefulSet", "web", name, image, revision, 0)
+        };
+        let mut other = kept("other-a", "shop:v0", 4);
+        other.metadata.owner_references.as_mut().unwrap()[0].uid = "another".into();
+        let sets =
+            [kept("web-c", "shop:v1", 4), kept("web-a", "shop:v1", 3), kept("web-b", "shop:v2", 2), other];
+        survey(&of_kind(WorkloadKind::StatefulSet), &stateful_set("web", "shop:v1", "web-a"), &sets).unwrap()
+    }
+
+    #[test]
+    fn a_controller_revision_is_an_entry_of_the_history() {
+        let survey = gone_back();
+        let history: Vec<_> = survey.history.iter().map(|r| (r.name.as_str(), r.revision)).collect();
+        assert_eq!(history, [("web-b", 2), ("web-a", 3), ("web-c", 4)]);
+        assert_eq!(survey.revision, 3, "what the status names, not the highest");
+        assert_eq!((survey.kind, survey.update), (WorkloadKind::StatefulSet, UpdateStrategy::default()));
+        assert_eq!(survey.history[1].version.fingerprint, survey.version.fingerprint);
+        assert_eq!(survey.history[0].template.get("$patch"), None);
+    }
+
+    #[test]
+    fn a_stateful_set_keeps_its_annotations_and_gets_its_template_back() {
+        let survey = KubernetesSurvey {
+            annotations: [("team".to_string(), "shop".to_string())].into(),
+            ..gone_back()
+        };
+        let good = survey.history[0].version.clone();
+        let plan = draft(&Survey::Kubernetes(survey.clone()), &Goal::Version(good), "r1", 600).unwrap();
+        let Action::RestoreTemplate(restore) = &plan.steps[0].action else { panic!("{plan:?}") };
+        assert_eq!(restore.workload.argument(), "statefulset/web -n default");
+        let operations: Vec<(&str, &str)> = restore
+            .patch
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|o| (o["op"].as_str().unwrap(), o["path"].as_str().unwrap()))
+            .collect();
+        assert_eq!(
+            operations,
+            [
+                ("test", "/metadata/uid"),
+                ("test", "/spec/template"),
+                ("replace", "/spec/template"),
+                ("add", "/metadata/annotations/kubernetes.io~1change-cause"),
+            ]
+        );
+        assert_eq!(restore.patch[1]["value"], survey.template);
+        assert_eq!(restore.patch[2]["value"], survey.history[0].template);
+    }
+
+    #[test]
+    fn pods_that_change_only_when_deleted_are_left_to_a_person() {
+        let survey = KubernetesSurvey { update: UpdateStrategy::OnDelete, ..gone_back() };
+        let good = survey.history[0].version.clone();
+        let refusal = draft(&Survey::Kubernetes(survey), &Goal::Version(good), "r1", 600).unwrap_err();
+        assert!(refusal.to_string().contains("OnDelete"), "{refusal}");
+        assert!(
+            refusal.advice().contains("kubectl rollout undo statefulset/web -n default"),
+            "{}",
+            refusal.advice()
+        );
     }
 
     #[test]

@@ -1,31 +1,37 @@
-//! Deployments as targets: surveyed, observed, and put back with one guarded patch.
-use std::collections::BTreeMap;
+//! Workloads as targets: surveyed, observed, put back with one guarded patch, and restarted.
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
+use serde_json::Value;
 
 use super::beside::Beside;
+use super::owners::{OwnerOptions, Owners, changed_by};
 use super::survey::{selector, survey};
-use super::{KubernetesTarget, facts, failure, obstacles};
-use crate::domain::diagnosis::diagnose;
+use super::{KubernetesTarget, around, facts, failure, obstacles, resource, server_time};
+use crate::domain::diagnosis::{Diagnosis, diagnose};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
+use crate::domain::owner::OURSELVES;
 use crate::domain::plan::kubernetes::{
-    AwaitRollout, RestoreTemplate, Workload, WorkloadFacts, assess_restore, assess_rollout,
+    AwaitRollout, Restart, RestoreTemplate, Workload, WorkloadFacts, assess_restart, assess_restore,
+    assess_rollout,
 };
 use crate::domain::plan::{Action, Step};
+use crate::domain::release::Version;
+use crate::domain::surroundings::{Image, Presence, Surroundings};
 use crate::domain::survey::{KubernetesSurvey, Survey};
-use crate::ports::{Clock, SurveyError, Target};
+use crate::domain::workload::WorkloadKind;
+use crate::ports::{Clock, ImageRegistry, SurveyError, Target};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const FIELD_MANAGER: &str = "rollguard";
-/// Pods of a Deployment that are looked at for a diagnosis.
+/// Pods of a workload that are looked at for a diagnosis.
 const PODS_MAX: u32 = 500;
 
 /// The targets of one cluster.
@@ -35,10 +41,12 @@ pub struct KubernetesTargets {
     targets: BTreeMap<TargetId, KubernetesTarget>,
     beside: Beside,
     clock: Arc<dyn Clock>,
+    registry: Option<Arc<dyn ImageRegistry>>,
+    owners: Owners,
 }
 
 /// Why something could not be read or done.
-enum Trouble {
+pub(super) enum Trouble {
     Missing,
     /// The server refused the request as it is.
     Refused(String),
@@ -58,7 +66,7 @@ impl Trouble {
         }
     }
 
-    fn reason(self) -> String {
+    pub(super) fn reason(self) -> String {
         match self {
             Trouble::Missing => "it does not exist".into(),
             Trouble::Refused(why) | Trouble::Unclear(why) => why,
@@ -67,15 +75,11 @@ impl Trouble {
 }
 
 /// Waits no longer than the driver can.
-async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
+pub(super) async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
     match tokio::time::timeout(TIMEOUT, request).await {
         Ok(result) => result.map_err(|error| Trouble::of(&error)),
         Err(_) => Err(Trouble::Unclear(format!("no answer within {} s", TIMEOUT.as_secs()))),
     }
-}
-
-fn own_selector(deployment: &DynamicObject) -> Result<String, Trouble> {
-    selector(deployment).ok_or_else(|| Trouble::Unclear("its selector cannot be read".into()))
 }
 
 impl KubernetesTargets {
@@ -84,86 +88,143 @@ impl KubernetesTargets {
         targets: BTreeMap<TargetId, KubernetesTarget>,
         beside: Beside,
         clock: Arc<dyn Clock>,
+        owners: OwnerOptions,
     ) -> Self {
-        Self { client, targets, beside, clock }
+        let owners = Owners::new(client.clone(), owners);
+        Self { client, targets, beside, clock, registry: None, owners }
     }
 
-    fn deployments(&self, namespace: &str) -> Api<DynamicObject> {
-        let resource = ApiResource::erase::<Deployment>(&());
-        Api::namespaced_with(self.client.clone(), namespace, &resource)
+    /// Who is asked whether images are still there.
+    pub fn with_registry(self, registry: Option<Arc<dyn ImageRegistry>>) -> Self {
+        Self { registry, ..self }
     }
 
-    async fn replica_sets(
+    async fn images(&self, needed: &[Version]) -> Vec<Image> {
+        let names: BTreeSet<&String> = needed.iter().flat_map(|version| &version.images).collect();
+        let look = async |name: &String| {
+            let presence = match &self.registry {
+                Some(registry) => registry.presence(name).await,
+                None => Presence::Unknown { why: "no registry is asked (registries.ecr asks ECR)".into() },
+            };
+            Image { name: name.clone(), presence }
+        };
+        futures::future::join_all(names.into_iter().map(look)).await
+    }
+
+    fn raw(&self, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, resource)
+    }
+
+    fn workloads(&self, workload: &Workload) -> Api<DynamicObject> {
+        self.raw(&workload.namespace, &resource(workload.kind))
+    }
+
+    /// ReplicaSets or ControllerRevisions, the workload's own and perhaps others.
+    async fn revisions(
         &self,
-        namespace: &str,
-        deployment: &DynamicObject,
+        workload: &Workload,
+        object: &DynamicObject,
     ) -> Result<Vec<DynamicObject>, Trouble> {
-        let selector = own_selector(deployment)?;
-        let resource = ApiResource::erase::<ReplicaSet>(&());
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        Ok(in_time(api.list(&ListParams::default().labels(&selector))).await?.items)
+        let list = ListParams::default().labels(&selector_of(object)?);
+        let resource = match workload.kind {
+            WorkloadKind::Deployment => ApiResource::erase::<ReplicaSet>(&()),
+            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => {
+                ApiResource::erase::<ControllerRevision>(&())
+            }
+        };
+        Ok(in_time(self.raw(&workload.namespace, &resource).list(&list)).await?.items)
     }
 
     async fn read(&self, target: &KubernetesTarget) -> Result<KubernetesSurvey, Trouble> {
-        let deployment = in_time(self.deployments(&target.namespace).get(&target.deployment)).await?;
-        let sets = self.replica_sets(&target.namespace, &deployment).await?;
-        survey(target, &deployment, &sets)
-            .ok_or_else(|| Trouble::Unclear("the answer could not be understood".into()))
+        let workload = &target.workload;
+        let object = in_time(self.workloads(workload).get(&workload.name)).await?;
+        let origin = self.owners.origin(&target.target, &object, workload.kind.title());
+        let (sets, origin) = tokio::join!(self.revisions(workload, &object), origin);
+        let survey = survey(target, &object, &sets?)
+            .ok_or_else(|| Trouble::Unclear("the answer could not be understood".into()))?;
+        Ok(KubernetesSurvey { origin, ..survey })
     }
 
     async fn facts(&self, workload: &Workload) -> Result<Option<(DynamicObject, WorkloadFacts)>, Trouble> {
-        match in_time(self.deployments(&workload.namespace).get(&workload.name)).await {
+        match in_time(self.workloads(workload).get(&workload.name)).await {
             Err(Trouble::Missing) => Ok(None),
             Err(trouble) => Err(trouble),
-            Ok(deployment) => {
-                let facts = facts::facts(&deployment)
+            Ok(object) => {
+                let facts = facts::facts(workload.kind, &object)
                     .ok_or_else(|| Trouble::Unclear("the answer could not be understood".into()))?;
-                Ok(Some((deployment, facts)))
+                Ok(Some((object, facts)))
             }
         }
     }
 
     async fn observe_restore(&self, step: &RestoreTemplate) -> Result<Finding, Trouble> {
-        let facts = self.facts(&step.workload).await?;
-        Ok(assess_restore(step, facts.as_ref().map(|(_, facts)| facts)))
+        let Some((object, facts)) = self.facts(&step.workload).await? else {
+            return Ok(assess_restore(step, None));
+        };
+        let finding = assess_restore(step, Some(&facts));
+        let known = facts.fingerprint == step.from || facts.fingerprint == step.to;
+        Ok(if known { finding } else { changed_by(finding, &object.metadata) })
     }
 
     /// Asks for the pods only while there is something to explain.
     async fn observe_rollout(&self, step: &AwaitRollout) -> Result<Finding, Trouble> {
-        let Some((deployment, mut facts)) = self.facts(&step.workload).await? else {
+        let Some((object, mut facts)) = self.facts(&step.workload).await? else {
             return Ok(assess_rollout(step, None));
         };
         let finding = assess_rollout(step, Some(&facts));
         if !matches!(finding, Finding::NotYet { .. }) {
-            return Ok(finding);
+            return Ok(changed_by(finding, &object.metadata));
         }
-        let sets = self.replica_sets(&step.workload.namespace, &deployment).await?;
-        let pods = self.pods(&step.workload.namespace, &deployment).await?;
-        let (wanted, others) = facts::by_version(&facts.uid, &sets, &step.version, pods);
-        facts.waiting = facts::waiting(&wanted);
-        let stall = obstacles::stall(&step.workload, &deployment, &wanted, &others, &self.beside);
-        Ok(assess_rollout(step, Some(&facts)).because(diagnose(&stall, self.clock.now())))
+        let why = self.explain(step, &object, &mut facts).await?;
+        Ok(assess_rollout(step, Some(&facts)).because(why))
     }
 
-    async fn pods(&self, namespace: &str, deployment: &DynamicObject) -> Result<Vec<Pod>, Trouble> {
-        let selector = own_selector(deployment)?;
+    async fn explain(
+        &self,
+        step: &AwaitRollout,
+        object: &DynamicObject,
+        facts: &mut WorkloadFacts,
+    ) -> Result<Diagnosis, Trouble> {
+        let sets = self.revisions(&step.workload, object).await?;
+        let pods = self.pods(&step.workload.namespace, &selector_of(object)?).await?;
+        let (wanted, others) = facts::by_version(&facts.uid, &sets, &step.version, pods);
+        if step.workload.kind == WorkloadKind::StatefulSet {
+            facts.blocked = facts::blocked(object, &others);
+        }
+        facts.waiting = facts::waiting(&wanted);
+        let stall = obstacles::stall(&step.workload, object, &wanted, &others, &self.beside);
+        Ok(diagnose(&stall, self.clock.now()))
+    }
+
+    async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, Trouble> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let list = in_time(api.list(&ListParams::default().labels(&selector).limit(PODS_MAX))).await?;
-        Ok(list.items)
+        Ok(in_time(api.list(&ListParams::default().labels(selector).limit(PODS_MAX))).await?.items)
+    }
+
+    async fn observe_restart(&self, step: &Restart) -> Result<Finding, Trouble> {
+        let facts = self.facts(&step.workload).await?;
+        Ok(assess_restart(step, facts.as_ref().map(|(_, facts)| facts)))
     }
 
     async fn restore(&self, step: &RestoreTemplate) -> Outcome {
-        let what = step.workload.argument();
-        let patch = match serde_json::from_value(step.patch.clone()) {
-            Ok(operations) => Patch::<()>::Json(operations),
+        match serde_json::from_value(step.patch.clone()) {
+            Ok(operations) => self.patch(&step.workload, &Patch::Json(operations), "was put back").await,
             Err(_) => {
-                return Outcome::Refused { why: format!("the plan's patch for {what} is no JSON Patch") };
+                let what = step.workload.argument();
+                Outcome::Refused { why: format!("the plan's patch for {what} is no JSON Patch") }
             }
-        };
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        let api = self.deployments(&step.workload.namespace);
-        match in_time(api.patch(&step.workload.name, &params, &patch)).await {
-            Ok(_) => Outcome::Done { detail: format!("the template of {what} was put back") },
+        }
+    }
+
+    async fn restart(&self, step: &Restart) -> Outcome {
+        self.patch(&step.workload, &Patch::Merge(step.patch()), "was stamped").await
+    }
+
+    async fn patch(&self, workload: &Workload, patch: &Patch<Value>, done: &str) -> Outcome {
+        let what = workload.argument();
+        let params = PatchParams { field_manager: Some(OURSELVES.into()), ..PatchParams::default() };
+        match in_time(self.workloads(workload).patch(&workload.name, &params, patch)).await {
+            Ok(_) => Outcome::Done { detail: format!("the template of {what} {done}") },
             Err(Trouble::Missing) => Outcome::Refused { why: format!("{what} does not exist") },
             Err(Trouble::Refused(why)) => Outcome::Refused { why: format!("{what} was not changed: {why}") },
             Err(Trouble::Unclear(why)) => Outcome::Unknown { why },
@@ -171,12 +232,16 @@ impl KubernetesTargets {
     }
 }
 
+fn selector_of(object: &DynamicObject) -> Result<String, Trouble> {
+    selector(object).ok_or_else(|| Trouble::Unclear("its selector cannot be read".into()))
+}
+
 #[async_trait]
 impl Target for KubernetesTargets {
     async fn survey(&self, target: &TargetId) -> Result<Survey, SurveyError> {
         let known = self.targets.get(target);
         let known = known.ok_or_else(|| SurveyError::Unknown { target: target.clone() })?;
-        let workload = Workload { namespace: known.namespace.clone(), name: known.deployment.clone() };
+        let workload = &known.workload;
         match self.read(known).await {
             Ok(survey) => Ok(Survey::Kubernetes(survey)),
             Err(Trouble::Missing) => Err(SurveyError::Missing { what: workload.argument() }),
@@ -184,17 +249,34 @@ impl Target for KubernetesTargets {
         }
     }
 
+    async fn surroundings(
+        &self,
+        target: &TargetId,
+        survey: Option<&Survey>,
+        needed: &[Version],
+    ) -> Surroundings {
+        let Some(known) = self.targets.get(target) else { return Surroundings::default() };
+        let around = around::surroundings(&self.client, known, survey, needed);
+        let ahead = server_time::ahead_of(&self.client, self.clock.as_ref());
+        let (around, images, clock_ahead) = tokio::join!(around, self.images(needed), ahead);
+        Surroundings { images, clock_ahead, ..around }
+    }
+
     async fn observe(&self, step: &Step) -> Finding {
         let finding = match &step.action {
+            Action::HoldOwner(hold) => Ok(self.owners.observe(hold).await),
             Action::RestoreTemplate(restore) => self.observe_restore(restore).await,
             Action::AwaitRollout(wait) => self.observe_rollout(wait).await,
+            Action::Restart(restart) => self.observe_restart(restart).await,
         };
         finding.unwrap_or_else(|trouble| Finding::Unseen { why: trouble.reason() })
     }
 
     async fn apply(&self, step: &Step) -> Outcome {
         match &step.action {
+            Action::HoldOwner(hold) => self.owners.hold(hold).await,
             Action::RestoreTemplate(restore) => self.restore(restore).await,
+            Action::Restart(restart) => self.restart(restart).await,
             Action::AwaitRollout(_) => Outcome::Done { detail: "nothing to do".into() },
         }
     }

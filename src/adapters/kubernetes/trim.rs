@@ -8,34 +8,39 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::rollout::Progress;
-use crate::domain::release::{Fingerprint, Version};
+use super::rollout::Standing;
+use crate::domain::release::{Fingerprint, RESTARTED_AT, Version};
 use crate::domain::signal::PodReading;
+use crate::domain::workload::WorkloadKind;
 
 pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
 const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
+/// Of pods: the ControllerRevision that they were made from, or the hash that its name ends with.
+pub(super) const REVISION_HASH: &str = "controller-revision-hash";
 
 /// A name within its namespace, shared by everything that refers to it.
 pub(super) type Name = Arc<str>;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct TrimmedDeployment {
+pub(super) struct TrimmedWorkload {
     pub(super) name: Name,
     pub(super) uid: Name,
     pub(super) version: Version,
     pub(super) paused: bool,
-    pub(super) progress: Progress,
+    pub(super) restarted_at: Option<String>,
+    pub(super) standing: Standing,
 }
 
+/// A ReplicaSet or ControllerRevision: one entry of its workload's history.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct TrimmedReplicaSet {
+pub(super) struct TrimmedRevision {
     pub(super) name: Name,
     pub(super) uid: Name,
     pub(super) owner: Owned,
     pub(super) version: Version,
-    /// `None` if the annotation cannot be parsed: such a ReplicaSet is not part of the history.
+    /// `None` if it cannot be parsed: such a ReplicaSet is not part of the history.
     pub(super) revision: Option<u64>,
-    /// It was the current one earlier already, so its age says nothing about the latest time.
+    /// It is known to have been the current one earlier already, so its age says nothing about the latest time.
     pub(super) reused: bool,
     pub(super) created_at: Timestamp,
 }
@@ -43,7 +48,11 @@ pub(super) struct TrimmedReplicaSet {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TrimmedPod {
     pub(super) name: Name,
-    pub(super) owner: Owned,
+    pub(super) kind: WorkloadKind,
+    /// The ReplicaSet or ControllerRevision that it was made from.
+    pub(super) revision: Name,
+    /// Pods of a Deployment name their ReplicaSet only.
+    pub(super) workload: Option<Name>,
     pub(super) created_at: Timestamp,
     pub(super) reading: PodReading,
     pub(super) metrics_url: Option<String>,
@@ -52,14 +61,18 @@ pub(super) struct TrimmedPod {
 /// The controller of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Owned {
+    pub(super) kind: WorkloadKind,
     pub(super) name: Name,
     pub(super) uid: Name,
 }
 
 impl Owned {
-    fn by(kind: &str, meta: &ObjectMeta) -> Option<Self> {
-        let owner = controller(meta).filter(|o| o.kind == kind)?;
-        Some(Self { name: owner.name.as_str().into(), uid: owner.uid.as_str().into() })
+    /// `None` unless one of the workloads that we know controls it.
+    fn by(meta: &ObjectMeta) -> Option<Self> {
+        let owner = controller(meta)?;
+        let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet];
+        let kind = kinds.into_iter().find(|kind| owner.kind == kind.title())?;
+        Some(Self { kind, name: owner.name.as_str().into(), uid: owner.uid.as_str().into() })
     }
 }
 
@@ -68,13 +81,22 @@ pub(super) fn controller(meta: &ObjectMeta) -> Option<&OwnerReference> {
     meta.owner_references.iter().flatten().find(|o| o.controller == Some(true))
 }
 
-/// The raw pod template of a Deployment or ReplicaSet.
+/// The raw pod template of a workload or ReplicaSet.
 pub(super) fn template(object: &DynamicObject) -> &Value {
     object.data.pointer("/spec/template").unwrap_or(&Value::Null)
 }
 
-pub(super) fn version(object: &DynamicObject) -> Version {
-    let template = template(object);
+/// The pod template that a ReplicaSet or ControllerRevision keeps. The latter holds the merge patch that brings it back.
+pub(super) fn kept_template(object: &DynamicObject) -> Value {
+    let Some(kept) = object.data.pointer("/data/spec/template") else { return template(object).clone() };
+    let mut template = kept.clone();
+    if let Value::Object(fields) = &mut template {
+        fields.remove("$patch");
+    }
+    template
+}
+
+pub(super) fn version(template: &Value) -> Version {
     let containers = template.pointer("/spec/containers").and_then(Value::as_array);
     let image = |c: &Value| c.get("image").and_then(Value::as_str).map(str::to_string);
     let images = containers.into_iter().flatten().filter_map(image).collect();
@@ -82,8 +104,11 @@ pub(super) fn version(object: &DynamicObject) -> Version {
 }
 
 /// Missing counts as 0, unparsable as none, as with kubectl.
-pub(super) fn revision(meta: &ObjectMeta) -> Option<u64> {
-    annotation(meta, REVISION).map_or(Some(0), |text| text.parse().ok())
+pub(super) fn revision(object: &DynamicObject) -> Option<u64> {
+    if let Some(number) = object.data.get("revision") {
+        return number.as_u64();
+    }
+    annotation(&object.metadata, REVISION).map_or(Some(0), |text| text.parse().ok())
 }
 
 fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
@@ -94,29 +119,36 @@ pub(super) fn created_at(meta: &ObjectMeta) -> Option<Timestamp> {
     meta.creation_timestamp.as_ref().map(|time| time.0)
 }
 
-impl TrimmedDeployment {
-    pub(super) fn of(object: &DynamicObject) -> Option<Self> {
+impl TrimmedWorkload {
+    pub(super) fn of(kind: WorkloadKind, object: &DynamicObject) -> Option<Self> {
         let meta = &object.metadata;
+        let template = template(object);
+        let restarted_at = template.pointer("/metadata/annotations").and_then(|all| all.get(RESTARTED_AT));
         Some(Self {
             name: meta.name.as_deref()?.into(),
             uid: meta.uid.as_deref()?.into(),
-            version: version(object),
+            version: version(template),
             paused: object.data.pointer("/spec/paused").and_then(Value::as_bool).unwrap_or(false),
-            progress: Progress::of(meta.generation, &object.data),
+            restarted_at: restarted_at.and_then(Value::as_str).map(str::to_string),
+            standing: Standing::of(kind, meta.generation, &object.data),
         })
+    }
+
+    pub(super) fn kind(&self) -> WorkloadKind {
+        self.standing.progress.kind
     }
 }
 
-impl TrimmedReplicaSet {
-    /// `None` unless a Deployment controls it.
+impl TrimmedRevision {
+    /// `None` unless a workload controls it.
     pub(super) fn of(object: &DynamicObject) -> Option<Self> {
         let meta = &object.metadata;
         Some(Self {
             name: meta.name.as_deref()?.into(),
             uid: meta.uid.as_deref()?.into(),
-            owner: Owned::by("Deployment", meta)?,
-            version: version(object),
-            revision: revision(meta),
+            owner: Owned::by(meta)?,
+            version: version(&kept_template(object)),
+            revision: revision(object),
             reused: annotation(meta, REVISION_HISTORY).is_some_and(|text| !text.is_empty()),
             created_at: created_at(meta)?,
         })
@@ -124,17 +156,34 @@ impl TrimmedReplicaSet {
 }
 
 impl TrimmedPod {
-    /// `None` unless a ReplicaSet controls it.
+    /// `None` unless a ReplicaSet, StatefulSet or DaemonSet controls it.
     pub(super) fn of(pod: &Pod) -> Option<Self> {
         let meta = &pod.metadata;
+        let (kind, revision, workload) = origin(meta)?;
         Some(Self {
             name: meta.name.as_deref()?.into(),
-            owner: Owned::by("ReplicaSet", meta)?,
+            kind,
+            revision,
+            workload,
             created_at: created_at(meta)?,
             reading: reading(pod),
             metrics_url: metrics_url(pod),
         })
     }
+}
+
+fn origin(meta: &ObjectMeta) -> Option<(WorkloadKind, Name, Option<Name>)> {
+    if let Some(set) = controller(meta).filter(|o| o.kind == "ReplicaSet") {
+        return Some((WorkloadKind::Deployment, set.name.as_str().into(), None));
+    }
+    let owner = Owned::by(meta)?;
+    let hash = meta.labels.as_ref()?.get(REVISION_HASH)?;
+    let revision = match owner.kind {
+        WorkloadKind::Deployment => return None,
+        WorkloadKind::StatefulSet => hash.as_str().into(),
+        WorkloadKind::DaemonSet => format!("{}-{hash}", owner.name).into(),
+    };
+    Some((owner.kind, revision, Some(owner.name)))
 }
 
 fn reading(pod: &Pod) -> PodReading {
@@ -213,17 +262,35 @@ fn container_port(pod: &Pod) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{deployment, pod, replica_set};
+    use super::super::fixtures::{
+        controller_revision, daemon_pod, deployment, pod, replica_set, stateful_pod, stateful_set,
+    };
     use super::*;
     use serde_json::json;
 
     #[test]
     fn a_deployment_and_its_replica_set_have_one_fingerprint() {
-        let deployment = TrimmedDeployment::of(&deployment("web", "shop:v2")).unwrap();
-        let set = TrimmedReplicaSet::of(&replica_set("web", "web-b", "shop:v2", "2", 10)).unwrap();
+        let deployment =
+            TrimmedWorkload::of(WorkloadKind::Deployment, &deployment("web", "shop:v2")).unwrap();
+        let set = TrimmedRevision::of(&replica_set("web", "web-b", "shop:v2", "2", 10)).unwrap();
         assert_eq!(deployment.version, set.version);
         assert_eq!(deployment.version.label, "v2");
         assert_eq!((set.revision, set.reused), (Some(2), false));
+    }
+
+    #[test]
+    fn a_stateful_set_its_revision_and_its_pod_belong_together() {
+        let object = stateful_set("db", "shop:v2", "db-b");
+        let set = TrimmedWorkload::of(WorkloadKind::StatefulSet, &object).unwrap();
+        let revision =
+            TrimmedRevision::of(&controller_revision("StatefulSet", "db", "db-b", "shop:v2", 7, 10));
+        let revision = revision.unwrap();
+        assert_eq!((set.version, Some(7)), (revision.version, revision.revision));
+        let of = |pod: &Pod| TrimmedPod::of(pod).map(|p| (p.kind, p.revision, p.workload.unwrap()));
+        let expected = (WorkloadKind::StatefulSet, "db-b".into(), "db".into());
+        assert_eq!(of(&stateful_pod("db", "db-b", "db-0", &json!({}))), Some(expected));
+        let expected = (WorkloadKind::DaemonSet, "agent-5f".into(), "agent".into());
+        assert_eq!(of(&daemon_pod("agent", "5f", "agent-x", &json!({}))), Some(expected));
     }
 
     #[test]
@@ -231,7 +298,7 @@ mod tests {
         let plain = deployment("web", "shop:v2");
         let mut future = plain.clone();
         future.data["spec"]["template"]["spec"]["fieldOfTheFuture"] = json!(true);
-        assert_ne!(version(&plain), version(&future));
+        assert_ne!(version(template(&plain)), version(template(&future)));
     }
 
     #[test]
@@ -240,14 +307,14 @@ mod tests {
             let mut set = replica_set("web", "web-a", "shop:v1", "1", 0);
             let annotations = revision.map(|r| [(REVISION.to_string(), r.to_string())].into());
             set.metadata.annotations = annotations;
-            TrimmedReplicaSet::of(&set).unwrap().revision
+            TrimmedRevision::of(&set).unwrap().revision
         };
         assert_eq!(set(None), Some(0));
         assert_eq!(set(Some("x")), None);
         assert_eq!(set(Some("7")), Some(7));
         let mut bare = replica_set("web", "web-a", "shop:v1", "1", 0);
         bare.metadata.owner_references = None;
-        assert_eq!(TrimmedReplicaSet::of(&bare), None);
+        assert_eq!(TrimmedRevision::of(&bare), None);
     }
 
     #[test]

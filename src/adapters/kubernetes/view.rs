@@ -1,12 +1,13 @@
-//! Builds a target's view from its Deployment, ReplicaSets and pods: which version is wanted, since when, and how far it is.
+//! Builds a target's view from its workload, ReplicaSets or ControllerRevisions, and pods: which version is wanted, since when, and how far it is.
 use std::collections::HashMap;
 
 use jiff::Timestamp;
 
 use super::index::Set;
-use super::rollout::{Progress, Progressing, Stage};
-use super::trim::{Name, TrimmedDeployment, TrimmedReplicaSet};
+use super::rollout::{Progressing, Standing};
+use super::trim::{Name, TrimmedRevision, TrimmedWorkload};
 use crate::domain::names::TargetId;
+use crate::domain::plan::kubernetes::Stage;
 use crate::domain::release::{Fingerprint, Generation, Version};
 use crate::domain::workload::{PodView, RolloutState, WorkloadView};
 
@@ -22,82 +23,82 @@ pub(super) struct Memo {
 /// The view, and what to remember for the next one.
 pub(super) fn build(
     target: &TargetId,
-    deployment: &TrimmedDeployment,
+    workload: &TrimmedWorkload,
     sets: &[&Set],
     before: Option<&Memo>,
     now: Timestamp,
 ) -> (WorkloadView, Memo) {
-    let own = own_sets(deployment, sets);
-    let wanted = wanted(deployment, &own);
-    let mut memo = remember(deployment, wanted, &own, before, now);
+    let own = own_sets(workload, sets);
+    let wanted = wanted(workload, &own);
+    let mut memo = remember(workload, wanted, &own, before, now);
     let since = created_for(wanted, &own).unwrap_or(memo.since);
     let mut history = history(wanted, &own, since);
     label_apart(history.iter_mut().map(|g| (g.created_at, &mut g.version)).collect());
-    let rollout = rollout(&deployment.progress, since, &mut memo.ended_at, now);
+    let rollout = rollout(&workload.standing, since, &mut memo.ended_at, now);
     let view = WorkloadView {
         target: target.clone(),
         version: history.last().map_or_else(|| wanted.clone(), |g| g.version.clone()),
         current_since: since,
         rollout,
         history,
-        pods: pods(deployment, sets),
-        progress_deadline_secs: deployment.progress.deadline_secs,
+        pods: pods(workload, sets),
+        progress_deadline_secs: workload.standing.deadline_secs,
     };
     (view, memo)
 }
 
-/// The history's ReplicaSets in the order of their revisions.
-fn own_sets<'a>(deployment: &TrimmedDeployment, sets: &[&'a Set]) -> Vec<&'a TrimmedReplicaSet> {
+/// The history's revisions in the order of their revisions.
+fn own_sets<'a>(workload: &TrimmedWorkload, sets: &[&'a Set]) -> Vec<&'a TrimmedRevision> {
     let objects = sets.iter().filter_map(|set| set.object.as_ref());
-    let mut own: Vec<_> = objects.filter(|r| r.owner.uid == deployment.uid && r.revision.is_some()).collect();
+    let mut own: Vec<_> = objects.filter(|r| r.owner.uid == workload.uid && r.revision.is_some()).collect();
     own.sort_by(|a, b| (a.revision, a.created_at, &a.name).cmp(&(b.revision, b.created_at, &b.name)));
     own
 }
 
-/// The Deployment's own template. A paused Deployment may be edited without anything being released yet.
-fn wanted<'a>(deployment: &'a TrimmedDeployment, own: &[&'a TrimmedReplicaSet]) -> &'a Version {
-    let exists = own.iter().any(|r| r.version.fingerprint == deployment.version.fingerprint);
+/// The workload's own template. A paused Deployment may be edited without anything being released yet.
+fn wanted<'a>(workload: &'a TrimmedWorkload, own: &[&'a TrimmedRevision]) -> &'a Version {
+    let exists = own.iter().any(|r| r.version.fingerprint == workload.version.fingerprint);
     match own.last() {
-        Some(newest) if deployment.paused && !exists => &newest.version,
-        _ => &deployment.version,
+        Some(newest) if workload.paused && !exists => &newest.version,
+        _ => &workload.version,
     }
 }
 
 fn remember(
-    deployment: &TrimmedDeployment,
+    workload: &TrimmedWorkload,
     wanted: &Version,
-    own: &[&TrimmedReplicaSet],
+    own: &[&TrimmedRevision],
     before: Option<&Memo>,
     now: Timestamp,
 ) -> Memo {
     if let Some(memo) = before
         && memo.fingerprint == wanted.fingerprint
-        && memo.uid == deployment.uid
+        && memo.uid == workload.uid
     {
         return memo.clone();
     }
     // At the first sight the condition tells about the past, unless the controller has not seen this template yet.
     let settled = before.is_none()
-        && deployment.progress.is_observed()
+        && workload.standing.progress.is_observed()
         && own.iter().any(|r| r.version.fingerprint == wanted.fingerprint);
-    let condition = deployment.progress.condition.as_ref().filter(|_| settled);
+    let condition = workload.standing.condition.as_ref().filter(|_| settled);
     let since = condition.and_then(|c| c.updated_at).map_or(now, |at| at.min(now));
-    Memo { uid: deployment.uid.clone(), fingerprint: wanted.fingerprint.clone(), since, ended_at: None }
+    Memo { uid: workload.uid.clone(), fingerprint: wanted.fingerprint.clone(), since, ended_at: None }
 }
 
-/// When the wanted version's ReplicaSet was made, if it was made for this release. Restarts make further ReplicaSets of
-/// the same version; the first of them counts.
-fn created_for(wanted: &Version, own: &[&TrimmedReplicaSet]) -> Option<Timestamp> {
-    let run = || own.iter().rev().take_while(|r| r.version.fingerprint == wanted.fingerprint);
-    if run().any(|r| r.reused) {
-        return None;
-    }
-    run().map(|r| r.created_at).min()
+/// When the wanted version's revision was made, if it was made for this release. Restarts make further revisions of the
+/// same version; the first of them counts.
+fn created_for(wanted: &Version, own: &[&TrimmedRevision]) -> Option<Timestamp> {
+    let of_it = own.iter().rev().take_while(|r| r.version.fingerprint == wanted.fingerprint).count();
+    let (earlier, run) = own.split_at(own.len() - of_it);
+    let made = run.iter().map(|r| r.created_at).min()?;
+    // A ControllerRevision that comes back does not say so; those that were made after it do.
+    let came_back = run.iter().any(|r| r.reused) || earlier.iter().any(|r| r.created_at > made);
+    (!came_back).then_some(made)
 }
 
-fn history(wanted: &Version, own: &[&TrimmedReplicaSet], since: Timestamp) -> Vec<Generation> {
-    let mut sets: Vec<(u64, &TrimmedReplicaSet)> =
-        own.iter().map(|r| (r.revision.unwrap_or(0), *r)).collect();
+fn history(wanted: &Version, own: &[&TrimmedRevision], since: Timestamp) -> Vec<Generation> {
+    let mut sets: Vec<(u64, &TrimmedRevision)> = own.iter().map(|r| (r.revision.unwrap_or(0), *r)).collect();
     // The controller gives the wanted version the highest number a moment after the template changed.
     let next = sets.last().map_or(1, |(revision, _)| revision.saturating_add(1));
     let known = sets.iter().rposition(|(_, r)| r.version.fingerprint == wanted.fingerprint);
@@ -142,7 +143,7 @@ pub(super) fn label_apart(mut versions: Vec<(Timestamp, &mut Version)>) {
 
 /// An end is an end: what scales, restarts or fails afterwards is another matter.
 fn rollout(
-    progress: &Progress,
+    standing: &Standing,
     since: Timestamp,
     ended_at: &mut Option<Timestamp>,
     now: Timestamp,
@@ -152,22 +153,22 @@ fn rollout(
     }
     // A condition from before this version is about another one.
     let told = |c: &Progressing| c.updated_at.filter(|at| *at >= since);
-    match progress.stage() {
-        Stage::Complete => {
-            let told = progress.condition.as_ref().filter(|c| c.complete).and_then(told);
+    match (standing.progress.stage(), &standing.condition) {
+        (Stage::Complete, condition) => {
+            let told = condition.as_ref().filter(|c| c.complete).and_then(told);
             let at = told.unwrap_or(now);
             *ended_at = Some(at);
             RolloutState::Ended { at }
         }
-        Stage::GaveUp(condition) if told(condition).is_some() => {
+        (Stage::GaveUp, Some(condition)) if told(condition).is_some() => {
             RolloutState::GaveUp { detail: condition.message.clone() }
         }
-        Stage::GaveUp(_) | Stage::Rolling | Stage::Unobserved => RolloutState::Rolling,
+        (Stage::GaveUp | Stage::Rolling(_) | Stage::Unobserved | Stage::OnDelete, _) => RolloutState::Rolling,
     }
 }
 
-fn pods(deployment: &TrimmedDeployment, sets: &[&Set]) -> Vec<PodView> {
-    let ours = sets.iter().filter(|set| set.object.as_ref().is_none_or(|r| r.owner.uid == deployment.uid));
+fn pods(workload: &TrimmedWorkload, sets: &[&Set]) -> Vec<PodView> {
+    let ours = sets.iter().filter(|set| set.object.as_ref().is_none_or(|r| r.owner.uid == workload.uid));
     let views = ours.flat_map(|set| {
         let fingerprint = set.object.as_ref().map(|r| r.version.fingerprint.clone());
         set.pods.values().map(move |pod| PodView {
@@ -184,7 +185,8 @@ fn pods(deployment: &TrimmedDeployment, sets: &[&Set]) -> Vec<PodView> {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{
-        World, deployment, deployment_at, minute, pod, ready, replica_set, reused_set,
+        World, controller_revision, deployment, deployment_at, minute, pod, ready, replica_set, reused_set,
+        stateful_pod, stateful_set,
     };
     use super::*;
     use serde_json::json;
@@ -328,6 +330,27 @@ mod tests {
         let view = world.view("web", 20);
         let label = |env: usize| view.history[env].version.label.as_str();
         assert_eq!((label(0), label(1)), ("v1", second.as_str()));
+    }
+
+    #[test]
+    fn a_stateful_set_that_went_back_is_current_since_that_was_seen() {
+        let mut world = World::new(&["db"]);
+        let revision = |name: &str, image: &str, number, minute| {
+            controller_revision("StatefulSet", "db", name, image, number, minute)
+        };
+        world.replica_set(revision("db-a", "shop:v1", 1, 0));
+        world.replica_set(revision("db-b", "shop:v2", 2, 100));
+        world.stateful_set(stateful_set("db", "shop:v2", "db-b"));
+        world.pod(&stateful_pod("db", "db-b", "db-0", &ready(101)));
+        let view = world.view("db", 120);
+        assert_eq!((view.version.label.as_str(), view.current_since), ("v2", minute(100)));
+        assert_eq!((labels(&view), view.progress_deadline_secs), (vec![("v1", 1), ("v2", 2)], None));
+        assert_eq!(view.pods[0].fingerprint, Some(view.version.fingerprint.clone()));
+        assert_eq!(view.rollout, RolloutState::Ended { at: minute(120) });
+        world.replica_set(revision("db-a", "shop:v1", 3, 0));
+        world.stateful_set(stateful_set("db", "shop:v1", "db-a"));
+        let view = world.view("db", 150);
+        assert_eq!((labels(&view), view.current_since), (vec![("v2", 2), ("v1", 3)], minute(150)));
     }
 
     #[test]

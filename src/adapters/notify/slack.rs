@@ -48,7 +48,7 @@ impl Notifier for Slack {
             | MessageKind::Page
             | MessageKind::Ask
             | MessageKind::Note => true,
-            MessageKind::Resolve => false,
+            MessageKind::Resolve | MessageKind::Trace => false,
         }
     }
 

@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use super::post::{Post, final_answer};
 use crate::adapters::endpoint::{Endpoint, EndpointError};
-use crate::domain::message::Message;
+use crate::domain::message::{Message, MessageKind};
 use crate::domain::release::hex;
 use crate::ports::{Delivered, Notifier, NotifyError};
 
@@ -68,8 +68,8 @@ impl Notifier for Webhook {
         &self.channel
     }
 
-    fn wants(&self, _: &Message) -> bool {
-        true
+    fn wants(&self, message: &Message) -> bool {
+        message.kind != MessageKind::Trace
     }
 
     async fn deliver(&self, message: &Message, now: Timestamp) -> Result<Delivered, NotifyError> {
@@ -103,6 +103,8 @@ fn event(message: &Message, now: Timestamp) -> Value {
             "service": message.service,
             "title": message.title,
             "lines": message.lines,
+            "targets": message.targets,
+            "code": message.code,
         },
     })
 }

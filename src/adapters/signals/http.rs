@@ -1,4 +1,4 @@
-//! Asks the URLs of HTTP checks whether they answer as they should.
+//! Sends the probes of rules, each at its own pace: requests, journeys, and looks at certificates.
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,9 +11,10 @@ use reqwest::Client;
 use super::sample;
 use crate::adapters::outbound;
 use crate::adapters::probe;
+use crate::config::Secrets;
 use crate::domain::names::{RuleName, ServiceName};
+use crate::domain::probe::Probe;
 use crate::domain::signal::{Reading, Sample};
-use crate::domain::verification::Expect;
 use crate::ports::{Ask, AskTarget, History, SignalSource};
 
 /// A check of a service. It belongs to no pod: all targets of the service are judged by it.
@@ -21,11 +22,9 @@ use crate::ports::{Ask, AskTarget, History, SignalSource};
 pub struct HttpRule {
     pub service: ServiceName,
     pub rule: RuleName,
-    pub url: String,
-    pub status: u16,
-    pub expect: Vec<Expect>,
+    pub probe: Probe,
+    pub secrets: Secrets,
     pub every: Duration,
-    pub timeout: Duration,
 }
 
 /// Sends each check at its own interval while a release is fresh, and slowly otherwise, so that it is known whether it
@@ -35,12 +34,12 @@ pub struct HttpSource {
     name: String,
     client: Client,
     rules: Vec<HttpRule>,
+    /// How often a service without a fresh release is asked.
+    at_rest: Duration,
     /// When each rule was last asked, by its place among them.
     asked: Mutex<HashMap<usize, Timestamp>>,
 }
 
-/// How often a service without a fresh release is asked.
-const IDLE: Duration = Duration::from_secs(60);
 /// Requests in flight at a time.
 const CONCURRENT: usize = 64;
 const TIMEOUT_MAX: Duration = Duration::from_secs(10);
@@ -48,13 +47,13 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(10);
 impl HttpSource {
     /// # Errors
     /// When TLS cannot be set up on this machine.
-    pub fn new(name: &str, rules: Vec<HttpRule>) -> Result<Self, outbound::ClientError> {
+    pub fn new(name: &str, rules: Vec<HttpRule>, at_rest: Duration) -> Result<Self, outbound::ClientError> {
         let client = outbound::build(outbound::builder(TIMEOUT_MAX))?;
-        Ok(Self { name: name.to_string(), client, rules, asked: Mutex::default() })
+        Ok(Self { name: name.to_string(), client, rules, at_rest, asked: Mutex::default() })
     }
 
     fn fastest(&self) -> Duration {
-        self.rules.iter().map(|rule| rule.every).min().unwrap_or(IDLE)
+        self.rules.iter().map(|rule| rule.every).min().unwrap_or(self.at_rest)
     }
 
     /// The checks of these targets whose time has come; it is taken as done.
@@ -76,8 +75,7 @@ impl HttpSource {
     }
 
     async fn check(&self, rule: &HttpRule) -> Reading {
-        let wanted = (rule.status, rule.expect.as_slice());
-        let found = probe::answers(&self.client, &rule.url, wanted, rule.timeout).await;
+        let found = probe::ask(&self.client, &rule.probe, &rule.secrets).await;
         let ok = found.is_ok();
         let (Ok(detail) | Err(detail)) = found;
         Reading::Check { rule: rule.rule.clone(), ok, detail }
@@ -91,7 +89,7 @@ impl SignalSource for HttpSource {
     }
 
     fn intervals(&self) -> (Duration, Option<Duration>) {
-        (self.fastest(), Some(IDLE))
+        (self.fastest(), Some(self.at_rest))
     }
 
     async fn read(&self, ask: &Ask) -> Vec<Sample> {

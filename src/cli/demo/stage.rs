@@ -29,7 +29,7 @@ impl Stage {
         let text = config(scenario, &sandbox, &state);
         let loaded = parse(&text, "demo.yaml", &state, &|_| None);
         let loaded = loaded.map_err(|e| Failure::new(Exit::Failure, e.to_string()))?;
-        let daemon = Daemon::start(loaded.config).await.map_err(|e| failure(&e))?;
+        let daemon = Daemon::start(loaded.config, None).await.map_err(|e| failure(&e))?;
         let client = Client::new(&format!("http://{}", daemon.address()), None)?;
         Ok(Self { sandbox, daemon, state, client })
     }
@@ -105,7 +105,7 @@ fn config(scenario: Scenario, sandbox: &Sandbox, state: &std::path::Path) -> Str
         r#"listen: 127.0.0.1:0
 state_dir: "{state}"
 status_page: https://status.example.com
-kubernetes: {{url: "{kube}"}}
+kubernetes: {{url: "{kube}", events: false}}
 sources:
   scrape: {{interval: 1s, fresh_interval: 1s, timeout: 1s}}
 notify:

@@ -1,4 +1,6 @@
 //! What people are told, composed from events: the runbook's announcements, and their twins for when it goes wrong.
+mod house;
+mod owner;
 mod run;
 mod target;
 
@@ -6,11 +8,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use run::of_run;
+pub use house::of_house;
+pub use run::{joined, of_run};
 pub use target::of_target;
 
+use super::code::Code;
 use super::event::TargetEvent;
-use super::names::ServiceName;
+use super::names::{ServiceName, TargetId};
 
 /// One message. It is enqueued with the event that causes it, and delivered at least once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +26,12 @@ pub struct Message {
     pub service: ServiceName,
     pub title: String,
     pub lines: Vec<String>,
+    /// The targets that it is about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetId>,
+    /// What it says, in one stable word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +51,8 @@ pub enum MessageKind {
     Ask,
     /// Worth knowing.
     Note,
+    /// Part of the target's own story, for whoever looks at it later: nobody is told now.
+    Trace,
 }
 
 impl MessageKind {
@@ -54,6 +66,7 @@ impl MessageKind {
             MessageKind::Resolve => "resolve",
             MessageKind::Ask => "ask",
             MessageKind::Note => "note",
+            MessageKind::Trace => "trace",
         }
     }
     pub fn pages(self) -> bool {
@@ -63,7 +76,8 @@ impl MessageKind {
             | MessageKind::Complete
             | MessageKind::Failed
             | MessageKind::Resolve
-            | MessageKind::Note => false,
+            | MessageKind::Note
+            | MessageKind::Trace => false,
         }
     }
 }
@@ -76,6 +90,11 @@ pub fn paging(messages: &[Message]) -> Vec<TargetEvent> {
         (on || message.kind == MessageKind::Resolve).then_some(TargetEvent::Paging { incident, on })
     };
     messages.iter().filter_map(change).collect()
+}
+
+/// What calls a person names its code, for `rollguard explain`.
+fn titled(title: String, kind: MessageKind, code: Code) -> String {
+    if kind.pages() { format!("{title} [{code}]") } else { title }
 }
 
 /// The label of the alerts that we raise, by which they are known again when they come back.

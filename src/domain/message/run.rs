@@ -1,7 +1,8 @@
 //! Messages about a rollback: the runbook's announcements before and after it, and what is said when it goes wrong.
 use jiff::Timestamp;
 
-use super::{Message, MessageKind, duration};
+use super::{Message, MessageKind, duration, owner, titled};
+use crate::domain::code::Code;
 use crate::domain::diagnosis::Diagnosis;
 use crate::domain::event::{RunEvent, RunOpened};
 use crate::domain::evidence::{clock_time, count_of};
@@ -19,7 +20,12 @@ pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
     let message = |what: &str, kind, title: &str, lines: Vec<String>| about(opened, what, kind, title, lines);
     match event {
         RunEvent::Opened(_) if opened.approval.is_some() => {
-            vec![message("ask", MessageKind::Ask, "[ASK] Approve the rollback?", ask(opened))]
+            vec![message(
+                "ask",
+                (MessageKind::Ask, Code::RollbackAsked),
+                "[ASK] Approve the rollback?",
+                ask(opened),
+            )]
         }
         RunEvent::Opened(_) => vec![action(after, opened, at)],
         RunEvent::Approved { by, .. } => {
@@ -30,23 +36,28 @@ pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
         RunEvent::Stuck { step, why } => {
             let key = format!("stuck-{step}-{}", at.as_second());
             let lines = stuck(opened, *step, why, &after.diagnosis);
-            vec![message(&key, MessageKind::Page, "[FAILED] Rollback is stuck", lines)]
+            let kind = (MessageKind::Page, Code::RollbackStuck);
+            vec![message(&key, kind, "[FAILED] Rollback is stuck", lines)]
         }
         RunEvent::Verified { passed: true, watch_until } => {
-            let lines = complete(after, opened, at, *watch_until);
+            let lines = completed(after, opened, at, *watch_until);
+            let complete = (MessageKind::Complete, Code::RollbackVerified);
+            let resolve = (MessageKind::Resolve, Code::PageOver);
             let quiet = vec![format!("Restored at {} UTC: {}", clock_time(at), restored(opened))];
             vec![
-                message("verified", MessageKind::Complete, "[COMPLETE] Rollback successful", lines),
-                message("resolve-verified", MessageKind::Resolve, "[RESOLVED] Rollback successful", quiet),
+                message("verified", complete, "[COMPLETE] Rollback successful", lines),
+                message("resolve-verified", resolve, "[RESOLVED] Rollback successful", quiet),
             ]
         }
         RunEvent::Verified { passed: false, watch_until } => {
             let lines = unverified(after, opened, *watch_until);
-            vec![message("unverified", MessageKind::Page, "[FAILED] Rolled back, but not verified", lines)]
+            let kind = (MessageKind::Page, Code::RollbackUnverified);
+            vec![message("unverified", kind, "[FAILED] Rolled back, but not verified", lines)]
         }
         RunEvent::Relapsed { reason } => {
             let lines = relapsed(opened, reason);
-            vec![message("relapsed", MessageKind::Page, "[FAILED] Still bad after the rollback", lines)]
+            let kind = (MessageKind::Page, Code::StillBad);
+            vec![message("relapsed", kind, "[FAILED] Still bad after the rollback", lines)]
         }
         RunEvent::Denied { .. }
         | RunEvent::ApprovalExpired
@@ -62,14 +73,35 @@ pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
     }
 }
 
-fn about(opened: &RunOpened, what: &str, kind: MessageKind, title: &str, lines: Vec<String>) -> Message {
+fn about(
+    opened: &RunOpened,
+    what: &str,
+    (kind, code): (MessageKind, Code),
+    title: &str,
+    mut lines: Vec<String>,
+) -> Message {
+    lines.extend(owner::standing(opened));
+    let title = format!("{title} - {} ({})", opened.service, opened.plan.summary());
     Message {
         key: format!("{}/{what}", opened.run),
         incident: opened.incident.clone(),
         kind,
         service: opened.service.clone(),
-        title: format!("{title} - {} ({})", opened.service, opened.plan.summary()),
+        title: titled(title, kind, code),
         lines,
+        targets: opened.plan.changes.iter().map(|change| change.target.clone()).collect(),
+        code: Some(code),
+    }
+}
+
+/// A page about a target that this run takes along.
+pub fn joined(opened: &RunOpened, incident: &str) -> Message {
+    let title = "[RESOLVED] Rolled back together with what was released with it";
+    let key = format!("joins-{incident}");
+    let lines = vec![details(opened)];
+    Message {
+        incident: incident.to_string(),
+        ..about(opened, &key, (MessageKind::Resolve, Code::PageOver), title, lines)
     }
 }
 
@@ -90,7 +122,13 @@ fn action(run: &Run, opened: &RunOpened, at: Timestamp) -> Message {
     lines.push(format!("Time: {} UTC, starting now", clock_time(at)));
     lines.push(format!("Severity: SEV {}, run {}", opened.severity, opened.run));
     lines.extend(opened.status_page.iter().map(|url| format!("Status page: {url}")));
-    about(opened, "action", MessageKind::Action, "[ACTION] Initiating rollback", lines)
+    about(
+        opened,
+        "action",
+        (MessageKind::Action, Code::RollbackStarted),
+        "[ACTION] Initiating rollback",
+        lines,
+    )
 }
 
 /// Why, to what, and at what price.
@@ -106,6 +144,7 @@ fn case(opened: &RunOpened) -> Vec<String> {
             duration(limit)
         ),
     ]);
+    lines.extend(owner::announced(opened));
     lines
 }
 
@@ -137,7 +176,7 @@ fn checklist(opened: &RunOpened) -> String {
 fn answered(opened: &RunOpened, what: &str, by: &str, at: Timestamp) -> Message {
     let key = format!("resolve-{}", at.as_second());
     let lines = vec![format!("Answered at {} UTC: {by} {what}", clock_time(at))];
-    about(opened, &key, MessageKind::Resolve, "[RESOLVED] Somebody is on it", lines)
+    about(opened, &key, (MessageKind::Resolve, Code::PageOver), "[RESOLVED] Somebody is on it", lines)
 }
 
 fn stuck(opened: &RunOpened, step: usize, why: &str, diagnosis: &Diagnosis) -> Vec<String> {
@@ -153,10 +192,11 @@ fn stuck(opened: &RunOpened, step: usize, why: &str, diagnosis: &Diagnosis) -> V
         format!("To stop here: rollguard abort {}", opened.run),
         format!("Reason for the rollback: {}", opened.decided.reason),
     ]);
+    lines.extend(owner::owners(opened));
     lines
 }
 
-fn complete(run: &Run, opened: &RunOpened, at: Timestamp, until: Timestamp) -> Vec<String> {
+fn completed(run: &Run, opened: &RunOpened, at: Timestamp, until: Timestamp) -> Vec<String> {
     let took = run.began_at.map_or(0, |began| at.duration_since(began).as_secs().unsigned_abs());
     let watch = until.duration_since(at).as_secs().unsigned_abs();
     let mut lines = vec![
@@ -166,7 +206,8 @@ fn complete(run: &Run, opened: &RunOpened, at: Timestamp, until: Timestamp) -> V
     ];
     lines.extend(verification(run));
     lines.push(format!("Monitoring for {}, until {} UTC", duration(watch), clock_time(until)));
-    lines.push(format!("Next: revert the commit too; the next deploy or sync brings {} back", bad(opened)));
+    lines.extend(owner::held(run));
+    lines.extend(owner::comes_again(opened));
     lines
 }
 
@@ -218,6 +259,8 @@ fn unverified(run: &Run, opened: &RunOpened, until: Timestamp) -> Vec<String> {
         clock_time(until)
     ));
     lines.push(COMPARE.to_string());
+    lines.extend(owner::held(run));
+    lines.extend(owner::comes_again(opened));
     lines.push(details(opened));
     lines
 }
@@ -265,6 +308,12 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
             let aborted = format!("Aborted by {by}: {reason}");
             (MessageKind::Note, "[ABORTED] Rollback stopped by a person", vec![aborted, rest])
         }
+        (End::Superseded, RunEvent::Superseded { by }) if takes_away(opened, by) => {
+            let line = format!(
+                "{by} is back after the rollback; it is not rolled back again, and a page names who changed it"
+            );
+            (MessageKind::Note, "[UNDONE] The rollback was undone", vec![line])
+        }
         (End::Superseded, RunEvent::Superseded { by }) => {
             let line = format!("{by} was released meanwhile and is being watched now");
             (MessageKind::Note, "[SUPERSEDED] A newer release came", vec![line])
@@ -275,14 +324,23 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
         }
         (_, _) => return Vec::new(),
     };
+    lines.extend(owner::held(after));
+    if matches!(end, End::Recovered | End::Unseen | End::StillBad | End::Aborted) {
+        lines.extend(owner::comes_again(opened));
+    }
     lines.push(format!("Time: {} UTC, run {}", clock_time(at), opened.run));
-    let last = about(opened, "closed", kind, title, lines);
+    let last = about(opened, "closed", (kind, end.into()), title, lines);
     if matches!(kind, MessageKind::Page | MessageKind::Failed) {
         return vec![last];
     }
     let key = format!("{}/resolve", opened.run);
-    let resolve = Message { key, kind: MessageKind::Resolve, ..last.clone() };
+    let resolve = Message { key, kind: MessageKind::Resolve, code: Some(Code::PageOver), ..last.clone() };
     vec![last, resolve]
+}
+
+/// A version that this run took away, and no newer one.
+fn takes_away(opened: &RunOpened, label: &str) -> bool {
+    opened.plan.changes.iter().any(|change| change.from.label == label)
 }
 
 fn by_hand(mut lines: Vec<String>, opened: &RunOpened) -> Vec<String> {

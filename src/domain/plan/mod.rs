@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::names::{ServiceName, TargetId};
+use super::owner::{HoldOwner, Origin, Owner};
 use super::release::{Version, hex};
-use super::survey::{Owner, Survey};
-use kubernetes::{AwaitRollout, RestoreTemplate};
+use super::survey::Survey;
+use kubernetes::{AwaitRollout, ImageChange, Restart, RestoreTemplate};
 
 /// SHA-256 over the plan's JSON, in hex.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,15 +61,17 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
+    HoldOwner(HoldOwner),
     RestoreTemplate(RestoreTemplate),
     AwaitRollout(AwaitRollout),
+    Restart(Restart),
 }
 
 impl Action {
     /// Whether carrying it out changes anything; the others only wait for the world.
     pub fn mutates(&self) -> bool {
         match self {
-            Action::RestoreTemplate(_) => true,
+            Action::HoldOwner(_) | Action::RestoreTemplate(_) | Action::Restart(_) => true,
             Action::AwaitRollout(_) => false,
         }
     }
@@ -79,6 +82,43 @@ impl Plan {
         // Serializing our own plain data cannot fail; an empty text would only make the digest useless, not wrong.
         let text = serde_json::to_vec(self).unwrap_or_default();
         PlanDigest(hex(&Sha256::digest(text)))
+    }
+
+    /// One plan over the targets of several: first everything that changes something, then everything that waits.
+    pub fn joined(plans: Vec<Plan>) -> Option<Plan> {
+        let several = plans.len() > 1;
+        plans.into_iter().reduce(Plan::followed_by).map(|mut plan| {
+            if several {
+                plan.steps.sort_by_key(|step| !step.action.mutates());
+                plan.steps.iter_mut().for_each(|s| s.title = format!("{}: {}", s.target.target, s.title));
+            }
+            plan
+        })
+    }
+
+    fn followed_by(mut self, other: Plan) -> Plan {
+        self.changes.extend(other.changes);
+        self.steps.extend(other.steps);
+        self
+    }
+
+    /// The owner that a step holds.
+    pub fn hold_at(&self, step: usize) -> Option<&HoldOwner> {
+        match &self.steps.get(step)?.action {
+            Action::HoldOwner(hold) => Some(hold),
+            Action::RestoreTemplate(_) | Action::Restart(_) | Action::AwaitRollout(_) => None,
+        }
+    }
+
+    /// Each bad version with where it comes from, as far as that is known.
+    pub fn origins(&self) -> impl Iterator<Item = (Option<&Origin>, &str)> {
+        let origin = |target: &TargetId| {
+            self.steps.iter().filter(|step| step.target == *target).find_map(|step| match &step.action {
+                Action::RestoreTemplate(restore) => Some(&restore.origin),
+                Action::HoldOwner(_) | Action::Restart(_) | Action::AwaitRollout(_) => None,
+            })
+        };
+        self.changes.iter().map(move |change| (origin(&change.target), change.from.label.as_str()))
     }
 
     /// `v2 → v1`, for titles.
@@ -95,6 +135,37 @@ pub enum Goal {
     Version(Version),
     /// A revision that a person names.
     Revision(u64),
+    /// An image that a person names.
+    Image(ImageChange),
+}
+
+/// Where a person wants a rollback to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    KnownGood,
+    Revision(u64),
+    Image(ImageChange),
+}
+
+impl Destination {
+    /// `None` if both are named.
+    pub fn of(revision: Option<u64>, image: Option<ImageChange>) -> Option<Self> {
+        match (revision, image) {
+            (None, None) => Some(Destination::KnownGood),
+            (Some(revision), None) => Some(Destination::Revision(revision)),
+            (None, Some(image)) => Some(Destination::Image(image)),
+            (Some(_), Some(_)) => None,
+        }
+    }
+
+    /// `None` if it is the known good version, and none is known.
+    pub fn goal(self, known_good: Option<&Version>) -> Option<Goal> {
+        match self {
+            Destination::KnownGood => known_good.cloned().map(Goal::Version),
+            Destination::Revision(revision) => Some(Goal::Revision(revision)),
+            Destination::Image(image) => Some(Goal::Image(image)),
+        }
+    }
 }
 
 /// Drafts the plan for one target from its survey.
@@ -111,11 +182,34 @@ pub fn draft(survey: &Survey, goal: &Goal, run: &str, rollout_secs: u64) -> Resu
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    TargetMissing { what: String },
-    Paused { what: String },
-    Owned { what: String, owner: Owner },
-    RevisionGone { what: String, wanted: String, limit: Option<u32> },
-    AlreadyThere { what: String, version: String },
+    TargetMissing {
+        what: String,
+    },
+    Paused {
+        what: String,
+    },
+    Owned {
+        what: String,
+        owner: Box<Owner>,
+    },
+    RevisionGone {
+        what: String,
+        wanted: String,
+        limit: Option<u32>,
+    },
+    AlreadyThere {
+        what: String,
+        version: String,
+    },
+    /// The pods change only when somebody deletes them.
+    OnDelete {
+        what: String,
+    },
+    NoSuchContainer {
+        what: String,
+        container: Option<String>,
+        known: Vec<String>,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -124,12 +218,24 @@ impl fmt::Display for Refusal {
             Refusal::TargetMissing { what } => write!(f, "{what} does not exist"),
             Refusal::Paused { what } => write!(f, "{what} is paused"),
             Refusal::Owned { what, owner } => {
-                write!(f, "{what} belongs to {}, which would undo a rollback", owner.title())
+                write!(f, "{what} belongs to {}", owner.objection())
             }
             Refusal::RevisionGone { what, wanted, .. } => {
                 write!(f, "{wanted} is no longer in the history of {what}")
             }
             Refusal::AlreadyThere { what, version } => write!(f, "{what} already runs {version}"),
+            Refusal::OnDelete { what } => {
+                write!(
+                    f,
+                    "the update strategy of {what} is OnDelete: its pods change only when they are deleted"
+                )
+            }
+            Refusal::NoSuchContainer { what, container: Some(name), .. } => {
+                write!(f, "{what} has no container named {name}")
+            }
+            Refusal::NoSuchContainer { what, container: None, .. } => {
+                write!(f, "{what} has several containers")
+            }
         }
     }
 }
@@ -152,6 +258,12 @@ impl Refusal {
                 format!("deploy the earlier image by hand with `kubectl set image {what} CONTAINER=IMAGE`")
             }
             Refusal::AlreadyThere { .. } => "nothing needs to be done".into(),
+            Refusal::OnDelete { what } => format!(
+                "put the template back with `kubectl rollout undo {what}` and delete its pods one by one, or change the strategy to RollingUpdate"
+            ),
+            Refusal::NoSuchContainer { known, .. } => {
+                format!("name one of them as CONTAINER=IMAGE: {}", known.join(", "))
+            }
         }
     }
 }

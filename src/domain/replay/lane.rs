@@ -8,7 +8,6 @@ use super::judged::{Ending, Finished, Judged, Reached};
 use super::trace::Trace;
 use super::{Fleet, Settings};
 use crate::domain::event::{TargetEvent, WatchEnd};
-use crate::domain::guardrails::cooling_down;
 use crate::domain::memory::TargetMemory;
 use crate::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use crate::domain::past::Past;
@@ -127,12 +126,16 @@ impl Lane {
         let Some(open) = &mut self.open else { return };
         let mut bars = Vec::new();
         if assessment.verdict.trips() {
-            let cool_down = settings.cool_down.as_secs();
-            bars.extend(cooling_down(self.memory.last_rollback_at, assessment.at, cool_down));
+            let last = self.memory.last_rollback().map(|(_, at)| at);
+            let all = self.memory.rollbacks.iter().map(|(_, at)| *at);
+            bars.extend(settings.rails.resting(last, assessment.at));
+            bars.extend(settings.rails.often_today(all, assessment.at));
             open.trial.hold_back(fleet.trip(&self.id.service, assessment.at));
         }
         let kind = &open.watch.spec().release.kind;
-        let terms = Terms { mode: settings.mode, page_after: settings.page_after, kind };
+        let frozen = settings.rails.frozen(assessment.at);
+        let terms =
+            Terms { mode: settings.mode, page_after: settings.page_after, kind, frozen: frozen.as_ref() };
         let decided = open.trial.decide(&assessment, terms, bars);
         if decided.reached() > open.decision() {
             if decided.reached() == Decision::Rollback {

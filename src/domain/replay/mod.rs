@@ -24,6 +24,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::controls::{ControlNews, Controls};
+use super::guardrails::Rails;
 use super::guardrails::{Bar, TOGETHER, together};
 use super::names::{ServiceName, TargetId, TargetName};
 use super::policy::Mode;
@@ -41,7 +42,7 @@ pub struct Settings {
     pub judging: Judging,
     pub watch: Duration,
     pub page_after: Duration,
-    pub cool_down: Duration,
+    pub rails: Rails,
 }
 
 impl Settings {
@@ -54,7 +55,7 @@ impl Settings {
             judging: Judging::standard(watch),
             watch,
             page_after: Duration::from_secs(2 * 60),
-            cool_down: Duration::from_secs(60 * 60),
+            rails: Rails::default(),
         }
     }
 }

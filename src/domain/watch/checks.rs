@@ -1,4 +1,4 @@
-//! One HTTP check in one watch: how long it has been failing, and whether the release is to blame.
+//! One check from outside in one watch: how long it has been failing, and whether the release is to blame.
 use jiff::{SignedDuration, Timestamp};
 
 use super::WatchSpec;
@@ -6,7 +6,7 @@ use super::rollout::Rollout;
 use super::seen::Seen;
 use crate::domain::evidence::{Cause, Evidence, Strength, clock_time};
 use crate::domain::names::RuleName;
-use crate::domain::runbook::{Rule, RuleKind};
+use crate::domain::runbook::{Checked, Rule, RuleKind};
 
 /// A single bad answer happens to everybody.
 const FAILURES_MIN: u32 = 3;
@@ -17,6 +17,7 @@ const FAILURES_MIN: u32 = 3;
 pub(super) struct CheckRule {
     pub(super) name: RuleName,
     failing_for_secs: f64,
+    pub(super) about: Checked,
     restores: bool,
     passed_at: Option<Timestamp>,
     /// Since then no answer passed, with gaps or without.
@@ -36,13 +37,16 @@ struct Failing {
 
 impl CheckRule {
     pub(super) fn new(rule: &Rule, spec: &WatchSpec) -> Self {
-        let failing_for_secs = match rule.kind {
-            RuleKind::Check { failing_for_secs } => failing_for_secs,
-            RuleKind::Errors { .. } | RuleKind::Latency { .. } | RuleKind::Value { .. } => f64::INFINITY,
+        let (failing_for_secs, about) = match rule.kind {
+            RuleKind::Check { failing_for_secs, about } => (failing_for_secs, about),
+            RuleKind::Errors { .. } | RuleKind::Latency { .. } | RuleKind::Value { .. } => {
+                (f64::INFINITY, Checked::Service)
+            }
         };
         Self {
             name: rule.name.clone(),
             failing_for_secs,
+            about,
             restores: spec.restores(),
             passed_at: None,
             not_passed_since: None,
@@ -96,6 +100,9 @@ impl CheckRule {
             let suspect = failing.count >= FAILURES_MIN && failed_secs >= self.failing_for_secs / 2.0;
             return (if suspect { Strength::Suspect } else { Strength::Quiet }, Cause::Unknown, "");
         }
+        if self.about == Checked::Certificate {
+            return (Strength::Minor, Cause::Unknown, "no release causes that, so it is held against none");
+        }
         let Some(first) = self.not_passed_since.filter(|_| self.passed_at.is_some()) else {
             let unseen = "it has not been seen to pass, so the release is not shown to be the cause";
             return (Strength::Page, Cause::Unknown, unseen);
@@ -135,7 +142,7 @@ mod tests {
     }
 
     fn health(kind: ReleaseKind) -> CheckRule {
-        let rule = RuleKind::Check { failing_for_secs: 60.0 };
+        let rule = RuleKind::check(60.0);
         CheckRule::new(&Rule::new(RuleName::parse("health").unwrap(), rule), &spec(kind))
     }
 
@@ -193,6 +200,18 @@ mod tests {
         assert_eq!(strength("-90 !-60 !-30 !-5 !10 !20 !30 !40"), Strength::Quiet);
         assert_eq!(strength("-90 !-60 !-30 !-5 !10 !20 !30 !40 50"), Strength::Quiet);
         assert_eq!(strength("-90 !-60 !-30 !-5 !10 !20 !30 !50 !70 !90"), Strength::Page);
+    }
+
+    #[test]
+    fn a_certificate_is_told_and_held_against_nobody() {
+        let kind = RuleKind::Check { failing_for_secs: 60.0, about: Checked::Certificate };
+        let mut rule =
+            CheckRule::new(&Rule::new(RuleName::parse("tls").unwrap(), kind), &spec(ReleaseKind::New));
+        rule.take(at(-5), true, "");
+        (0..=6).for_each(|n| rule.take(at(5 + n * 10), false, "its certificate expires in 9 days"));
+        let evidence = rule.assess(&Rollout::seen(at(0), Some(at(30)), at(65))).unwrap();
+        assert_eq!((evidence.strength, evidence.cause), (Strength::Minor, Cause::Unknown));
+        assert!(evidence.sentence.ends_with("no release causes that, so it is held against none"));
     }
 
     #[test]

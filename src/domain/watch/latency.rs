@@ -32,6 +32,8 @@ const USUAL_MIN: f64 = 200.0;
 const MEDIAN_MIN: f64 = 10.0;
 const P95_MIN: f64 = 40.0;
 const DISPERSION_MAX: f64 = 2.0;
+/// Dispersion from which slow requests are taken to come in spells.
+const SPELLS: f64 = 1.5;
 const SINGLE_POD_SHARE: f64 = 0.8;
 /// Batches that "recent" means: a minute at 5 seconds each.
 const RECENT: usize = 12;
@@ -103,11 +105,12 @@ impl LatencyRule {
     /// `rules` latency rules share the budget of false alarms.
     pub(super) fn new(rule: &Rule, rules: usize, spec: &WatchSpec, baseline: Option<&Baseline>) -> Self {
         let increase = rule.kind.latency_increase().unwrap_or(f64::INFINITY);
+        let dispersion = baseline.map_or(1.0, |b| b.dispersion).clamp(1.0, DISPERSION_MAX);
         let bounds = Bounds {
             alpha: ALPHA_ROLLBACK / 2.0 / rules.max(1) as f64,
-            enough: Enough { batches: 3, secs: 20.0 },
+            enough: enough(dispersion),
             batches: spec.batches(),
-            dispersion: baseline.map_or(1.0, |b| b.dispersion).clamp(1.0, DISPERSION_MAX),
+            dispersion,
             together: 1,
         };
         let usual = baseline.and_then(slowest_usual);
@@ -398,6 +401,12 @@ impl LatencyRule {
         self.recent.iter().filter(|b| b.count() > 0.0).for_each(|b| sum.add(b));
         sum.p95_ms()
     }
+}
+
+/// Where slow requests come in spells, two spells must not be enough: tempering alone does not help against a batch in
+/// which everything is slow.
+fn enough(dispersion: f64) -> Enough {
+    Enough { batches: if dispersion > SPELLS { 6 } else { 3 }, secs: 20.0 * dispersion }
 }
 
 impl Tests {

@@ -22,7 +22,7 @@ use super::evidence::{BLIND, Cause, Evidence, Strength, clock_time};
 use super::histogram::Histogram;
 use super::names::{RuleName, TargetName};
 use super::release::{Release, ReleaseKind, Version};
-use super::runbook::{Judging, Rule, RuleKind};
+use super::runbook::{Checked, Judging, Rule, RuleKind};
 use super::signal::{Reading, Sample};
 use super::verdict::{Proof, Unproven, Verdict, judge};
 use alerts::Alerts;
@@ -111,6 +111,12 @@ impl WatchSpec {
             ReleaseKind::OurRollback { .. } | ReleaseKind::Undo => true,
             ReleaseKind::New | ReleaseKind::KnownBad => false,
         }
+    }
+    /// Whether this rule looks at a certificate, which no release changes.
+    pub fn is_about_certificate(&self, rule: &str) -> bool {
+        let certificate =
+            |kind: &RuleKind| matches!(kind, RuleKind::Check { about: Checked::Certificate, .. });
+        self.rules.iter().any(|r| r.name.as_str() == rule && certificate(&r.kind))
     }
     fn batches(&self) -> u32 {
         (self.length().as_secs_f64() / self.judging.batch_secs).ceil().clamp(1.0, 1e6) as u32
@@ -343,11 +349,15 @@ impl Watch {
 
     fn assess(&self, now: Timestamp) -> Assessment {
         let rollout = &self.rollout;
+        // Of equals the last one leads: what is about the release goes before a certificate.
+        let (certificates, checks): (Vec<&CheckRule>, Vec<&CheckRule>) =
+            self.checks.iter().partition(|rule| rule.about == Checked::Certificate);
         let mut evidence: Vec<Evidence> =
-            self.errors.iter().filter_map(|rule| rule.assess(rollout)).collect();
+            certificates.iter().filter_map(|rule| rule.assess(rollout)).collect();
+        evidence.extend(self.errors.iter().filter_map(|rule| rule.assess(rollout)));
         evidence.extend(self.latency.iter().filter_map(|rule| rule.assess(rollout)));
         evidence.extend(self.values.iter().filter_map(|rule| rule.assess(rollout)));
-        evidence.extend(self.checks.iter().filter_map(|rule| rule.assess(rollout)));
+        evidence.extend(checks.iter().filter_map(|rule| rule.assess(rollout)));
         evidence.extend(self.pods.assess(rollout));
         evidence.extend(self.alerts.assess(&evidence, self.spec.judging.corroborate_alerts));
         evidence.extend(self.blind(now));

@@ -3,9 +3,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Watcher;
 use super::guarded::Guarded;
+use super::owners::undone;
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::evidence::Strength;
-use crate::domain::guardrails::{Bar, cooling_down};
+use crate::domain::guardrails::Bar;
 use crate::domain::memory::topic;
 use crate::domain::message::of_run;
 use crate::domain::names::TargetId;
@@ -76,9 +77,9 @@ impl Watcher {
         let Some(guarded) = self.targets.get(target) else { return Ok(()) };
         let Some(watch) = &guarded.memory.watch else { return Ok(()) };
         let verdict = &assessment.verdict;
-        if verdict.health == Health::Minor && !watch.told_minor {
-            let event =
-                TargetEvent::MinorTrouble { watch: watch.spec.id.clone(), reason: verdict.reason.clone() };
+        if verdict.health == Health::Minor && !watch.told_minor.contains(&verdict.rule) {
+            let (id, reason, rule) = (&watch.spec.id, verdict.reason.clone(), verdict.rule.clone());
+            let event = TargetEvent::MinorTrouble { watch: id.clone(), reason, rule };
             return self.commit(target, vec![event]).await;
         }
         if let ReleaseKind::OurRollback { run } = &watch.spec.release.kind
@@ -90,9 +91,13 @@ impl Watcher {
             return Ok(());
         }
         self.hold_back(target, assessment);
+        if verdict.trips() && self.is_gathering(target) {
+            return Ok(());
+        }
         let Some(guarded) = self.targets.get(target) else { return Ok(()) };
         let (Some(watch), Some(active)) = (&guarded.memory.watch, &guarded.watch) else { return Ok(()) };
         let (decided, plan) = self.decide(guarded, &active.trial, assessment);
+        let decided = self.one_page(target, verdict, assessment.at, decided);
         let known = watch.paged.contains(&topic(active.trial.cause(verdict), verdict.rule.as_deref()));
         let news = decided.decision == Decision::Page && watch.reached == Decision::Page && !known;
         if !news && decided.reached() <= watch.reached {
@@ -102,8 +107,8 @@ impl Watcher {
             (Decision::Ask | Decision::Rollback, Some(plan)) => {
                 self.open_run(target, verdict, decided, plan).await
             }
-            (Decision::Hold | Decision::Page | Decision::Ask | Decision::Rollback, _) => {
-                self.note_decision(target, verdict, decided).await
+            (Decision::Hold | Decision::Page | Decision::Ask | Decision::Rollback, plan) => {
+                self.note_decision(target, verdict, decided, plan).await
             }
         }
     }
@@ -113,16 +118,18 @@ impl Watcher {
         let (settings, now) = (&guarded.settings, assessment.at);
         let (mut bars, mut plan) = (Vec::new(), None);
         if assessment.verdict.trips() {
-            bars.extend(cooling_down(guarded.memory.last_rollback_at, now, settings.cool_down.as_secs()));
-            let open = self.runs.iter().find(|(_, run)| run.service == settings.name);
-            bars.extend(open.map(|(run, _)| Bar::RunOpen { run: run.clone() }));
-            match way_back(guarded, now) {
+            let incident = guarded.memory.watch.as_ref().map_or("", |w| w.spec.id.as_str());
+            match self.plan_for_all(&guarded.id, &run_id(&settings.name, incident, now), now) {
                 Ok(drafted) => plan = Some(drafted),
-                Err(bar) => bars.push(bar),
+                Err(against) => bars.extend(against),
             }
+            bars.extend(self.bars(guarded, now));
         }
+        bars.extend(undone(guarded));
         let kind = guarded.memory.watch.as_ref().map_or(&ReleaseKind::New, |w| &w.spec.release.kind);
-        let terms = Terms { mode: settings.mode, page_after: settings.page_after, kind };
+        let frozen = settings.rails.frozen(now);
+        let terms =
+            Terms { mode: settings.mode, page_after: settings.page_after, kind, frozen: frozen.as_ref() };
         (trial.decide(assessment, terms, bars), plan)
     }
 
@@ -131,9 +138,29 @@ impl Watcher {
         target: &TargetId,
         verdict: &Verdict,
         decided: Decided,
+        plan: Option<Plan>,
     ) -> Result<(), JournalError> {
+        // Who only observes would have taken the others along, too.
+        let along = plan.filter(|_| decided.reached() > Decision::Page);
+        let along = along.map(|plan| self.companions_decided(target, verdict, &decided, &plan));
         let Some(event) = self.decision(target, verdict, decided) else { return Ok(()) };
-        self.commit(target, vec![event]).await
+        self.commit(target, vec![event]).await?;
+        for (other, event) in along.into_iter().flatten() {
+            self.commit(&other, vec![event]).await?;
+        }
+        Ok(())
+    }
+
+    fn companions_decided(
+        &self,
+        target: &TargetId,
+        verdict: &Verdict,
+        decided: &Decided,
+        plan: &Plan,
+    ) -> Vec<(TargetId, TargetEvent)> {
+        let trial = self.targets.get(target).and_then(|g| g.watch.as_ref()).map(|active| &active.trial);
+        let cause = trial.map_or(verdict.cause, |trial| trial.cause(verdict));
+        self.taken_along(target, plan, decided, cause)
     }
 
     /// A decision as it is journaled.
@@ -171,13 +198,14 @@ impl Watcher {
         let Some(watch) = &guarded.memory.watch else { return Ok(()) };
         let (incident, settings) = (watch.spec.id.clone(), guarded.settings.clone());
         let released_at = Some(watch.spec.release.at);
+        let along = self.companions_decided(target, verdict, &decided, &plan);
         let request = Request {
             verdict: Some(verdict),
             released_at,
             ..request(&settings, incident.clone(), decided, plan)
         };
-        self.launch(request, run_id(&settings.name, &incident, now), vec![(target.clone(), event)], vec![])
-            .await
+        let events = std::iter::once((target.clone(), event)).chain(along).collect();
+        self.launch(request, run_id(&settings.name, &incident, now), events, vec![]).await
     }
 
     /// Opens a run durably and lets it be driven.
@@ -198,7 +226,7 @@ impl Watcher {
         if opened.approval.is_none() {
             targets.extend(marks_bad(opened));
         }
-        let mut messages = Vec::new();
+        let mut messages = self.pages_joined(opened);
         let mut folding = Run::default();
         let mut entries = Vec::new();
         for event in events {
@@ -228,7 +256,11 @@ impl Watcher {
             return;
         }
         let Some(open) = self.runs.get(run) else { return };
-        let input = Input::Relapsed { reason: verdict.reason.clone() };
+        let reason = match open.targets.as_slice() {
+            [_] => verdict.reason.clone(),
+            _ => format!("{}: {}", target.target, verdict.reason),
+        };
+        let input = Input::Relapsed { reason };
         active.relapse_told = open.inputs.try_send(input).is_ok();
     }
 
@@ -239,21 +271,22 @@ impl Watcher {
         Ok(())
     }
 
-    /// A run's end is that of the watch after it.
+    /// A run's end is that of the watches after it. A newer release has ended the watch of its own target already; what else
+    /// the run restored is still to be watched.
     pub(super) async fn end_watches_after(&mut self, run: &str, end: End) -> Result<(), JournalError> {
+        let watch_end = match end {
+            End::Recovered => WatchEnd::Healthy,
+            End::StillBad => WatchEnd::Degraded,
+            End::Unseen => WatchEnd::Blind,
+            End::Superseded => return Ok(()),
+            End::Denied | End::Expired | End::Aborted => WatchEnd::Inconclusive,
+        };
         let after = |g: &&Guarded| {
             let kind = g.memory.watch.as_ref().map(|w| &w.spec.release.kind);
             matches!(kind, Some(ReleaseKind::OurRollback { run: by }) if by == run)
         };
         let targets: Vec<TargetId> = self.targets.values().filter(after).map(|g| g.id.clone()).collect();
         for target in targets {
-            let watch_end = match end {
-                End::Recovered => WatchEnd::Healthy,
-                End::StillBad => WatchEnd::Degraded,
-                End::Unseen => WatchEnd::Blind,
-                End::Superseded => WatchEnd::Superseded,
-                End::Denied | End::Expired | End::Aborted => WatchEnd::Inconclusive,
-            };
             self.close_watch(&target, watch_end, format!("run {run} is over")).await?;
             self.show(&target);
         }
@@ -338,7 +371,7 @@ pub(super) fn request(
 }
 
 /// The plan to go back to the known good version, from the last survey.
-fn way_back(guarded: &Guarded, now: Timestamp) -> Result<Plan, Bar> {
+pub(super) fn way_back(guarded: &Guarded, run: &str) -> Result<Plan, Bar> {
     let good = guarded.memory.known_good.clone().ok_or(Bar::NoKnownGood)?;
     let survey = match &guarded.survey {
         Some(Ok(survey)) => survey,
@@ -352,7 +385,5 @@ fn way_back(guarded: &Guarded, now: Timestamp) -> Result<Plan, Bar> {
         return Err(Bar::NotSurveyed { why });
     }
     let settings = &guarded.settings;
-    let incident = guarded.memory.watch.as_ref().map_or("", |w| w.spec.id.as_str());
-    let run = run_id(&settings.name, incident, now);
-    draft(survey, &Goal::Version(good), &run, settings.rollout_deadline.as_secs()).map_err(Bar::Refused)
+    draft(survey, &Goal::Version(good), run, settings.rollout_deadline.as_secs()).map_err(Bar::Refused)
 }

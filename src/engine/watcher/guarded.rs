@@ -5,7 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::minutes::Minutes;
+use super::readiness::Looked;
 use crate::domain::checked::LastChecks;
+use crate::domain::code::Code;
 use crate::domain::memory::TargetMemory;
 use crate::domain::names::{RuleName, TargetId};
 use crate::domain::plan::{Goal, draft};
@@ -30,6 +32,7 @@ pub(super) struct Guarded {
     pub(super) opening: Option<Opening>,
     pub(super) survey: Option<Result<Survey, SurveyError>>,
     pub(super) surveyed_at: Option<Timestamp>,
+    pub(super) looked: Looked,
     pub(super) minutes: Minutes,
     pub(super) checks: LastChecks,
     /// What the next watch is compared with; it goes into its recording.
@@ -176,6 +179,7 @@ impl Guarded {
             opening: None,
             survey: None,
             surveyed_at: None,
+            looked: Looked::default(),
             minutes: Minutes::default(),
             checks: LastChecks::default(),
             history: Vec::new(),
@@ -213,7 +217,9 @@ impl Guarded {
             known_good: self.memory.known_good.clone(),
             watch: self.watch.as_ref().map(|active| self.watch_status(active)),
             last_watch: self.memory.last_watch.clone(),
+            held: super::owners::status(&self.memory),
             way_back: self.watch.as_ref().map(|_| self.way_back()),
+            readiness: self.looked.readiness.clone(),
         }
     }
 
@@ -254,7 +260,7 @@ impl Guarded {
             Some(Err(error)) => barred(error.to_string()),
             Some(Ok(survey)) => match draft(survey, &Goal::Version(good.clone()), "preview", 0) {
                 Ok(_) => WayBack::Open { to: good.label.clone() },
-                Err(refusal) => barred(format!("{refusal}; {}", refusal.advice())),
+                Err(refusal) => barred(format!("{refusal}; {} [{}]", refusal.advice(), Code::from(&refusal))),
             },
         }
     }

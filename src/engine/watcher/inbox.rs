@@ -6,7 +6,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::domain::names::TargetId;
 use crate::domain::opening::{Request, run_id};
-use crate::domain::plan::{Goal, draft};
+use crate::domain::plan::{Destination, draft};
 use crate::domain::policy::{Decided, Decision};
 use crate::domain::release::{Release, ReleaseKind};
 use crate::domain::signal::{Reading, Sample};
@@ -46,7 +46,7 @@ impl Watcher {
                 continue;
             }
             let id = row.id;
-            match self.fold_row(row) {
+            match self.fold_row(row).await? {
                 Handled::Folded => folded.push(id),
                 Handled::HandedOn => {}
                 // Its run is busy: this row and the later ones are looked at again with the next look.
@@ -60,8 +60,8 @@ impl Watcher {
         self.parts.tools.ledger.commit(self.now(), &[], vec![], folded).await
     }
 
-    fn fold_row(&mut self, row: InboxRow) -> Handled {
-        match row.kind.as_str() {
+    async fn fold_row(&mut self, row: InboxRow) -> Result<Handled, JournalError> {
+        Ok(match row.kind.as_str() {
             INBOX_ALERT => {
                 if let Ok(alert) = serde_json::from_value(row.body) {
                     self.take_alert(alert, row.at);
@@ -69,6 +69,10 @@ impl Watcher {
                 Handled::Folded
             }
             INBOX_COMMAND => match serde_json::from_value::<Command>(row.body) {
+                Ok(Command::Kill { on, reason, by }) => {
+                    self.turn_kill_switch(row.id, on, by, reason).await?;
+                    Handled::HandedOn
+                }
                 Ok(command) => self.take_command(row.id, command),
                 Err(error) => {
                     tracing::error!(row = row.id, %error, "a command cannot be read: it is dropped");
@@ -79,7 +83,7 @@ impl Watcher {
                 tracing::error!(row = row.id, kind, "an unknown kind of request: it is dropped");
                 Handled::Folded
             }
-        }
+        })
     }
 
     /// Alerts that began before the release say nothing about it.
@@ -137,7 +141,8 @@ impl Watcher {
             | Command::Deny { .. }
             | Command::Resume { .. }
             | Command::Skip { .. }
-            | Command::Abort { .. } => Handled::Folded,
+            | Command::Abort { .. }
+            | Command::Kill { .. } => Handled::Folded,
         }
     }
 
@@ -174,7 +179,7 @@ impl Watcher {
         let now = self.now();
         let refuse = |why: String| tracing::error!(row, why, "the ordered rollback is refused");
         let drop_row = self.parts.tools.ledger.clone();
-        let Command::Rollback { target, revision, reason, by } = command else { return Ok(()) };
+        let Command::Rollback { target, revision, image, reason, by } = command else { return Ok(()) };
         let Some(guarded) = self.targets.get(&target) else {
             refuse(format!("{target} is not configured any more"));
             return drop_row.commit(now, &[], vec![], vec![row]).await;
@@ -183,11 +188,8 @@ impl Watcher {
         // What a person orders while a page is out is the answer to that page, and ends it when it worked.
         let incident = guarded.memory.paging.clone().unwrap_or_else(|| format!("{target}.order-{row}"));
         let id = run_id(&settings.name, &incident, now);
-        let goal = match (revision, &guarded.memory.known_good) {
-            (Some(revision), _) => Some(Goal::Revision(revision)),
-            (None, Some(good)) => Some(Goal::Version(good.clone())),
-            (None, None) => None,
-        };
+        let goal =
+            Destination::of(revision, image).and_then(|to| to.goal(guarded.memory.known_good.as_ref()));
         let busy = self.runs.iter().find(|(_, run)| run.service == settings.name).map(|(run, _)| run.clone());
         let plan = match (goal, survey, busy) {
             (_, _, Some(run)) => Err(format!("run {run} of this service is open")),

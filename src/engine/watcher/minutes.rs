@@ -114,6 +114,11 @@ impl Minutes {
         History { step: MINUTE, batches, times, values, ..History::default() }
     }
 
+    /// A rule is measured in another way from now on: what was measured before says nothing about it.
+    pub(super) fn forget(&mut self, rule: &RuleName) {
+        self.rules.remove(rule);
+    }
+
     /// A watch begins: what comes now belongs to it.
     pub(super) fn pause(&mut self) {
         self.minute = None;

@@ -1,11 +1,16 @@
 //! The watcher: one task that notices releases, lets the domain judge them, and opens runs. It alone changes targets.
 mod acting;
+mod companions;
 mod controls;
 mod guarded;
 mod history;
 mod inbox;
 mod minutes;
 mod noticing;
+mod owners;
+mod rails;
+mod readiness;
+mod reconfigure;
 mod restore;
 mod together;
 
@@ -13,42 +18,46 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::commands::{Command, Desk};
-use super::driver::{Input, Note, Tools, drive};
+use super::driver::{Input, Note, Tools, drive, show};
 use super::ledger::Entry;
+use super::rounds::Rounds;
 use super::settings::Fleet;
 use super::snapshot::Health;
-use super::sources::{Answer, AskBook};
+use super::sources::{Answer, AskBook, Sensing};
 use crate::domain::controls::Controls;
 use crate::domain::event::TargetEvent;
+use crate::domain::guardrails::Killed;
 use crate::domain::message::{Message, MessageKind, of_target, paging};
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::policy::Mode;
 use crate::domain::release::Fingerprint;
 use crate::domain::run::Run;
 use crate::domain::signal::{Reading, Sample};
+use crate::domain::surroundings::Surroundings;
 use crate::domain::survey::Survey;
-use crate::ports::{
-    FeedEvent, History, Journal, JournalError, Recorder, ReleaseFeed, SignalSource, SurveyError,
-};
+use crate::ports::{FeedEvent, History, Journal, JournalError, Recorder, ReleaseFeed, SurveyError};
 use crate::telemetry::{Metric, label};
 use guarded::Guarded;
+pub use reconfigure::Reconfigured;
+use reconfigure::{Older, publish};
 
 /// What the watcher works with, besides the [`Tools`] that it hands to the drivers of runs.
 pub struct Parts {
     pub tools: Tools,
     pub journal: Arc<dyn Journal>,
     pub recorder: Arc<dyn Recorder>,
-    pub sources: Vec<Arc<dyn SignalSource>>,
+    pub sensing: Sensing,
     pub fleet: Fleet,
     pub desk: Desk,
     pub notes: mpsc::Receiver<Note>,
     pub answers: mpsc::Receiver<Answer>,
-    pub book: watch::Sender<Arc<AskBook>>,
+    /// Configurations that come into force while it runs.
+    pub reconfigured: mpsc::Receiver<Reconfigured>,
     pub stop: CancellationToken,
 }
 
@@ -64,6 +73,12 @@ enum Found {
     Survey {
         target: TargetId,
         survey: Result<Survey, SurveyError>,
+    },
+    /// What there is to know before a rollback is needed.
+    Looked {
+        target: TargetId,
+        survey: Result<Survey, SurveyError>,
+        around: Surroundings,
     },
     /// The survey for a rollback that a person ordered.
     Ordered {
@@ -82,15 +97,20 @@ struct OpenRun {
 pub struct Watcher {
     parts: Parts,
     targets: BTreeMap<TargetId, Guarded>,
+    /// Sources of earlier configurations, as long as a watch that began with them is open.
+    older: Vec<Older>,
     controls: Controls,
     runs: BTreeMap<String, OpenRun>,
     drivers: TaskTracker,
+    rounds: Rounds,
     found: mpsc::Sender<Found>,
     /// The feed has changed what is worth asking: told at the next look, since it may tell of thousands of targets at once.
     book_stale: bool,
     /// Inbox rows up to here were handed on in this life.
     inbox_seen: i64,
     began_at: Timestamp,
+    /// The kill switch, as it was looked at last.
+    killed: Option<Killed>,
     failed: mpsc::Sender<JournalError>,
 }
 
@@ -114,16 +134,20 @@ impl Watcher {
         let mut watcher = Self {
             parts,
             targets,
+            older: Vec::new(),
             controls: Controls::default(),
             runs: BTreeMap::new(),
             drivers,
+            rounds: Rounds::default(),
             found,
             book_stale: false,
             inbox_seen: 0,
             began_at,
+            killed: None,
             failed,
         };
         watcher.restore().await?;
+        watcher.begin_rounds();
         watcher.fold_inbox().await?;
         let mut next_look = watcher.now();
         let (clock, stop, desk) =
@@ -141,6 +165,11 @@ impl Watcher {
                 }
                 Some(found) = finds.recv() => watcher.on_found(found).await?,
                 Some(answer) = watcher.parts.answers.recv() => watcher.on_answer(answer).await?,
+                Some(new) = watcher.parts.reconfigured.recv() => {
+                    if let Some(newer) = watcher.reconfigure(new).await? {
+                        feed = newer;
+                    }
+                }
                 Some(event) = feed.next() => watcher.on_feed(event).await?,
                 () = desk.arrival() => watcher.fold_inbox().await?,
             }
@@ -161,6 +190,7 @@ impl Watcher {
             self.targets.values().filter(|g| g.watch.is_some()).map(|g| g.id.clone()).collect();
         Metric::WatchesOpen.set(watched.len() as f64, vec![]);
         Metric::RunsOpen.set(self.runs.len() as f64, vec![]);
+        self.look_at_kill_switch().await;
         self.judge_controls().await;
         // All are judged before anything is done: services that trip in the same second tripped together.
         for target in &watched {
@@ -173,6 +203,7 @@ impl Watcher {
             self.publish_book();
         }
         self.renew_surveys();
+        self.look_around();
         // Commands that another replica took, or that were left by an earlier life.
         self.fold_inbox().await
     }
@@ -243,6 +274,7 @@ impl Watcher {
         match note {
             Note::Folded { target, event, at } => {
                 self.remember(&target, &event, at);
+                self.show(&target);
                 Ok(())
             }
             Note::Closed { run, end } => self.on_run_closed(&run, end).await,
@@ -277,6 +309,10 @@ impl Watcher {
     fn remember(&mut self, target: &TargetId, event: &TargetEvent, at: Timestamp) {
         if let Some(guarded) = self.targets.get_mut(target) {
             guarded.memory = std::mem::take(&mut guarded.memory).fold(event, at);
+            self.rounds.hasten(target, at);
+            if let TargetEvent::OwnerHeld { .. } | TargetEvent::OwnerResumed { .. } = event {
+                owners::count_held(target, &guarded.memory);
+            }
         }
     }
 
@@ -288,6 +324,8 @@ impl Watcher {
         let targets = opened.plan.changes.iter().map(change).collect();
         let open = OpenRun { service: opened.service.clone(), targets, inputs };
         self.runs.insert(opened.run.clone(), open);
+        // At once: what is decided in the same second counts the runs that are under way.
+        show(&run, &self.parts.tools.picture);
         let (tools, failed) = (self.parts.tools.clone(), self.failed.clone());
         self.drivers.spawn(async move {
             if let Err(error) = drive(run, tools, receiver).await {
@@ -308,18 +346,13 @@ impl Watcher {
 
     fn publish_book(&mut self) {
         self.book_stale = false;
+        let with_older = self.books_of_older();
         let mut book = AskBook::default();
-        for guarded in self.targets.values() {
+        for guarded in self.targets.values().filter(|g| !with_older.contains(&g.id)) {
             let list = if guarded.watch.is_some() { &mut book.fresh } else { &mut book.idle };
             list.extend(guarded.ask());
         }
         book.controls = self.asked_controls();
-        self.parts.book.send_if_modified(|current| {
-            let changed = **current != book;
-            if changed {
-                *current = Arc::new(book);
-            }
-            changed
-        });
+        publish(&self.parts.sensing, book);
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::guarded::{ActiveWatch, Opening};
 use super::history::{as_samples, learned};
 use super::minutes::history_begins;
+use super::owners::is_due;
 use super::{Found, Watcher};
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::names::{RuleName, TargetId};
@@ -29,6 +30,7 @@ impl Watcher {
         let now = self.now();
         let our_run = self.restoring(&target, &view.version.fingerprint);
         let Some(guarded) = self.targets.get_mut(&target) else { return Ok(()) };
+        self.rounds.hasten(&target, now);
         guarded.view = Some(view.clone());
         guarded.minutes.keep_only(|name| view.pods.iter().any(|pod| pod.name == name));
         let notice = notice(&guarded.memory, &view, our_run.as_deref(), now, guarded.settings.watch);
@@ -91,7 +93,7 @@ impl Watcher {
         guarded.opening = Some(Opening { version: version.clone(), announced });
         tracing::info!(%target, version = release.to.label, kind = ?release.kind, "a release is noticed");
         let ask = guarded.ask().unwrap_or(AskTarget { target: target.clone(), pods: vec![] });
-        let (sources, port) = (self.parts.sources.clone(), self.parts.tools.target.clone());
+        let (sources, port) = (self.parts.sensing.sources.clone(), self.parts.tools.target.clone());
         self.leave_controls(target);
         let (found, target, to) = (self.found.clone(), target.clone(), release.at);
         tokio::spawn(async move {
@@ -110,6 +112,7 @@ impl Watcher {
         match found {
             Found::Opening { target, version, histories, survey } => {
                 self.keep_survey(&target, survey);
+                self.heed_owner(&target).await?;
                 self.open_watch(&target, &version, histories).await?;
                 self.publish_book();
                 self.show(&target);
@@ -117,6 +120,10 @@ impl Watcher {
             }
             Found::Survey { target, survey } => {
                 self.keep_survey(&target, survey);
+                self.heed_owner(&target).await
+            }
+            Found::Looked { target, survey, around } => {
+                self.on_looked(&target, &survey, &around);
                 Ok(())
             }
             Found::Ordered { row, command, survey } => self.open_ordered(row, command, survey).await,
@@ -254,6 +261,7 @@ impl Watcher {
     pub(super) async fn on_gone(&mut self, target: &TargetId) -> Result<(), JournalError> {
         tracing::warn!(%target, "the workload is gone");
         self.controls.forget(target);
+        self.rounds.hasten(target, self.now());
         if let Some(guarded) = self.targets.get_mut(target) {
             guarded.view = None;
         }
@@ -275,9 +283,11 @@ impl Watcher {
 
     /// Surveys under watch are never older than half a minute, so that deciding costs no network call.
     pub(super) fn renew_surveys(&mut self) {
-        let oldest = self.now() - Duration::from_secs(30);
-        let stale =
-            |g: &&super::guarded::Guarded| g.watch.is_some() && g.surveyed_at.is_none_or(|at| at < oldest);
+        let now = self.now();
+        let oldest = now - Duration::from_secs(30);
+        let stale = |g: &&super::guarded::Guarded| {
+            (g.watch.is_some() && g.surveyed_at.is_none_or(|at| at < oldest)) || is_due(g, now)
+        };
         let targets: Vec<TargetId> = self.targets.values().filter(stale).map(|g| g.id.clone()).collect();
         targets.iter().for_each(|target| self.survey_again(target));
     }

@@ -3,6 +3,7 @@ use super::Watcher;
 use super::guarded::ActiveWatch;
 use super::minutes::history_begins;
 use super::noticing::release_sample;
+use super::owners::count_held;
 use crate::domain::event::{RUN_STREAMS, Record, RunEvent, StreamId, TargetEvent, from_record};
 use crate::domain::memory::TargetMemory;
 use crate::domain::names::TargetId;
@@ -13,6 +14,7 @@ use crate::ports::JournalError;
 
 impl Watcher {
     pub(super) async fn restore(&mut self) -> Result<(), JournalError> {
+        self.restore_house().await?;
         let targets: Vec<TargetId> = self.targets.keys().cloned().collect();
         for target in targets {
             self.restore_target(&target).await?;
@@ -32,7 +34,7 @@ impl Watcher {
         Ok(())
     }
 
-    async fn restore_target(&mut self, target: &TargetId) -> Result<(), JournalError> {
+    pub(super) async fn restore_target(&mut self, target: &TargetId) -> Result<(), JournalError> {
         let records = self.parts.journal.read(&StreamId::target(target)).await?;
         let mut memory = TargetMemory::default();
         for record in &records {
@@ -48,6 +50,9 @@ impl Watcher {
             if watch.is_none() {
                 let past = minutes.iter().map(|row| (row.rule.clone(), row.counts));
                 self.controls.know(target, &guarded.settings.rules, past);
+            }
+            if !memory.held.is_empty() {
+                count_held(target, &memory);
             }
             guarded.memory = memory;
             guarded.watch = watch;

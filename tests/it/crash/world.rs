@@ -8,11 +8,15 @@ use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::message::Message;
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
-use rollguard::domain::plan::kubernetes::{WorkloadFacts, assess_restore, assess_rollout};
+use rollguard::domain::owner::{Automation, Controller, GitOps, Origin, Owner, OwnerState, assess_hold};
+use rollguard::domain::plan::kubernetes::{
+    Progress, WorkloadFacts, assess_restart, assess_restore, assess_rollout,
+};
 use rollguard::domain::plan::{Action, Step};
 use rollguard::domain::release::{Fingerprint, Version};
 use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::verification::{CheckResult, CheckSpec};
+use rollguard::domain::workload::{UpdateStrategy, WorkloadKind};
 use rollguard::ports::{
     CheckContext, Checks, Clock, Delivered, Journal, Notifier, NotifyError, SurveyError, Target,
 };
@@ -28,8 +32,16 @@ pub(super) enum Memo {
     AnswersLost,
 }
 
+/// Whether a GitOps controller owns the Deployment, and is suspended first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kin {
+    Alone,
+    Owned,
+}
+
 pub(super) struct World {
     memo: Memo,
+    kin: Kin,
     pub(super) journal: Arc<MemoryJournal>,
     state: Mutex<State>,
     fuel: Mutex<Arc<Fuel>>,
@@ -39,6 +51,10 @@ struct State {
     now: Timestamp,
     template: Value,
     applied: u32,
+    /// Times that the template was stamped with.
+    restarts: Vec<String>,
+    /// How often the owner was suspended.
+    held: u32,
     /// Observations since the template changed: the rollout takes three.
     looks: u32,
 }
@@ -59,34 +75,52 @@ pub(super) fn survey(world: &World) -> KubernetesSurvey {
         version: version(image),
         template: template(image),
         annotations: BTreeMap::new(),
+        created_at: None,
     };
     let target = TargetId {
         service: ServiceName::parse("shop").unwrap(),
         target: TargetName::parse("backend").unwrap(),
     };
+    let origin = Origin { owner: owner(world), writer: None };
     KubernetesSurvey {
         target,
+        kind: WorkloadKind::Deployment,
         namespace: "default".into(),
         name: "shop".into(),
         uid: "uid".into(),
         paused: false,
+        update: UpdateStrategy::default(),
         replicas: 3,
         revision: 2,
         template: world.state.lock().unwrap().template.clone(),
         version: version("shop:v2"),
         annotations: BTreeMap::from([("deployment.kubernetes.io/revision".to_string(), "2".to_string())]),
-        owner: None,
+        origin,
         history: vec![revision(1, "shop:v1"), revision(2, "shop:v2")],
         revision_history_limit: Some(10),
     }
 }
 
+fn owner(world: &World) -> Option<Owner> {
+    let controller = Controller::FluxKustomization { namespace: "flux".into(), name: "apps".into() };
+    let state = world.state.lock().unwrap().owner();
+    (world.kin == Kin::Owned).then_some(Owner::GitOps(GitOps { controller, state, may_hold: true }))
+}
+
+impl State {
+    fn owner(&self) -> OwnerState {
+        let automation = Automation { uid: "uid".into(), setting: Value::Null, reverts: true };
+        if self.held > 0 { OwnerState::Suspended } else { OwnerState::Automated(automation) }
+    }
+}
+
 impl World {
-    pub(super) fn new(memo: Memo) -> Self {
+    pub(super) fn new(memo: Memo, kin: Kin) -> Self {
         let now = "2026-11-22T10:00:00Z".parse().unwrap();
-        let state = State { now, template: template("shop:v2"), applied: 0, looks: 0 };
+        let state =
+            State { now, template: template("shop:v2"), applied: 0, restarts: vec![], held: 0, looks: 0 };
         let fuel = Mutex::new(Arc::new(Fuel::new(u32::MAX)));
-        Self { memo, journal: Arc::new(MemoryJournal::default()), state: Mutex::new(state), fuel }
+        Self { memo, kin, journal: Arc::new(MemoryJournal::default()), state: Mutex::new(state), fuel }
     }
 
     /// The process of this life burns this fuel.
@@ -104,6 +138,19 @@ impl World {
 
     pub(super) fn applied(&self) -> u32 {
         self.state.lock().unwrap().applied
+    }
+
+    /// Whether its plan has a restart.
+    pub(super) fn restarts_too(&self) -> bool {
+        self.memo == Memo::AnswersLost && self.kin == Kin::Alone
+    }
+
+    pub(super) fn restarts(&self) -> usize {
+        self.state.lock().unwrap().restarts.len()
+    }
+
+    pub(super) fn held(&self) -> u32 {
+        self.state.lock().unwrap().held
     }
 
     pub(super) async fn messages(&self) -> Vec<String> {
@@ -169,18 +216,26 @@ impl Target for Hands {
             fingerprint: Fingerprint::of_template(&state.template),
             label: "a version".into(),
             paused: false,
-            generation: 2,
-            observed_generation: 2,
-            replicas: 3,
-            total: 3,
-            updated,
-            available: updated,
-            gave_up: false,
+            progress: Progress {
+                kind: WorkloadKind::Deployment,
+                update: UpdateStrategy::default(),
+                generation: 2,
+                observed_generation: 2,
+                wanted: 3,
+                total: 3,
+                updated,
+                available: updated,
+                gave_up: false,
+            },
+            restarted_at: state.restarts.last().cloned(),
             waiting: vec![],
+            blocked: None,
         };
         match &step.action {
+            Action::HoldOwner(hold) => assess_hold(hold, &state.owner()),
             Action::RestoreTemplate(restore) => assess_restore(restore, Some(&facts)),
             Action::AwaitRollout(wait) => assess_rollout(wait, Some(&facts)),
+            Action::Restart(restart) => assess_restart(restart, Some(&facts)),
         }
     }
 
@@ -198,10 +253,24 @@ impl Target for Hands {
 impl Hands {
     /// What an API server does with the patch: its tests first, then all of it.
     fn change(&self, step: &Step) -> Outcome {
-        let Action::RestoreTemplate(restore) = &step.action else {
-            return Outcome::Done { detail: "nothing to do".into() };
-        };
         let mut state = self.0.state.lock().unwrap();
+        let restore = match &step.action {
+            Action::AwaitRollout(_) => return Outcome::Done { detail: "nothing to do".into() },
+            Action::Restart(restart) => {
+                state.restarts.push(restart.stamp());
+                state.looks = 0;
+                return Outcome::Done { detail: "stamped".into() };
+            }
+            Action::RestoreTemplate(restore) => restore,
+            // Its guard is on what was set before.
+            Action::HoldOwner(_) if state.held > 0 => {
+                return Outcome::Refused { why: "the test failed".into() };
+            }
+            Action::HoldOwner(_) => {
+                state.held += 1;
+                return Outcome::Done { detail: "suspended".into() };
+            }
+        };
         let operations = restore.patch.as_array().unwrap();
         let of = |op: &str, path: &str| {
             operations.iter().find(|o| o["op"] == op && o["path"] == path).map(|o| o["value"].clone())

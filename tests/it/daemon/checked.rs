@@ -25,6 +25,16 @@ fn with_health(stage: &Stage) -> Value {
     let url = format!("{}/-/healthy", stage.prometheus.url());
     let rules = config["services"][0]["rules"].as_array_mut().unwrap();
     rules.push(json!({ "name": "health", "http": { "url": url, "failing_for": "20s" } }));
+    let api = format!("{}/api/v1", stage.prometheus.url());
+    let steps = json!([
+        { "url": format!("{api}/status/buildinfo"), "capture": { "version": { "json": "/data/version" } } },
+        { "method": "POST", "url": format!("{api}/query"), "body": { "form": { "query": "vector(1)" } },
+          "header": { "name": "content-type", "equals": "application/json" },
+          "json": { "pointer": "/data/result/0/value/1", "equals": "1" } },
+        { "url": format!("{api}/label/version/values?match[]=prometheus_build_info{{version=\"${{version}}\"}}"),
+          "json": { "pointer": "/status", "equals": "success" } },
+    ]);
+    rules.push(json!({ "name": "asking", "journey": { "steps": steps } }));
     config
 }
 
@@ -41,9 +51,15 @@ async fn the_live_check_asks_the_cluster_prometheus_and_the_urls_of_checks() {
     .await;
     let what: Vec<&str> =
         answer["live"].as_array().unwrap().iter().filter_map(|f| f["what"].as_str()).collect();
-    let expected = ["target shop/backend", "prometheus about shop/backend", "check health of shop"];
+    let expected = [
+        "target shop/backend",
+        "prometheus about shop/backend",
+        "check health of shop",
+        "check asking of shop",
+    ];
     assert_eq!(what, expected, "{answer}");
     assert_eq!(answer["live"][2]["detail"], "HTTP 200");
+    assert_eq!(answer["live"][3]["detail"], "3 steps answered as expected");
 
     let mut elsewhere = with_health(&stage);
     elsewhere["services"][0]["targets"][0]["kubernetes"]["deployment"] = json!("nobody");

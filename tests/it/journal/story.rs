@@ -2,17 +2,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rollguard::domain::answer::{Expect, Wanted};
 use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, WatchEnd};
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
+use rollguard::domain::owner::{Controller, HoldOwner, Origin};
 use rollguard::domain::plan::kubernetes::{AwaitRollout, RestoreTemplate, Workload};
 use rollguard::domain::plan::{Action, Change, Plan, PlanDigest, Step};
 use rollguard::domain::policy::{Decided, Decision};
+use rollguard::domain::probe::Probe;
 use rollguard::domain::release::{Fingerprint, Release, ReleaseKind, Version};
 use rollguard::domain::runbook::{ChecklistItem, Item, Judging, standard_rules};
-use rollguard::domain::verification::{CheckKind, CheckResult, CheckSpec, Expect};
+use rollguard::domain::verification::{CheckKind, CheckResult, CheckSpec};
 use rollguard::domain::watch::{Baseline, WatchSpec};
+use rollguard::domain::workload::WorkloadKind;
 use serde_json::json;
 
 use super::at;
@@ -42,7 +46,7 @@ pub(super) fn target_events() -> Vec<TargetEvent> {
         TargetEvent::KnownGood { version: version("v1"), why: "its watch ended healthy".into() },
         TargetEvent::WatchOpened(Box::new(watch_spec())),
         TargetEvent::RolloutEnded { watch: WATCH.into(), ended_at: at(70) },
-        TargetEvent::MinorTrouble { watch: WATCH.into(), reason: "0.4 % more failures".into() },
+        TargetEvent::MinorTrouble { watch: WATCH.into(), reason: "0.4 % more failures".into(), rule: None },
         TargetEvent::Decided {
             watch: WATCH.into(),
             decided: Decided { would: None, ..decided() },
@@ -108,7 +112,7 @@ fn opened() -> RunOpened {
         digest: PlanDigest::named("0123456789abcdef"),
         approval: Some(ApprovalAsk { expires_at: at(900) }),
         checks: vec![
-            check("health", CheckKind::Http { url: url(), status: 200, expect }),
+            check("health", CheckKind::Outside(Probe::http(url(), Wanted { expect, ..Wanted::status(200) }))),
             check("version", CheckKind::Version { url: url(), pointer: Some("/version".into()) }),
             check("pods", CheckKind::PodsReady),
             check("errors", CheckKind::ErrorRate { below: 0.01 }),
@@ -123,7 +127,8 @@ fn opened() -> RunOpened {
 }
 
 fn plan() -> Plan {
-    let workload = || Workload { namespace: "default".into(), name: "shop".into() };
+    let workload =
+        || Workload { kind: WorkloadKind::Deployment, namespace: "default".into(), name: "shop".into() };
     let (from, to) = (version("v2"), version("v1"));
     let restore = RestoreTemplate {
         workload: workload(),
@@ -131,6 +136,7 @@ fn plan() -> Plan {
         from: from.fingerprint.clone(),
         to: to.fingerprint.clone(),
         patch: json!([{"op": "test", "path": "/metadata/uid", "value": "1"}]),
+        origin: Origin::default(),
     };
     let wait = AwaitRollout { workload: workload(), version: to.fingerprint.clone() };
     let step = |title: &str, deadline_secs, action| Step {
@@ -151,7 +157,22 @@ fn plan() -> Plan {
 
 /// Kinds that came later, in the order in which they came: new ones go to the end.
 pub(super) fn later_target_events() -> Vec<TargetEvent> {
-    vec![TargetEvent::Paging { incident: WATCH.into(), on: true }]
+    let controller = Controller::FluxKustomization { namespace: "flux-system".into(), name: "apps".into() };
+    let hold = HoldOwner {
+        controller: controller.clone(),
+        uid: "2".into(),
+        previous: json!(null),
+        patches: vec![json!([{"op": "add", "path": "/spec/suspend", "value": true}])],
+    };
+    vec![
+        TargetEvent::Paging { incident: WATCH.into(), on: true },
+        TargetEvent::OwnerHeld { target: target(), run: "shop-1".into(), hold: Box::new(hold) },
+        TargetEvent::OwnerStillHeld { controller: controller.clone() },
+        TargetEvent::OwnerResumed {
+            controller,
+            why: "Flux Kustomization flux-system/apps acts by itself again".into(),
+        },
+    ]
 }
 
 /// In an order that folds through every phase; after the first end only the kinds of end that are left.

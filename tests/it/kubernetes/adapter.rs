@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use rollguard::adapters::kubernetes::{ClusterAccess, Kubernetes, KubernetesFeed, KubernetesTarget};
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
+use rollguard::domain::plan::kubernetes::Workload;
 use rollguard::domain::plan::{Goal, Plan, draft};
 use rollguard::domain::survey::Survey;
-use rollguard::domain::workload::{RolloutState, WorkloadView};
+use rollguard::domain::workload::{RolloutState, WorkloadKind, WorkloadView};
 use rollguard::engine::clock::SystemClock;
 use rollguard::ports::{FeedEvent, ReleaseFeed, SurveyError, Target};
 use rollguard::sandbox::{Deploy, Fault, Sandbox, SandboxOptions};
@@ -23,9 +24,10 @@ fn target() -> TargetId {
     TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("backend").unwrap() }
 }
 
-async fn open(access: ClusterAccess, namespace: &str, deployment: &str) -> Kubernetes {
-    let target =
-        KubernetesTarget { target: target(), namespace: namespace.into(), deployment: deployment.into() };
+async fn open(access: ClusterAccess, namespace: &str, name: &str) -> Kubernetes {
+    let kind = WorkloadKind::Deployment;
+    let workload = Workload { kind, namespace: namespace.into(), name: name.into() };
+    let target = KubernetesTarget { target: target(), workload };
     Kubernetes::open(&access, vec![target], Arc::new(SystemClock)).await.unwrap()
 }
 

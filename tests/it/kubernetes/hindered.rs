@@ -60,8 +60,7 @@ async fn a_quota_and_a_finalizer_are_told_in_the_page_and_in_show() {
 }
 
 async fn adapter(place: &Place) -> Kubernetes {
-    let target =
-        KubernetesTarget { target: id(), namespace: place.namespace.clone(), deployment: "web".into() };
+    let target = KubernetesTarget { target: id(), workload: place.workload() };
     let access = ClusterAccess::Kubeconfig { path: Some(place.cluster.kubeconfig()), context: None };
     Kubernetes::open(&access, vec![target], Arc::new(SystemClock)).await.unwrap()
 }

@@ -19,7 +19,8 @@ use super::world::{Place, SOON};
 use crate::support::pod_status::ROUTABLE;
 use crate::support::until;
 
-const EVENTS: &str = include_str!("../../../deploy/kubernetes/watched-namespace/optional/events.yaml");
+const FAILED_PROBES: &str =
+    include_str!("../../../deploy/kubernetes/watched-namespace/optional/failed-probes.yaml");
 const ENDPOINTS: &str = include_str!("../../../deploy/kubernetes/watched-namespace/optional/endpoints.yaml");
 const PROBE: &str = "Readiness probe failed: HTTP probe failed with statuscode: 503";
 
@@ -47,11 +48,10 @@ async fn place(purpose: &str) -> Place {
 }
 
 async fn adapter(place: &Place, token: &str) -> Kubernetes {
-    let target =
-        KubernetesTarget { target: id(), namespace: place.namespace.clone(), deployment: "web".into() };
+    let target = KubernetesTarget { target: id(), workload: place.workload() };
     let path = Some(place.cluster.kubeconfig_as(token));
     let access = ClusterAccess::Kubeconfig { path, context: None };
-    let extras = Extras { events: true, services: [(id(), "web".to_string())].into() };
+    let extras = Extras { failed_probes: true, services: [(id(), "web".to_string())].into() };
     Kubernetes::open(&access, vec![target], Arc::new(SystemClock)).await.unwrap().with(extras)
 }
 
@@ -90,7 +90,7 @@ async fn pods_are_told_with_their_failed_probes_and_their_endpoints() {
     .await;
     drop(blind);
 
-    place.optional_role(EVENTS).await;
+    place.optional_role(FAILED_PROBES).await;
     place.optional_role(ENDPOINTS).await;
     let mut feed = cluster.feed();
     await_view(&mut feed, "the probe of the new pods, and that only old ones are in the Service", |view| {

@@ -110,13 +110,13 @@ async fn owned(purpose: &str, own: impl FnOnce(&mut Value), owner: &str, hold: &
     world.deploy("v2-crashloop").await;
     let generation = world.generation().await;
     let page = world.told("page", owner).await;
-    assert!(page.contains("which would undo a rollback") && page.contains(hold), "{page}");
+    assert!(page.contains("which may undo a rollback: it was not found") && page.contains(hold), "{page}");
     untouched(&world, generation).await;
 }
 
 #[tokio::test]
 #[ignore = "tests/run kubernetes"]
-async fn what_gitops_owns_is_left_to_its_owner() {
+async fn what_names_an_owner_that_is_not_to_be_found_is_left_alone() {
     let flux = |object: &mut Value| {
         object["metadata"]["labels"] = json!({
             "kustomize.toolkit.fluxcd.io/name": "apps",

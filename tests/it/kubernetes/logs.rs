@@ -24,8 +24,7 @@ fn id() -> TargetId {
 }
 
 async fn source(place: &Place, token: &str) -> LogsSource {
-    let target =
-        KubernetesTarget { target: id(), namespace: place.namespace.clone(), deployment: "web".into() };
+    let target = KubernetesTarget { target: id(), workload: place.workload() };
     let access = ClusterAccess::Kubeconfig { path: Some(place.cluster.kubeconfig_as(token)), context: None };
     let cluster = Kubernetes::open(&access, vec![target], Arc::new(SystemClock)).await.unwrap();
     cluster.logs(vec![LogRule {

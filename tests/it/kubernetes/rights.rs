@@ -1,24 +1,39 @@
 //! The shipped Role is enough for a whole rollback, and each right in it is needed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rollguard::adapters::kubernetes::{ClusterAccess, Kubernetes, KubernetesTarget};
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
+use rollguard::domain::plan::kubernetes::Workload;
 use rollguard::domain::plan::{Goal, Plan, draft};
 use rollguard::domain::release::Version;
+use rollguard::domain::workload::WorkloadKind;
 use rollguard::engine::clock::SystemClock;
 use rollguard::ports::{FeedEvent, ReleaseFeed, Target};
 use serde_json::{Value, json};
 
-use super::world::{Place, SOON};
+use super::world::{Place, SOON, shipped_role};
 use crate::support::until;
 
 #[tokio::test]
 #[ignore = "tests/run kubernetes"]
 async fn a_rollback_needs_no_more_than_the_shipped_role() {
-    let place = Place::new("role").await;
+    is_enough(Place::new("role").await).await;
+}
+
+#[tokio::test]
+#[ignore = "tests/run kubernetes"]
+async fn other_kinds_need_no_more_than_their_shipped_roles() {
+    let parallel = |object: &mut Value| object["spec"]["podManagementPolicy"] = json!("Parallel");
+    is_enough(Place::of("daemonset", "role-daemons", |_| {}).await).await;
+    every_right_is_needed(Place::of("statefulset", "rights-stateful", parallel).await).await;
+    every_right_is_needed(Place::of("daemonset", "rights-daemons", |_| {}).await).await;
+}
+
+async fn is_enough(place: Place) {
     let token = place.shipped_role().await;
     let kubeconfig = place.cluster.kubeconfig_as(&token);
     let world = place.guarded_through(kubeconfig, |_| {}).await;
@@ -80,14 +95,21 @@ async fn with_rights(place: &Place, name: &str, rights: &[Right]) -> Kubernetes 
         place.cluster.try_kubectl(&place.namespace, &ask).await.status.success().then_some(())
     })
     .await;
-    let target =
-        KubernetesTarget { target: target(), namespace: place.namespace.clone(), deployment: "web".into() };
-    let path = Some(place.cluster.kubeconfig_as(&token));
+    cluster_as(place, place.cluster.kubeconfig_as(&token)).await
+}
+
+/// The cluster as the adapter sees it with this kubeconfig.
+pub(super) async fn cluster_as(place: &Place, kubeconfig: PathBuf) -> Kubernetes {
+    let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet];
+    let kind = kinds.into_iter().find(|kind| kind.noun() == place.kind).unwrap();
+    let workload = Workload { kind, namespace: place.namespace.clone(), name: "web".into() };
+    let target = KubernetesTarget { target: target(), workload };
+    let path = Some(kubeconfig);
     let access = ClusterAccess::Kubeconfig { path, context: None };
     Kubernetes::open(&access, vec![target], Arc::new(SystemClock)).await.unwrap()
 }
 
-fn target() -> TargetId {
+pub(super) fn target() -> TargetId {
     TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("backend").unwrap() }
 }
 
@@ -142,10 +164,15 @@ async fn guard(cluster: &Kubernetes, good: &Version) -> Result<(), String> {
 #[tokio::test]
 #[ignore = "tests/run kubernetes"]
 async fn without_any_one_right_of_the_role_it_does_not_work() {
-    let place = Place::new("rights").await;
-    place.shipped_role().await;
-    let role = place.kubectl("get role rollguard -o json").await;
-    let all = rights(&serde_json::from_str(&role).unwrap());
+    every_right_is_needed(Place::new("rights").await).await;
+}
+
+/// What the first Role grants for Deployments, only they need.
+async fn every_right_is_needed(place: Place) {
+    let all: Vec<Right> = place.roles().iter().flat_map(|name| rights(&shipped_role(name))).collect();
+    let of_others = |right: &Right| ["deployments", "replicasets"].contains(&right.resource.as_str());
+    let all: Vec<Right> =
+        all.into_iter().filter(|right| place.kind == "deployment" || !of_others(right)).collect();
     let everything = with_rights(&place, "everything", &all).await;
     let good = {
         let mut feed = everything.feed();
@@ -162,12 +189,16 @@ async fn without_any_one_right_of_the_role_it_does_not_work() {
         let (place, good) = (&place, &good);
         async move {
             let cluster = with_rights(place, &format!("lacking-{n}"), &rest).await;
-            (right, guard(&cluster, good).await)
+            let denied = cluster.targets().surroundings(&target(), None, &[]).await.denied;
+            (right, denied, guard(&cluster, good).await)
         }
     });
-    for (right, outcome) in futures::future::join_all(lacking).await {
+    for (right, denied, outcome) in futures::future::join_all(lacking).await {
         let why = outcome.expect_err(&format!("{right:?} is granted and not needed"));
         assert!(why.contains("403"), "without {right:?}: {why}");
+        let said = format!("{} {}", right.verb, right.resource);
+        assert!(denied.len() == 1 && denied[0].starts_with(&said), "without {right:?}: {denied:?}");
     }
+    assert!(everything.targets().surroundings(&target(), None, &[]).await.denied.is_empty());
     guard(&everything, &good).await.unwrap();
 }

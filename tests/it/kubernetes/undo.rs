@@ -1,22 +1,22 @@
-//! A rollback leaves a Deployment as the real `kubectl rollout undo` leaves its twin.
+//! A rollback leaves a workload as the real `kubectl rollout undo` or `kubectl set image` leaves its twin.
 
 use serde_json::{Map, Value};
 
 use super::world::{Place, World, slowly};
-use crate::components::deployment;
+use crate::components::workload;
 use crate::support::cluster::Cluster;
 
 const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
-/// Releases of the same Deployment in two namespaces: one is guarded, the other one is for kubectl.
+/// Releases of the same workload in two namespaces: one is guarded, the other one is for kubectl.
 struct Twins {
     ours: World,
     theirs: Place,
 }
 
 /// What `apply` is given for a version: annotations come, change and go from version to version.
-fn version(number: usize) -> Value {
-    let mut object = deployment(&format!("v{number}"));
+fn version(kind: &str, number: usize) -> Value {
+    let mut object = workload(kind, &format!("v{number}"));
     let mut annotations = Map::new();
     annotations.insert(CHANGE_CAUSE.into(), format!("deploy of v{number}").into());
     annotations.insert("shop.example.com/note".into(), format!("as of v{number}").into());
@@ -27,11 +27,15 @@ fn version(number: usize) -> Value {
 
 impl Twins {
     async fn released(purpose: &str, versions: usize) -> Self {
-        let first = |object: &mut Value| *object = version(1);
+        Self::of("deployment", purpose, versions).await
+    }
+
+    async fn of(kind: &'static str, purpose: &str, versions: usize) -> Self {
+        let first = |object: &mut Value| *object = version(kind, 1);
         let twin = format!("{purpose}-twin");
         let (ours, theirs) = tokio::join!(
-            async { Place::with(purpose, first).await.guarded().await },
-            Place::with(&twin, first),
+            async { Place::of(kind, purpose, first).await.guarded().await },
+            Place::of(kind, &twin, first),
         );
         let twins = Self { ours, theirs };
         for number in 2..=versions {
@@ -42,7 +46,7 @@ impl Twins {
 
     async fn release(&self, number: usize) {
         for place in [&*self.ours, &self.theirs] {
-            place.cluster.apply(&place.namespace, &version(number)).await;
+            place.cluster.apply(&place.namespace, &version(place.kind, number)).await;
             place.rolled_out().await;
         }
         self.ours.daemon.await_watch(&format!("v{number}")).await;
@@ -52,32 +56,41 @@ impl Twins {
         self.ours.rolled_out().await;
         self.theirs.rolled_out().await;
         let (ours, theirs) = (Left::of(&self.ours).await, Left::of(&self.theirs).await);
-        assert_eq!(ours.deployment, theirs.deployment);
-        assert_eq!(ours.replica_sets, theirs.replica_sets);
+        assert_eq!(ours.workload, theirs.workload);
+        assert_eq!(ours.history, theirs.history);
         assert!(ours.cause.starts_with("rollguard: rolled back from v"), "{}", ours.cause);
     }
 }
 
 /// What an undo leaves behind, without what is different in any two namespaces.
 struct Left {
-    deployment: Value,
-    replica_sets: Value,
+    workload: Value,
+    history: Value,
     cause: String,
 }
 
 impl Left {
     async fn of(place: &Place) -> Self {
-        let mut deployment = read(place.cluster, &place.namespace, "get deployment web -o json").await;
-        let cause = without_cause(&mut deployment);
-        let sets = read(place.cluster, &place.namespace, "get replicasets -o json").await;
+        let line = format!("get {} web -o json", place.kind);
+        let mut workload = read(place.cluster, &place.namespace, &line).await;
+        let cause = without_cause(&mut workload);
+        let kept = if place.kind == "deployment" { "replicasets" } else { "controllerrevisions" };
+        let sets = read(place.cluster, &place.namespace, &format!("get {kept} -o json")).await;
         let sets = sets["items"].as_array().unwrap().iter().map(|set| {
             let mut set = set.clone();
             without_cause(&mut set);
-            let parts = ["/metadata/name", "/metadata/annotations", "/metadata/labels", "/spec"];
+            let parts = [
+                "/metadata/name",
+                "/metadata/annotations",
+                "/metadata/labels",
+                "/spec",
+                "/data",
+                "/revision",
+            ];
             picked(&set, &parts)
         });
         let parts = ["/metadata/generation", "/metadata/annotations", "/metadata/labels", "/spec"];
-        Self { deployment: picked(&deployment, &parts), replica_sets: sets.collect(), cause }
+        Self { workload: picked(&workload, &parts), history: sets.collect(), cause }
     }
 }
 
@@ -129,4 +142,34 @@ async fn a_revision_that_is_not_there_is_refused_with_what_to_do() {
     assert!(errors.contains("revision 7 is no longer in the history"), "{errors}");
     assert!(errors.contains("kubectl set image"), "{errors}");
     assert!(world.daemon.runs().await.is_empty());
+}
+
+#[tokio::test]
+#[ignore = "tests/run kubernetes"]
+async fn stateful_sets_and_daemon_sets_are_left_as_kubectl_leaves_them() {
+    let undone = async |kind: &'static str| {
+        let twins = Twins::of(kind, &format!("undo-{kind}"), 2).await;
+        twins.ours.daemon.cli_ok("rollback shop/backend --yes --wait --reason drill").await;
+        twins.theirs.kubectl(&format!("rollout undo {kind}/web")).await;
+        assert_eq!(twins.ours.tag().await, "v1");
+        twins.are_equal().await;
+    };
+    tokio::join!(undone("statefulset"), undone("daemonset"));
+}
+
+#[tokio::test]
+#[ignore = "tests/run kubernetes"]
+async fn an_image_is_set_as_kubectl_sets_it() {
+    let set = async |kind: &'static str| {
+        let twins = Twins::of(kind, &format!("image-{kind}"), 2).await;
+        let unknown = twins.ours.daemon.cli("rollback shop/backend --to-image proxy=app:v9 --yes").await;
+        let errors = String::from_utf8_lossy(&unknown.stderr);
+        assert_eq!(unknown.status.code(), Some(3), "{errors}");
+        assert!(errors.contains("no container named proxy") && errors.contains("app"), "{errors}");
+        twins.ours.daemon.cli_ok("rollback shop/backend --to-image app:v9 --yes --wait").await;
+        twins.theirs.kubectl(&format!("set image {kind}/web app=app:v9")).await;
+        assert_eq!(twins.ours.tag().await, "v9");
+        twins.are_equal().await;
+    };
+    tokio::join!(set("deployment"), set("statefulset"));
 }

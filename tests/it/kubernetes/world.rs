@@ -8,16 +8,37 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use rollguard::client::dto::RunStatus;
+use rollguard::domain::plan::kubernetes::Workload;
+use rollguard::domain::workload::WorkloadKind;
 use serde_json::{Value, json};
 
-use crate::components::deployment;
+use crate::components::workload;
 use crate::support::cluster::Cluster;
 use crate::support::daemon::{Daemon, FIRST_WATCH, config};
 use crate::support::pod_status::START_AFTER_MS;
 use crate::support::receiver::{Delivery, Receiver};
 use crate::support::until;
 
-const SHIPPED_ROLE: &str = include_str!("../../../deploy/kubernetes/watched-namespace/role.yaml");
+const SHIPPED_ROLES: [&str; 3] = [
+    include_str!("../../../deploy/kubernetes/watched-namespace/role.yaml"),
+    include_str!("../../../deploy/kubernetes/watched-namespace/statefulsets.yaml"),
+    include_str!("../../../deploy/kubernetes/watched-namespace/daemonsets.yaml"),
+];
+
+/// The shipped Role of this name, with the workload `web` named in it as a user would.
+pub(crate) fn shipped_role(name: &str) -> Value {
+    let documents = SHIPPED_ROLES.iter().flat_map(|text| serde_saphyr::from_multiple::<Value>(text).unwrap());
+    let mut roles = documents.filter(|document| document["kind"] == "Role");
+    let mut role = roles.find(|role| role["metadata"]["name"] == name).unwrap();
+    let rules = role["rules"].as_array_mut().unwrap();
+    rules
+        .iter_mut()
+        .filter_map(|rule| rule.get_mut("resourceNames"))
+        .for_each(|names| *names = json!(["web"]));
+    role
+}
+
+const SHIPPED_EVENTS_ROLE: &str = include_str!("../../../deploy/kubernetes/watched-namespace/events.yaml");
 
 /// For what takes seconds, or the 20 in which error rates are judged, on a machine that has a lot else to do.
 pub(crate) const SOON: Duration = Duration::from_secs(45);
@@ -28,24 +49,39 @@ pub(crate) fn slowly(deployment: &mut Value) {
     deployment["spec"]["progressDeadlineSeconds"] = json!(30);
 }
 
-/// A namespace with the Deployment `web` running `app:v1`, but no daemon yet.
+/// A namespace with the workload `web` running `app:v1`, but no daemon yet.
 pub(crate) struct Place {
     pub(crate) cluster: &'static Cluster,
     pub(crate) namespace: String,
     pub(crate) receiver: Receiver,
+    /// As kubectl names it.
+    pub(crate) kind: &'static str,
     released: Timestamp,
 }
 
 impl Place {
     /// `change` makes of the usual Deployment what the test needs.
     pub(crate) async fn with(purpose: &str, change: impl FnOnce(&mut Value)) -> Self {
-        let cluster = Cluster::shared().await;
+        Self::of("deployment", purpose, change).await
+    }
+
+    /// With a workload of another kind.
+    pub(crate) async fn of(kind: &'static str, purpose: &str, change: impl FnOnce(&mut Value)) -> Self {
+        Self::on(Cluster::shared().await, kind, purpose, change).await
+    }
+
+    pub(crate) async fn on(
+        cluster: &'static Cluster,
+        kind: &'static str,
+        purpose: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> Self {
         let namespace = cluster.namespace(purpose).await;
-        let mut object = deployment("v1");
+        let mut object = workload(kind, "v1");
         change(&mut object);
         cluster.apply(&namespace, &object).await;
-        cluster.kubectl(&namespace, "rollout status deployment/web --timeout=30s").await;
-        Self { cluster, namespace, receiver: Receiver::start().await, released: Timestamp::now() }
+        cluster.kubectl(&namespace, &format!("rollout status {kind}/web --timeout=30s")).await;
+        Self { cluster, namespace, receiver: Receiver::start().await, kind, released: Timestamp::now() }
     }
 
     pub(crate) async fn new(purpose: &str) -> Self {
@@ -61,6 +97,8 @@ impl Place {
 
     pub(crate) async fn guarded_through(self, kubeconfig: PathBuf, change: impl FnOnce(&mut Value)) -> World {
         let mut config = config(&kubeconfig, &self.namespace, &self.receiver.url("/messages"));
+        config["services"][0]["targets"][0]["kubernetes"] =
+            json!({ "namespace": self.namespace, self.kind: "web" });
         change(&mut config);
         let age = Timestamp::now().duration_since(self.released).unsigned_abs();
         tokio::time::sleep((FIRST_WATCH + Duration::from_secs(1)).saturating_sub(age)).await;
@@ -79,7 +117,7 @@ impl Place {
     }
 
     pub(crate) async fn deploy(&self, tag: &str) {
-        self.kubectl(&format!("set image deployment/web app=app:{tag}")).await;
+        self.kubectl(&format!("set image {}/web app=app:{tag}", self.kind)).await;
     }
 
     /// Deploys a tag whose pods, unlike those of [`slowly`], are there at once.
@@ -101,15 +139,32 @@ impl Place {
         names
     }
 
-    /// Binds the shipped Role, with this test's Deployment named in it as a user would, to an account, and gives its token.
+    /// Binds the shipped Roles that a target of this kind needs to an account, and gives its token.
     pub(crate) async fn shipped_role(&self) -> String {
         let token = self.cluster.service_account(&self.namespace, "guard").await;
-        let role: Value = serde_saphyr::from_str(SHIPPED_ROLE).unwrap();
-        let role = serde_json::to_string(&role).unwrap().replace("\"backend\"", "\"web\"");
-        self.cluster.apply(&self.namespace, &serde_json::from_str(&role).unwrap()).await;
-        let account = format!("--serviceaccount={}:guard", self.namespace);
-        self.kubectl(&format!("create rolebinding guard --role=rollguard {account}")).await;
+        for name in self.roles() {
+            self.cluster.apply(&self.namespace, &shipped_role(&name)).await;
+            let account = format!("--serviceaccount={}:guard", self.namespace);
+            self.kubectl(&format!("create rolebinding {name} --role={name} {account}")).await;
+        }
         token
+    }
+
+    pub(crate) fn workload(&self) -> Workload {
+        let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet];
+        let kind = kinds.into_iter().find(|kind| kind.noun() == self.kind).unwrap();
+        Workload { kind, namespace: self.namespace.clone(), name: "web".into() }
+    }
+
+    /// Names of the shipped Roles that a target of this kind needs.
+    pub(crate) fn roles(&self) -> Vec<String> {
+        let own = (self.kind != "deployment").then(|| format!("rollguard-{}s", self.kind));
+        std::iter::once("rollguard".to_owned()).chain(own).collect()
+    }
+
+    /// Binds the shipped Role for Events to the account of [`Place::shipped_role`].
+    pub(crate) async fn shipped_events_role(&self) {
+        self.optional_role(SHIPPED_EVENTS_ROLE).await;
     }
 
     /// Binds one of the optional Roles to the account of [`Place::shipped_role`].
@@ -123,7 +178,7 @@ impl Place {
 
     /// Waits for the end of a rollout as a person would.
     pub(crate) async fn rolled_out(&self) {
-        self.kubectl("rollout status deployment/web --timeout=40s").await;
+        self.kubectl(&format!("rollout status {}/web --timeout=40s", self.kind)).await;
     }
 
     pub(crate) async fn deployment(&self) -> Deployment {
@@ -131,10 +186,11 @@ impl Place {
         api.get("web").await.unwrap()
     }
 
-    /// The tag that the Deployment wants.
+    /// The tag that the workload wants.
     pub(crate) async fn tag(&self) -> String {
-        let pods = self.deployment().await.spec.template.spec.unwrap();
-        pods.containers[0].image.as_ref().unwrap().trim_start_matches("app:").to_owned()
+        let image = "jsonpath={.spec.template.spec.containers[0].image}";
+        let image = self.kubectl(&format!("get {} web -o {image}", self.kind)).await;
+        image.trim_start_matches("app:").to_owned()
     }
 
     /// How often the Deployment's spec was changed since it was made.

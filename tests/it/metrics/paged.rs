@@ -38,6 +38,8 @@ fn message(kind: MessageKind, title: &str) -> Message {
         service: ServiceName::parse("shop").unwrap(),
         title: title.into(),
         lines: vec!["Reason: 15.0 % errors on 412 requests".into(), "Nothing was changed".into()],
+        targets: vec![],
+        code: None,
     }
 }
 
@@ -54,7 +56,14 @@ async fn outbox(dir: &std::path::Path, pager: Arc<dyn Notifier>, clock: Arc<Hand
     let (notifiers, picture): (Arc<[_]>, _) = (vec![pager].into(), Picture::default());
     let ledger = Ledger::new(journal.clone(), notifiers.clone(), clock.clone(), picture.clone(), epoch);
     (
-        Outbox { journal, notifiers, clock, ledger: ledger.clone(), picture, unsettled: Default::default() },
+        Outbox {
+            journal,
+            notifiers: notifiers.into(),
+            clock,
+            ledger: ledger.clone(),
+            picture,
+            unsettled: Default::default(),
+        },
         ledger,
     )
 }

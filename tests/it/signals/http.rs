@@ -8,8 +8,10 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::signals::http::{HttpRule, HttpSource};
+use rollguard::config::Secrets;
+use rollguard::domain::answer::{Expect, Wanted};
+use rollguard::domain::probe::{HttpProbe, Probe};
 use rollguard::domain::signal::{Reading, Sample};
-use rollguard::domain::verification::Expect;
 use rollguard::ports::{Ask, SignalSource};
 use serde_json::json;
 
@@ -44,17 +46,21 @@ impl Service {
     }
 
     fn rule(&self, service: &str, name: &str, path: &str) -> HttpRule {
-        HttpRule {
-            service: service.to_string().try_into().unwrap(),
-            rule: name.to_string().try_into().unwrap(),
-            url: format!("{}{path}", self.url),
-            status: 200,
-            expect: vec![],
-            every: Duration::from_secs(10),
-            timeout: Duration::from_millis(300),
-        }
+        rule(service, name, format!("{}{path}", self.url), Wanted::status(200))
     }
 }
+
+fn rule(service: &str, name: &str, url: String, wanted: Wanted) -> HttpRule {
+    HttpRule {
+        service: service.to_string().try_into().unwrap(),
+        rule: name.to_string().try_into().unwrap(),
+        probe: Probe::Http(HttpProbe { timeout_secs: 0.3, ..HttpProbe::new(url, wanted) }),
+        secrets: Secrets::default(),
+        every: Duration::from_secs(10),
+    }
+}
+
+const AT_REST: Duration = Duration::from_secs(60);
 
 fn lines(samples: &[Sample]) -> Vec<String> {
     let line = |sample: &Sample| {
@@ -86,12 +92,17 @@ async fn a_check_is_sent_once_and_told_to_every_target() {
     let service = Service::start().await;
     let healthy = Expect::Json { pointer: "/status".into(), equals: json!("healthy") };
     let rules = vec![
-        HttpRule { expect: vec![healthy], ..service.rule("shop", "health", "/health") },
+        rule(
+            "shop",
+            "health",
+            format!("{}/health", service.url),
+            Wanted { expect: vec![healthy], ..Wanted::status(200) },
+        ),
         service.rule("shop", "slow", "/slow"),
-        HttpRule { url: "http://127.0.0.1:1/".into(), ..service.rule("shop", "gone", "/") },
+        rule("shop", "gone", "http://127.0.0.1:1/".into(), Wanted::status(200)),
         service.rule("other", "health", "/health"),
     ];
-    let source = HttpSource::new("http", rules).unwrap();
+    let source = HttpSource::new("http", rules, AT_REST).unwrap();
     let asking = || ask(vec![("shop/web", vec![]), ("shop/api", vec![])]);
     let refused = "fails: cannot connect: Connection refused (os error 111)";
     let samples = soon(source.read(&asking())).await;
@@ -122,7 +133,7 @@ async fn each_check_has_its_own_pace() {
     let service = Service::start().await;
     let often = service.rule("shop", "often", "/health");
     let seldom = HttpRule { every: Duration::from_secs(30), ..service.rule("shop", "seldom", "/health") };
-    let source = HttpSource::new("http", vec![often, seldom]).unwrap();
+    let source = HttpSource::new("http", vec![often, seldom], AT_REST).unwrap();
     assert_eq!(source.intervals(), (Duration::from_secs(10), Some(Duration::from_secs(60))));
     let mut sent = Vec::new();
     // The poller's tick comes a little early or late; at last the clock was set back.

@@ -36,7 +36,8 @@ impl Cluster {
         SHARED.get_or_init(Cluster::start).await
     }
 
-    async fn start() -> Self {
+    /// A control plane of its own, for a test that changes what all namespaces share.
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (etcd, etcd_url) = start_etcd(dir.path());
         let port = free_port();

@@ -88,11 +88,23 @@ impl Daemon {
         daemon
     }
 
-    /// What the next life is configured with.
-    fn configure(&self, mut config: Value) {
+    /// What the next life, or the next reload, is configured with.
+    pub(crate) fn configure(&self, mut config: Value) {
         config["listen"] = json!(self.url.trim_start_matches("http://"));
         config["state_dir"] = json!(self.dir.path().join("state"));
+        self.write(&config);
+    }
+
+    /// Writes the file exactly so.
+    pub(crate) fn write(&self, config: &Value) {
         std::fs::write(self.dir.path().join("rollguard.yaml"), config.to_string()).unwrap();
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.signal("HUP");
+        }
     }
 
     /// Starts it again after [`Daemon::kill`] or [`Daemon::terminate`], with the state and at the address that it had.
@@ -196,6 +208,11 @@ impl Daemon {
             target.watch.as_ref().is_some_and(|w| w.release.to.label == label)
         })
         .await
+    }
+
+    /// What /metrics shows.
+    pub(crate) async fn metrics(&self) -> String {
+        reqwest::get(format!("{}/metrics", self.url)).await.unwrap().text().await.unwrap()
     }
 
     /// All rollbacks, open ones first.

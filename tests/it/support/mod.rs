@@ -12,6 +12,7 @@ pub(crate) mod daemon;
 pub(crate) mod faulty;
 pub(crate) mod instrumented;
 pub(crate) mod kubelet;
+pub(crate) mod lever;
 #[cfg(feature = "aws")]
 pub(crate) mod moto;
 pub(crate) mod pod_status;

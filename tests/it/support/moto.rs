@@ -65,6 +65,16 @@ impl Moto {
         self.order("SetAlarmState", state).await;
     }
 
+    /// An operation of ECR, and its answer.
+    pub(crate) async fn ecr(&self, operation: &str, body: Value) -> Value {
+        let target = format!("AmazonEC2ContainerRegistry_V20150921.{operation}");
+        let request = self.http.post(&self.url).headers(signed("ecr", target)).body(body.to_string());
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{operation}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
     async fn order(&self, operation: &str, body: Value) {
         let request = self.http.post(&self.url).headers(headers(operation)).body(body.to_string());
         let answer = request.send().await.unwrap();
@@ -74,9 +84,14 @@ impl Moto {
 
 /// Of the older JSON protocol of CloudWatch, which is the one that moto understands.
 pub(crate) fn headers(operation: &str) -> reqwest::header::HeaderMap {
-    let scope = "Credential=test/20261122/eu-central-1/monitoring/aws4_request";
+    signed("monitoring", format!("GraniteServiceVersion20100801.{operation}"))
+}
+
+/// moto tells its services apart by what a request is signed for.
+fn signed(service: &str, target: String) -> reqwest::header::HeaderMap {
+    let scope = format!("Credential=test/20261122/eu-central-1/{service}/aws4_request");
     let pairs = [
-        ("x-amz-target", format!("GraniteServiceVersion20100801.{operation}")),
+        ("x-amz-target", target),
         ("content-type", "application/x-amz-json-1.0".to_owned()),
         ("authorization", format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=none")),
     ];

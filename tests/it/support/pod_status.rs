@@ -128,7 +128,8 @@ pub(crate) fn status(pod: &Pod, behaviour: Behaviour, ip: Ipv4Addr, restarts: u3
     for (key, value) in container_state(behaviour, now) {
         container_status[key] = value;
     }
-    json!({ "status": {
+    // A StatefulSet's next pod has the same name: its UID keeps it from getting the status of the last one.
+    json!({ "metadata": { "uid": pod.metadata.uid }, "status": {
         "phase": phase,
         "startTime": now,
         "hostIP": "127.0.0.1",

@@ -4,6 +4,8 @@ use std::time::Duration;
 use rollguard::domain::runbook::Judging;
 use rollguard::domain::signal::Reading;
 
+use serde_json::json;
+
 use super::town::Town;
 
 fn page_shared() -> Vec<(String, String)> {
@@ -157,14 +159,22 @@ async fn services_that_trip_together_are_paged_as_shared_by_name() {
         town.service(service).failing = 0.3;
     }
     town.run(60).await;
-    for service in ["cart", "mail", "pay"] {
-        assert_eq!(town.decided(service), page_shared(), "{service}");
+    assert_eq!(town.decided("cart"), page_shared());
+    for service in ["mail", "pay"] {
+        let decided = town.records(service, "decided");
+        let [only] = &decided[..] else { panic!("{service}: {decided:?}") };
+        assert_eq!(
+            (&only["decided"]["decision"], &only["decided"]["would"]),
+            (&json!("hold"), &json!("page"))
+        );
+        let barred = only["decided"]["barred"].as_array().unwrap().last().unwrap().as_str().unwrap();
+        assert_eq!(barred, "people were paged about all of them, with cart/api");
     }
     let pages = town.messages().await;
-    let [page, ..] = &pages[..] else { panic!("no page") };
-    assert_eq!(page.title, "[PAGE] cart/api v2 is in trouble together with others: not rolled back");
+    let [page] = &pages[..] else { panic!("one page for all: {pages:?}") };
+    assert_eq!(page.title, "[PAGE] cart/api v2 is in trouble together with others: not rolled back [RG303]");
     let line = "Not rolled back: 3 of 3 services under watch tripped within 5 minutes (cart, mail, pay), so what they \
-                share is the likelier cause";
+                share is the likelier cause [RG105]";
     assert_eq!(page.lines[1], line);
 
     // A new life does not do what the last one held back, though cart is alone with it by then.
@@ -226,7 +236,7 @@ async fn a_watch_that_sees_nothing_pages_and_ends_blind() {
     town.run(1810).await;
     assert_eq!(town.records("shop", "watch_closed")[0]["end"], "blind");
     assert_eq!(town.records("shop", "known_good").len(), 1, "only the version before");
-    assert_eq!(town.messages().await[0].title, "[PAGE] shop/api v2 cannot be judged");
+    assert_eq!(town.messages().await[0].title, "[PAGE] shop/api v2 cannot be judged [RG306]");
     let paging: Vec<bool> = town.records("shop", "paging").iter().map(|p| p["on"] == true).collect();
     assert_eq!(paging, [true, false]);
     town.end().await;

@@ -1,12 +1,14 @@
 //! Services that serve, fail and crash as a test tells them to, under a clock that it turns by hand.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
-use rollguard::domain::message::Message;
+use rollguard::domain::guardrails::Rails;
+use rollguard::domain::guardrails::minimum::MinVersion;
+use rollguard::domain::message::{Message, MessageKind};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
 use rollguard::domain::plan::Step;
@@ -17,18 +19,20 @@ use rollguard::domain::signal::{PodReading, Reading, Sample};
 use rollguard::domain::survey::Survey;
 use rollguard::domain::verification::{CheckResult, CheckSpec};
 use rollguard::domain::workload::{PodView, RolloutState, WorkloadView};
-use rollguard::engine::commands::Desk;
+use rollguard::engine::commands::{Command, CommandError, Desk};
 use rollguard::engine::driver::Tools;
 use rollguard::engine::ledger::Ledger;
 use rollguard::engine::settings::{Fleet, ServiceSettings};
 use rollguard::engine::snapshot::Picture;
-use rollguard::engine::sources::{Answer, AskBook};
-use rollguard::engine::watcher::{Parts, Watcher};
+use rollguard::engine::sources::{Answer, AskBook, Sensing};
+use rollguard::engine::watcher::{Parts, Reconfigured, Watcher};
 use rollguard::ports::*;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::lever::Lever;
 
 use super::world::{Feed, survey, version};
 
@@ -41,6 +45,11 @@ pub(super) struct Town {
     outside: Arc<Outside>,
     services: BTreeMap<&'static str, Service>,
     judging: Judging,
+    pub(super) rails: Rails,
+    /// Behind which no automation goes back.
+    pub(super) minimum: Option<&'static str>,
+    pub(super) at_once: usize,
+    pub(super) lever: Lever,
     life: Option<Life>,
 }
 
@@ -66,7 +75,9 @@ struct Pod {
 struct Life {
     feed: mpsc::Sender<FeedEvent>,
     answers: mpsc::Sender<Answer>,
+    reconfigure: mpsc::Sender<Reconfigured>,
     book: watch::Receiver<Arc<AskBook>>,
+    desk: Desk,
     stop: CancellationToken,
     watcher: JoinHandle<Result<(), JournalError>>,
 }
@@ -81,7 +92,7 @@ struct Outside {
     recordings: Mutex<BTreeMap<String, Vec<Sample>>>,
 }
 
-fn target(service: &str) -> TargetId {
+pub(super) fn target(service: &str) -> TargetId {
     TargetId { service: ServiceName::parse(service).unwrap(), target: TargetName::parse("api").unwrap() }
 }
 
@@ -103,6 +114,10 @@ impl Town {
             outside: Arc::default(),
             services: BTreeMap::new(),
             judging,
+            rails: Rails::default(),
+            minimum: None,
+            at_once: 2,
+            lever: Lever::default(),
             life: None,
         };
         for service in services {
@@ -162,6 +177,7 @@ impl Town {
         let notifiers: Arc<[Arc<dyn Notifier>]> = Arc::new([self.outside.clone() as Arc<dyn Notifier>]);
         let (notes, told) = mpsc::channel(16);
         let (feed, events) = mpsc::channel(64);
+        let (reconfigure, reconfigured) = mpsc::channel(1);
         let (answers, answered) = mpsc::channel(64);
         let (book, asked) = watch::channel(Arc::new(AskBook::default()));
         let tools = Tools {
@@ -169,35 +185,103 @@ impl Town {
             clock: clock.clone(),
             target: self.outside.clone(),
             checks: self.outside.clone(),
+            kill: self.lever.switch(),
             picture: picture.clone(),
             viewer: picture.viewer(),
             notes,
             stop: stop.clone(),
         };
+        let desk = Desk::new(journal.clone(), clock, picture.viewer());
         let parts = Parts {
             tools,
-            desk: Desk::new(journal.clone(), clock, picture.viewer()),
+            desk: desk.clone(),
             journal,
             recorder: self.outside.clone(),
-            sources: vec![],
-            fleet: Fleet::new(self.services.keys().map(|name| settings(name, &self.judging)).collect()),
+            sensing: Sensing { sources: vec![], book },
+            fleet: Fleet::new(self.services.keys().map(|name| self.settings(name)).collect(), self.at_once),
             notes: told,
             answers: answered,
-            book,
+            reconfigured,
             stop: stop.clone(),
         };
         let watcher = tokio::spawn(Watcher::run(parts, Box::new(Feed(events))));
-        self.life = Some(Life { feed, answers, book: asked, stop, watcher });
+        self.life = Some(Life { feed, answers, reconfigure, book: asked, desk, stop, watcher });
         let services: Vec<&'static str> = self.services.keys().copied().collect();
         for service in services {
             self.show(service).await;
         }
     }
 
+    fn settings(&self, service: &str) -> ServiceSettings {
+        settings(service, &self.judging, &self.rails, self.minimum)
+    }
+
+    /// What a person orders.
+    pub(super) async fn order(&self, command: Command) -> Result<Received, CommandError> {
+        let taken = self.life.as_ref().unwrap().desk.submit(command, &self.clock.now().to_string()).await;
+        rest().await;
+        taken
+    }
+
     pub(super) async fn end(&mut self) {
         let life = self.life.take().unwrap();
         life.stop.cancel();
         life.watcher.await.unwrap().unwrap();
+    }
+
+    /// A configuration of these services comes into force, changed as told; these rules are measured in another way.
+    pub(super) async fn reconfigure(
+        &mut self,
+        services: &[&str],
+        change: impl Fn(&mut ServiceSettings),
+        remeasured: &[(&str, &str)],
+    ) {
+        let fleet = services.iter().map(|name| {
+            let mut settings = self.settings(name);
+            change(&mut settings);
+            settings
+        });
+        let name =
+            |(service, rule): &(&str, &str)| (target(service).service, RuleName::parse(*rule).unwrap());
+        let (book, asked) = watch::channel(Arc::new(AskBook::default()));
+        let (done, in_force) = oneshot::channel();
+        let sensing = (!remeasured.is_empty()).then(|| Sensing { sources: vec![], book });
+        let reconfigured = Reconfigured {
+            fleet: Fleet::new(fleet.collect(), self.at_once),
+            feed: None,
+            elsewhere: BTreeSet::new(),
+            remeasured: remeasured.iter().map(name).collect(),
+            done,
+            sensing,
+        };
+        let life = self.life.as_mut().unwrap();
+        if reconfigured.sensing.is_some() {
+            life.book = asked;
+        }
+        life.reconfigure.send(reconfigured).await.unwrap();
+        in_force.await.unwrap();
+        let shown: Vec<&'static str> = self.services.keys().copied().collect();
+        for service in shown {
+            self.show(service).await;
+        }
+    }
+
+    /// What the sources of the latest configuration are asked about.
+    pub(super) fn book(&self) -> watch::Receiver<Arc<AskBook>> {
+        self.life.as_ref().unwrap().book.clone()
+    }
+
+    /// The names of all runs.
+    pub(super) fn runs(&self) -> Vec<String> {
+        let opened = self.journal.records().into_iter().filter(|r| r.kind == "opened");
+        opened.map(|r| r.body["run"].as_str().unwrap().to_string()).collect()
+    }
+
+    /// The kinds of all records of a run.
+    pub(super) fn run_kinds(&self, run: &str) -> Vec<String> {
+        let stream = format!("run:{run}");
+        let records = self.journal.records().into_iter();
+        records.filter(|r| r.stream.as_str() == stream).map(|r| r.kind).collect()
     }
 
     /// So many seconds pass; what the watcher wants to know is measured as a source does it.
@@ -319,7 +403,8 @@ impl Service {
     }
 }
 
-fn settings(service: &str, judging: &Judging) -> ServiceSettings {
+fn settings(service: &str, judging: &Judging, rails: &Rails, minimum: Option<&str>) -> ServiceSettings {
+    let minimum = minimum.and_then(MinVersion::parse).map(|minimum| (target(service).target, minimum));
     let minutes = |n: u64| Duration::from_secs(60 * n);
     ServiceSettings {
         name: target(service).service,
@@ -329,9 +414,11 @@ fn settings(service: &str, judging: &Judging) -> ServiceSettings {
         judging: judging.clone(),
         watch: minutes(30),
         page_after: minutes(2),
-        cool_down: minutes(60),
+        rails: rails.clone(),
+        minimums: minimum.into_iter().collect(),
         approval_expires: minutes(15),
         rollout_deadline: minutes(10),
+        together: true,
         verify_deadline: minutes(10),
         checks: vec![],
         status_page: None,
@@ -385,8 +472,8 @@ impl Notifier for Outside {
     fn channel(&self) -> &str {
         "pager"
     }
-    fn wants(&self, _: &Message) -> bool {
-        true
+    fn wants(&self, message: &Message) -> bool {
+        message.kind != MessageKind::Trace
     }
     async fn deliver(&self, _: &Message, _: Timestamp) -> Result<Delivered, NotifyError> {
         Ok(Delivered::Once)

@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::event::{StreamId, TargetEvent, to_parts};
-use rollguard::domain::message::Message;
+use rollguard::domain::guardrails::Rails;
+use rollguard::domain::message::{Message, MessageKind};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
+use rollguard::domain::owner::Origin;
 use rollguard::domain::plan::Step;
 use rollguard::domain::policy::Mode;
 use rollguard::domain::release::{Fingerprint, Generation, Release, ReleaseKind, Version};
@@ -18,20 +20,22 @@ use rollguard::domain::signal::{PodReading, Reading, Sample};
 use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::verification::{CheckResult, CheckSpec};
 use rollguard::domain::watch::WatchSpec;
-use rollguard::domain::workload::{PodView, RolloutState, WorkloadView};
+use rollguard::domain::workload::{PodView, RolloutState, UpdateStrategy, WorkloadKind, WorkloadView};
 use rollguard::engine::clock::SystemClock;
 use rollguard::engine::commands::Desk;
 use rollguard::engine::driver::Tools;
 use rollguard::engine::ledger::Ledger;
 use rollguard::engine::settings::{Fleet, ServiceSettings};
 use rollguard::engine::snapshot::Picture;
-use rollguard::engine::sources::{Answer, AskBook};
+use rollguard::engine::sources::{Answer, AskBook, Sensing};
 use rollguard::engine::watcher::{Parts, Watcher};
 use rollguard::ports::*;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::support::lever::Lever;
 
 pub(super) fn target() -> TargetId {
     TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("backend").unwrap() }
@@ -58,19 +62,22 @@ pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Su
         version: version(label),
         template: template(label),
         annotations: BTreeMap::new(),
+        created_at: None,
     };
     Survey::Kubernetes(KubernetesSurvey {
         target: target.clone(),
+        kind: WorkloadKind::Deployment,
         namespace: "default".into(),
         name: target.service.to_string(),
         uid: "uid".into(),
         paused: false,
+        update: UpdateStrategy::default(),
         replicas: 1,
         revision: 9,
         template: template(running),
         version: version(running),
         annotations: BTreeMap::new(),
-        owner: None,
+        origin: Origin::default(),
         history: (1..).zip(history).map(revision).collect(),
         revision_history_limit: Some(10),
     })
@@ -168,6 +175,7 @@ impl World {
             clock: clock.clone(),
             target: self.cluster.clone(),
             checks: self.cluster.clone(),
+            kill: Lever::default().switch(),
             picture: picture.clone(),
             viewer: picture.viewer(),
             notes,
@@ -178,11 +186,11 @@ impl World {
             desk: Desk::new(journal.clone(), clock, picture.viewer()),
             journal,
             recorder: self.cluster.clone(),
-            sources: vec![],
-            fleet: Fleet::new(vec![settings(self.mode)]),
+            sensing: Sensing { sources: vec![], book: watch::channel(Arc::new(AskBook::default())).0 },
+            fleet: Fleet::new(vec![settings(self.mode)], 2),
             notes: told,
             answers: answered,
-            book: watch::channel(Arc::new(AskBook::default())).0,
+            reconfigured: mpsc::channel(1).1,
             stop: stop.clone(),
         };
         let watcher = tokio::spawn(Watcher::run(parts, Box::new(Feed(events))));
@@ -263,7 +271,7 @@ impl Life {
 const HEALTH: &str = "health";
 
 fn settings(mode: Mode) -> ServiceSettings {
-    let kind = RuleKind::Check { failing_for_secs: 1.0 };
+    let kind = RuleKind::check(1.0);
     let health = Rule::new(RuleName::parse(HEALTH).unwrap(), kind);
     let minutes = |n: u64| Duration::from_secs(60 * n);
     ServiceSettings {
@@ -274,9 +282,11 @@ fn settings(mode: Mode) -> ServiceSettings {
         judging: Judging::standard(minutes(30)),
         watch: minutes(30),
         page_after: minutes(2),
-        cool_down: minutes(60),
+        rails: Rails::default(),
+        minimums: BTreeMap::new(),
         approval_expires: minutes(15),
         rollout_deadline: minutes(10),
+        together: true,
         verify_deadline: minutes(10),
         checks: vec![],
         status_page: None,
@@ -327,8 +337,8 @@ impl Notifier for Cluster {
     fn channel(&self) -> &str {
         "pager"
     }
-    fn wants(&self, _: &Message) -> bool {
-        true
+    fn wants(&self, message: &Message) -> bool {
+        message.kind != MessageKind::Trace
     }
     async fn deliver(&self, _: &Message, _: Timestamp) -> Result<Delivered, NotifyError> {
         Ok(Delivered::Once)

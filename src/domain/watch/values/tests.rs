@@ -180,7 +180,7 @@ fn sentences_name_the_numbers() {
 fn a_watch_takes_values_and_checks_and_notices_their_silence() {
     let rule = |name: &str, kind| Rule::new(RuleName::parse(name).unwrap(), kind);
     let value = RuleKind::Value { bound: Bound::Above(10.0), for_secs: 60.0 };
-    let check = RuleKind::Check { failing_for_secs: 60.0 };
+    let check = RuleKind::check(60.0);
     let rules = vec![rule("memory", value), rule("health", check)];
     let mut watch = Watch::new(WatchSpec { rules, ..spec(ReleaseKind::New) });
     let name = |name: &str| RuleName::parse(name).unwrap();

@@ -1,0 +1,294 @@
+//! What bears on the way back of a workload, read from the cluster: rights always, quotas and the like where granted.
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, DeploymentSpec};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceQuota};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ListParams;
+use kube::core::{Selector, SelectorExt};
+use kube::{Api, Client, Resource};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::KubernetesTarget;
+use super::quota::shortages;
+use super::rights::{self, Right};
+use super::target::{Trouble, in_time};
+use crate::domain::plan::kubernetes::Workload;
+use crate::domain::release::Version;
+use crate::domain::surroundings::{Rollout, Surroundings};
+use crate::domain::survey::Survey;
+use crate::domain::workload::WorkloadKind;
+
+/// Reads that a Role of its own grants (deploy/kubernetes/watched-namespace/doctor.yaml): without them nothing is missing
+/// but a warning.
+const QUOTAS: Right<'static> = listing("", "resourcequotas");
+const BUDGETS: Right<'static> = listing("policy", "poddisruptionbudgets");
+const AUTOSCALERS: Right<'static> = listing("autoscaling", "horizontalpodautoscalers");
+
+const fn listing(group: &'static str, resource: &'static str) -> Right<'static> {
+    Right { verb: "list", group, resource, name: None }
+}
+
+/// Objects of one kind that are looked at in a namespace.
+const LISTED_MAX: u32 = 500;
+
+/// One look around one target.
+struct Look<'a> {
+    client: &'a Client,
+    target: &'a KubernetesTarget,
+    around: Surroundings,
+}
+
+/// Everything but the images.
+pub(super) async fn surroundings(
+    client: &Client,
+    target: &KubernetesTarget,
+    survey: Option<&Survey>,
+    needed: &[Version],
+) -> Surroundings {
+    let mut look = Look { client, target, around: Surroundings::default() };
+    let optional = look.ask_rights().await;
+    look.read_rollout().await;
+    let template = survey.zip(needed.first()).and_then(|(survey, to)| template(survey, to));
+    if optional.contains(&QUOTAS) {
+        look.read_quotas(template.as_ref()).await;
+    }
+    if optional.contains(&BUDGETS) {
+        look.read_budgets(template.as_ref()).await;
+    }
+    if optional.contains(&AUTOSCALERS) {
+        look.read_autoscalers().await;
+    }
+    look.around
+}
+
+impl Look<'_> {
+    /// Notes what is denied, and answers which of the optional reads are allowed.
+    async fn ask_rights(&mut self) -> Vec<Right<'static>> {
+        let optional = [QUOTAS, BUDGETS, AUTOSCALERS];
+        let (namespace, needed) = (&self.target.workload.namespace, rights::needed(&self.target.workload));
+        let asked: Vec<Right<'_>> = needed.iter().copied().chain(optional).collect();
+        let lacking = match in_time(rights::lacking(self.client, namespace, &asked)).await {
+            Ok(lacking) => lacking,
+            Err(trouble) => {
+                self.unchecked("rights", trouble);
+                return Vec::new();
+            }
+        };
+        let denied = needed.iter().filter(|right| lacking.contains(right)).map(Right::title);
+        self.around.denied.extend(denied);
+        for right in optional.iter().filter(|right| lacking.contains(right)) {
+            self.around
+                .unchecked
+                .push(format!("{} in {namespace}: reading them is not granted", right.resource));
+        }
+        optional.into_iter().filter(|right| !lacking.contains(right)).collect()
+    }
+
+    async fn read_rollout(&mut self) {
+        // What cannot be read is told by the survey.
+        self.around.rollout = match self.target.workload.kind {
+            WorkloadKind::Deployment => self.get(|found: Deployment| rollout(&found.spec)).await,
+            WorkloadKind::DaemonSet => self.get(|found: DaemonSet| daemon_rollout(&found)).await,
+            // One pod after the other, and no controller gives up on it.
+            WorkloadKind::StatefulSet => Some(Rollout { gives_up: true, surge: 0, unavailable: 1 }),
+        };
+    }
+
+    async fn get<K>(&self, read: impl FnOnce(K) -> Rollout) -> Option<Rollout>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        let workload = &self.target.workload;
+        let api: Api<K> = Api::namespaced(self.client.clone(), &workload.namespace);
+        in_time(api.get(&workload.name)).await.ok().map(read)
+    }
+
+    async fn read_quotas(&mut self, template: Option<&PodTemplateSpec>) {
+        let Some(pod) = template.and_then(|template| template.spec.as_ref()) else { return };
+        let quotas: Vec<ResourceQuota> = self.list(&QUOTAS).await;
+        self.around.full_quotas = quotas.iter().flat_map(|quota| shortages(quota, pod)).collect();
+    }
+
+    async fn read_budgets(&mut self, template: Option<&PodTemplateSpec>) {
+        let labels = template.and_then(|template| template.metadata.as_ref()?.labels.clone());
+        let labels = labels.unwrap_or_default();
+        let budgets: Vec<PodDisruptionBudget> = self.list(&BUDGETS).await;
+        let spent = budgets.into_iter().filter(|budget| covers(budget, &labels) && is_spent(budget));
+        self.around.spent_budgets = spent.filter_map(|budget| budget.metadata.name).collect();
+    }
+
+    async fn read_autoscalers(&mut self) {
+        let autoscalers: Vec<HorizontalPodAutoscaler> = self.list(&AUTOSCALERS).await;
+        let at_max = autoscalers.iter().filter_map(|autoscaler| at_max(autoscaler, &self.target.workload));
+        self.around.autoscalers_at_max = at_max.collect();
+    }
+
+    async fn list<K>(&mut self, right: &Right<'_>) -> Vec<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+        K::DynamicType: Default,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &self.target.workload.namespace);
+        match in_time(api.list(&ListParams::default().limit(LISTED_MAX))).await {
+            Ok(list) => list.items,
+            Err(trouble) => {
+                self.unchecked(right.resource, trouble);
+                Vec::new()
+            }
+        }
+    }
+
+    fn unchecked(&mut self, what: &str, trouble: Trouble) {
+        self.around.unchecked.push(format!(
+            "{what} in {}: {}",
+            self.target.workload.namespace,
+            trouble.reason()
+        ));
+    }
+}
+
+/// The pod template of the version that a rollback goes to.
+fn template(survey: &Survey, to: &Version) -> Option<PodTemplateSpec> {
+    let Survey::Kubernetes(found) = survey;
+    PodTemplateSpec::deserialize(&found.find(&to.fingerprint)?.template).ok()
+}
+
+/// Kubernetes' own defaults where nothing is said, and its rounding: more pods at once, fewer gone.
+fn rollout(spec: &DeploymentSpec) -> Rollout {
+    let replicas = u32::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
+    // "Never" is written as the largest number there is.
+    let gives_up = spec.progress_deadline_seconds.is_some_and(|secs| secs < i32::MAX);
+    let strategy = spec.strategy.as_ref();
+    if strategy.is_some_and(|s| s.type_.as_deref() == Some("Recreate")) {
+        return Rollout { gives_up, surge: 0, unavailable: replicas };
+    }
+    let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
+    let quarter = IntOrString::String("25%".into());
+    let surge = rolling.and_then(|r| r.max_surge.as_ref()).unwrap_or(&quarter);
+    let unavailable = rolling.and_then(|r| r.max_unavailable.as_ref()).unwrap_or(&quarter);
+    let (surge, unavailable) = (part(surge, replicas, f64::ceil), part(unavailable, replicas, f64::floor));
+    // With neither, the controller lets one go.
+    Rollout { gives_up, surge, unavailable: if surge == 0 { unavailable.max(1) } else { unavailable } }
+}
+
+/// A DaemonSet's controller never gives up, and replaces one pod after the other unless it is told otherwise.
+fn daemon_rollout(set: &DaemonSet) -> Rollout {
+    let wanted = set.status.as_ref().map_or(0, |status| status.desired_number_scheduled);
+    let wanted = u32::try_from(wanted).unwrap_or(0);
+    let strategy = set.spec.update_strategy.as_ref();
+    let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+    let (none, one) = (IntOrString::Int(0), IntOrString::Int(1));
+    let surge = rolling.and_then(|r| r.max_surge.as_ref()).unwrap_or(&none);
+    let unavailable = rolling.and_then(|r| r.max_unavailable.as_ref()).unwrap_or(&one);
+    let of = |value: &IntOrString| part(value, wanted, f64::ceil);
+    Rollout { gives_up: true, surge: of(surge), unavailable: of(unavailable) }
+}
+
+fn part(value: &IntOrString, replicas: u32, round: fn(f64) -> f64) -> u32 {
+    match value {
+        IntOrString::Int(n) => u32::try_from(*n).unwrap_or(0),
+        IntOrString::String(text) => share(text, replicas, round),
+    }
+}
+
+fn share(text: &str, replicas: u32, round: fn(f64) -> f64) -> u32 {
+    let percent: f64 = text.trim_end_matches('%').parse().unwrap_or(0.0);
+    round(percent * f64::from(replicas) / 100.0) as u32
+}
+
+fn covers(budget: &PodDisruptionBudget, labels: &BTreeMap<String, String>) -> bool {
+    let selector = budget.spec.as_ref().and_then(|spec| spec.selector.clone());
+    selector.and_then(|s| Selector::try_from(s).ok()).is_some_and(|selector| selector.matches(labels))
+}
+
+fn is_spent(budget: &PodDisruptionBudget) -> bool {
+    budget.status.as_ref().is_some_and(|status| status.disruptions_allowed == Some(0))
+}
+
+/// `web (10 of 10)`.
+fn at_max(autoscaler: &HorizontalPodAutoscaler, workload: &Workload) -> Option<String> {
+    let (spec, about) = (&autoscaler.spec, &autoscaler.spec.scale_target_ref);
+    let current = autoscaler.status.as_ref()?.current_replicas?;
+    let ours = about.kind == workload.kind.title() && about.name == workload.name;
+    let name = autoscaler.metadata.name.as_deref()?;
+    (ours && current >= spec.max_replicas).then(|| format!("{name} ({current} of {})", spec.max_replicas))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn of(spec: Value) -> (u32, u32, bool) {
+        let mut spec = spec;
+        spec["selector"] = json!({});
+        spec["template"] = json!({});
+        let rollout = rollout(&serde_json::from_value(spec).unwrap());
+        (rollout.surge, rollout.unavailable, rollout.gives_up)
+    }
+
+    #[test]
+    fn surge_and_unavailable_are_rounded_as_kubernetes_rounds_them() {
+        let rolling = |surge: Value, unavailable: Value| {
+            json!({"replicas": 5, "progressDeadlineSeconds": 600, "strategy": {"type": "RollingUpdate",
+                   "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}})
+        };
+        assert_eq!(of(rolling(json!("25%"), json!("25%"))), (2, 1, true));
+        assert_eq!(of(rolling(json!(3), json!(0))), (3, 0, true));
+        assert_eq!(of(rolling(json!(0), json!("1%"))), (0, 1, true), "one goes where none is added");
+        assert_eq!(of(json!({"replicas": 3})), (1, 0, false));
+        assert_eq!(of(json!({"replicas": 3, "strategy": {"type": "Recreate"}})), (0, 3, false));
+        assert_eq!(
+            of(json!({"progressDeadlineSeconds": i32::MAX})),
+            (1, 0, false),
+            "that is how never is written"
+        );
+    }
+
+    #[test]
+    fn a_daemon_set_replaces_one_pod_after_the_other() {
+        let of = |rolling: Value| {
+            let value = json!({"spec": {"selector": {}, "template": {}, "updateStrategy": {"rollingUpdate": rolling}},
+                "status": {"desiredNumberScheduled": 7, "currentNumberScheduled": 7, "numberMisscheduled": 0, "numberReady": 7}});
+            let rollout = daemon_rollout(&serde_json::from_value(value).unwrap());
+            (rollout.surge, rollout.unavailable)
+        };
+        assert_eq!(of(json!(null)), (0, 1));
+        assert_eq!(of(json!({"maxSurge": "30%", "maxUnavailable": 0})), (3, 0));
+    }
+
+    #[test]
+    fn an_autoscaler_counts_for_its_own_deployment() {
+        let autoscaler = |name: &str, current: u32| {
+            let value = json!({"metadata": {"name": "web"}, "status": {"currentReplicas": current},
+                "spec": {"maxReplicas": 4, "scaleTargetRef": {"kind": "Deployment", "name": name}}});
+            let web =
+                Workload { kind: WorkloadKind::Deployment, namespace: "shop".into(), name: "web".into() };
+            at_max(&serde_json::from_value(value).unwrap(), &web)
+        };
+        assert_eq!(autoscaler("web", 4).as_deref(), Some("web (4 of 4)"));
+        assert_eq!((autoscaler("web", 3), autoscaler("other", 4)), (None, None));
+    }
+
+    #[test]
+    fn a_budget_counts_for_pods_that_it_selects() {
+        let budget = |selector: Value, allowed: u32| {
+            let value = json!({"spec": {"selector": selector}, "status": {"disruptionsAllowed": allowed,
+                "currentHealthy": 3, "desiredHealthy": 3, "expectedPods": 3}});
+            let budget: PodDisruptionBudget = serde_json::from_value(value).unwrap();
+            let labels = [("app".to_string(), "web".to_string())].into();
+            covers(&budget, &labels) && is_spent(&budget)
+        };
+        assert!(budget(json!({"matchLabels": {"app": "web"}}), 0));
+        assert!(budget(json!({}), 0), "an empty selector selects all pods of the namespace");
+        assert!(!budget(json!({"matchLabels": {"app": "web"}}), 1));
+        assert!(!budget(json!({"matchLabels": {"app": "other"}}), 0));
+    }
+}

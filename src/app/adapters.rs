@@ -1,0 +1,83 @@
+//! All adapters of one configuration, built before any of them is used.
+use std::sync::Arc;
+
+use super::{AppError, build};
+use crate::adapters::kubernetes::{Beside, Kubernetes};
+use crate::config::Config;
+use crate::engine::current::{Current, Notifiers};
+use crate::engine::settings::Fleet;
+use crate::ports::{Checks, Clock, ImageRegistry, Notifier, SignalSource, Target};
+
+pub(super) struct Adapters {
+    pub(super) cluster: Kubernetes,
+    pub(super) registry: Option<Arc<dyn ImageRegistry>>,
+    pub(super) notifiers: Arc<[Arc<dyn Notifier>]>,
+    pub(super) checks: Arc<dyn Checks>,
+    pub(super) sources: Vec<Arc<dyn SignalSource>>,
+    pub(super) fleet: Fleet,
+}
+
+impl Adapters {
+    /// Nobody is asked anything yet, but for credentials that a program or a file holds.
+    pub(super) async fn of(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
+        let cluster = build::cluster(config, clock).await?;
+        let mut notifiers = build::notifiers(config)?;
+        if config.kubernetes_events {
+            notifiers.push(Arc::new(cluster.events()));
+        }
+        let mut sources = build::sources(config)?;
+        if let Some(logs) = build::logs_source(config, &cluster)? {
+            sources.push(Arc::new(logs));
+        }
+        Ok(Self {
+            cluster,
+            registry: build::registry(config),
+            notifiers: notifiers.into(),
+            checks: build::checks(config)?,
+            sources,
+            fleet: build::fleet(config),
+        })
+    }
+
+    /// For a feed that goes on: what it sees is seen by these, too.
+    pub(super) fn beside(self, feed: &InUse) -> Self {
+        Self { cluster: self.cluster.with_beside(feed.beside.clone()), ..self }
+    }
+
+    fn targets(&self) -> Arc<dyn Target> {
+        Arc::new(self.cluster.targets().with_registry(self.registry.clone()))
+    }
+
+    /// As those hold them who use them, with what the watcher alone holds.
+    pub(super) fn put_to_use(self) -> (InUse, Vec<Arc<dyn SignalSource>>, Fleet) {
+        let (target, beside) = (self.targets(), self.cluster.beside());
+        let in_use = InUse {
+            beside,
+            notifiers: self.notifiers.into(),
+            target: target.into(),
+            checks: self.checks.into(),
+            fleet: Arc::new(self.fleet.clone()).into(),
+        };
+        (in_use, self.sources, self.fleet)
+    }
+}
+
+/// Adapters that a later configuration replaces.
+pub(super) struct InUse {
+    /// What the feed that goes on sees.
+    pub(super) beside: Beside,
+    pub(super) notifiers: Notifiers,
+    pub(super) target: Current<dyn Target>,
+    pub(super) checks: Current<dyn Checks>,
+    pub(super) fleet: Current<Fleet>,
+}
+
+impl InUse {
+    pub(super) fn replace(&mut self, adapters: Adapters) {
+        self.beside = adapters.cluster.beside();
+        self.target.set(adapters.targets());
+        self.notifiers.set(adapters.notifiers);
+        self.checks.set(adapters.checks);
+        self.fleet.set(Arc::new(adapters.fleet));
+    }
+}

@@ -1,0 +1,46 @@
+//! Which workload a target is: exactly one of three kinds.
+use rollguard::config::TargetKindConfig;
+
+use super::{example, minimal, problems, read};
+
+fn target(workload: &str) -> String {
+    minimal("", "").replace("{deployment: api}", workload)
+}
+
+#[test]
+#[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
+fn the_examples_targets_are_one_of_each() {
+    let config = example();
+    let shop = &config.services[0];
+    let argument = |kind: &TargetKindConfig| match kind {
+        TargetKindConfig::Kubernetes(workload) => workload.argument(),
+    };
+    let targets: Vec<String> = shop.targets.iter().map(|target| argument(&target.kind)).collect();
+    let expected = ["deployment/blockchain-backend", "statefulset/ledger", "daemonset/collector"];
+    assert_eq!(targets, expected.map(|target| format!("{target} -n default")));
+    assert!(shop.together);
+}
+
+#[test]
+fn a_target_is_exactly_one_workload() {
+    for kind in ["deployment", "statefulset", "daemonset"] {
+        assert!(read(&target(&format!("{{{kind}: api}}"))).is_ok(), "{kind}");
+    }
+    let told = problems(&target("{namespace: shop}"));
+    assert!(told.contains(":4:39: error: one of deployment, statefulset, daemonset is missing"), "{told}");
+    let told = problems(&target("{deployment: api, statefulset: db}"));
+    assert!(told.contains("deployment and statefulset exclude each other: keep one"), "{told}");
+    let told = problems(&target("{deploymnt: api}"));
+    assert!(told.contains("did you mean \"deployment\""), "{told}");
+}
+
+#[test]
+fn a_stateful_set_may_have_the_name_of_a_deployment() {
+    let two = |second: &str| {
+        let targets = format!("{{deployment: api}}}}, {{name: other, kubernetes: {second}");
+        problems(&target(&targets))
+    };
+    assert!(!two("{statefulset: api}").contains("error"), "{}", two("{statefulset: api}"));
+    let told = two("{deployment: api}");
+    assert!(told.contains("the Deployment default/api is a target already"), "{told}");
+}
