@@ -164,11 +164,7 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
             (run.last, run.applied, run.applied_at) = (None, 0, None);
         }
         RunEvent::Observed { finding, .. } => {
-            run.diagnosis = match finding {
-                Finding::NotYet { diagnosis, .. } => diagnosis.clone(),
-                Finding::Unseen { .. } => run.diagnosis,
-                Finding::Satisfied { .. } | Finding::Conflict { .. } => Diagnosis::default(),
-            };
+            run.diagnosis = diagnosed(finding, run.diagnosis);
             run.last = Some(Observed { finding: finding.clone(), at });
         }
         RunEvent::Applied { outcome, .. } => {
@@ -209,6 +205,14 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
         RunEvent::Superseded { .. } => run = close(run, End::Superseded, at),
     }
     run
+}
+
+fn diagnosed(finding: &Finding, before: Diagnosis) -> Diagnosis {
+    match finding {
+        Finding::NotYet { diagnosis, .. } => diagnosis.clone(),
+        Finding::Unseen { .. } => before,
+        Finding::Satisfied { .. } | Finding::Conflict { .. } => Diagnosis::default(),
+    }
 }
 
 /// An owner counts as held from the moment at which it may be: an answer may be lost, and a life may end before it is written.
