@@ -142,3 +142,28 @@ fn throughput(figures: &Figures, baseline: &Option<Baseline>, at_least: f64) -> 
     let detail = format!("{now:.1} requests/s, {} of {before:.1} before the release", percent(now / before));
     if now >= before * at_least { CheckResult::passed(detail) } else { CheckResult::failed(detail) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::Picture;
+    use super::*;
+    use crate::domain::names::{ServiceName, TargetName};
+    use crate::domain::release::{Fingerprint, Version};
+
+    fn change(target: &str) -> Change {
+        let target = TargetName::parse(target).unwrap();
+        let version = Version { fingerprint: Fingerprint::of_template(&serde_json::Value::Null), label: "v1".into(), images: vec![] };
+        let service = ServiceName::parse("shop").unwrap();
+        Change { target: TargetId { service, target }, from: version.clone(), to: version }
+    }
+
+    #[test]
+    fn only_targets_with_a_service_in_front_are_asked_for_its_endpoints() {
+        let picture = Picture::default();
+        let kind = CheckKind::EndpointsReady { targets: vec![TargetName::parse("backend").unwrap()] };
+        let all = |changes: &[Change]| check_all(&kind, changes, "shop-1", &picture.viewer()).unwrap();
+        let both = all(&[change("backend"), change("worker")]);
+        assert_eq!(both, CheckResult::no_data("the restored version is not measured yet"));
+        assert_eq!(all(&[change("worker")]).outcome, CheckOutcome::Passed);
+    }
+}
