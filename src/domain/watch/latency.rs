@@ -9,7 +9,7 @@ use super::seen::Seen;
 use super::{Arm, Baseline, WatchSpec};
 use crate::domain::detect::counter::STREAMS_MAX;
 use crate::domain::detect::latency::{NotSlower, Slower, Threshold, above, thresholds};
-use crate::domain::detect::mixture::{Bounds, Enough, Onset, Span};
+use crate::domain::detect::mixture::{Bounds, Enough, Span};
 use crate::domain::evidence::{Cause, Evidence, Numbers, Strength, clock_time, count_of, grouped};
 use crate::domain::histogram::{Buckets, Histogram};
 use crate::domain::names::RuleName;
@@ -35,8 +35,6 @@ const DISPERSION_MAX: f64 = 2.0;
 /// Dispersion from which slow requests are taken to come in spells.
 const SPELLS: f64 = 1.5;
 const SINGLE_POD_SHARE: f64 = 0.8;
-/// Of the requests since the onset, those that the estimate must rest on.
-const KEPT_SHARE: f64 = 0.5;
 /// Batches that "recent" means: a minute at 5 seconds each.
 const RECENT: usize = 12;
 
@@ -255,11 +253,6 @@ impl LatencyRule {
     /// Old pods that are gone are compared with only where nothing else is known: what they showed may be long ago.
     fn estimate(&self, now: Timestamp) -> Option<Estimate> {
         let since = &self.since_onset;
-        // Another onset has just become the likeliest, and most of what came since then was not kept.
-        let kept = |onset: Onset| since.new.count() >= onset.total * KEPT_SHARE;
-        if !self.leading().and_then(Slower::onset).is_some_and(kept) {
-            return None;
-        }
         let past = self.usual.as_ref().filter(|_| !self.old_serve(now));
         let beside = since.old.count() >= MEDIAN_MIN && past.is_none();
         let usual = if beside { &since.old } else { self.usual.as_ref()? };
