@@ -152,7 +152,7 @@ mod tests {
 
     fn change(target: &str) -> Change {
         let target = TargetName::parse(target).unwrap();
-        let version = Version { fingerprint: Fingerprint::of_template(&serde_json::Value::Null), label: "v1".into(), images: vec![] };
+        let version = Version { fingerprint: Fingerprint::named("f"), label: "v1".into(), images: vec![] };
         let service = ServiceName::parse("shop").unwrap();
         Change { target: TargetId { service, target }, from: version.clone(), to: version }
     }

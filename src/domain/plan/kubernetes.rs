@@ -212,7 +212,7 @@ fn steps(
     let step =
         |title, deadline_secs, action| Step { target: survey.target.clone(), title, deadline_secs, action };
     vec![
-        step(aim.title.clone(), RESTORE_SECS, Action::RestoreTemplate(restore)),
+        step(aim.title.clone(), RESTORE_SECS, Action::RestoreTemplate(Box::new(restore))),
         awaiting(survey, workload, &aim.to, rollout_secs),
     ]
 }

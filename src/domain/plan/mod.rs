@@ -62,7 +62,7 @@ pub struct Step {
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Action {
     HoldOwner(HoldOwner),
-    RestoreTemplate(RestoreTemplate),
+    RestoreTemplate(Box<RestoreTemplate>),
     AwaitRollout(AwaitRollout),
     Restart(Restart),
 }

@@ -177,6 +177,7 @@ impl LatencyRule {
             return;
         };
         let came = stream.last.advance(times);
+        stream.new |= arm == Arm::New;
         let warm_at = ready_since.unwrap_or(stream.first_seen);
         match arm {
             Arm::New if fresh && at.duration_since(warm_at) < self.warm_up => self.warming.add(&came),

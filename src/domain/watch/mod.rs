@@ -288,8 +288,7 @@ impl Watch {
             self.rollout.goes_on(sample.at);
         }
         let appears = arm == Arm::New
-            && matches!(&sample.reading, Reading::Pod(reading) if !reading.gone)
-            && !self.pods.knows(pod);
+            && matches!(&sample.reading, Reading::Pod(reading) if !reading.gone && !self.pods.knows(pod, reading));
         if appears {
             self.rollout.goes_on(sample.at);
         }

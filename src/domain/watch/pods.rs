@@ -104,6 +104,10 @@ impl Pods {
             self.pods.remove(name);
             return;
         }
+        // A StatefulSet's next pod has the name of the last one, whose end may not have been seen.
+        if self.pods.contains_key(name) && !self.knows(name, reading) {
+            self.pods.remove(name);
+        }
         if self.pods.len() >= PODS_MAX && !self.pods.contains_key(name) {
             return;
         }
@@ -143,8 +147,10 @@ impl Pods {
         }
     }
 
-    pub(super) fn knows(&self, name: &str) -> bool {
-        self.pods.contains_key(name)
+    /// Whether it is this very pod that is known, and not a namesake.
+    pub(super) fn knows(&self, name: &str, reading: &PodReading) -> bool {
+        let made = |pod: &Pod| pod.reading.created_at.zip(reading.created_at);
+        self.pods.get(name).is_some_and(|pod| made(pod).is_none_or(|(known, told)| known == told))
     }
 
     pub(super) fn ready_since(&self, name: &str) -> Option<Timestamp> {

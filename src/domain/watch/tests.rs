@@ -1,6 +1,7 @@
 //! The judge over small made-up incidents: each says what happened, and what must be thought of it.
 mod late;
 mod latency;
+mod namesake;
 mod simulation;
 mod time;
 

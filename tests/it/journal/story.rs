@@ -149,7 +149,7 @@ fn plan() -> Plan {
         service: target().service,
         changes: vec![Change { target: target(), from, to }],
         steps: vec![
-            step("restore the pod template", 120, Action::RestoreTemplate(restore)),
+            step("restore the pod template", 120, Action::RestoreTemplate(Box::new(restore))),
             step("await the rollout", 600, Action::AwaitRollout(wait)),
         ],
     }

@@ -47,7 +47,7 @@ fn from(owner: Option<Owner>, manager: &str) -> RunOpened {
         patch: json!([]),
         origin: Origin { owner, writer: written_by(manager) },
     };
-    opened.plan.steps[0].action = Action::RestoreTemplate(restore);
+    opened.plan.steps[0].action = Action::RestoreTemplate(Box::new(restore));
     let step = |hold: HoldOwner| Step {
         target: target(),
         title: format!("suspend {}", hold.controller.title()),

@@ -22,6 +22,9 @@ pub(super) struct Process {
     starts: Vec<Start>,
 }
 
+/// Sums below this may differ by all that they are.
+const VANISHING: f64 = 1e-290;
+
 impl Process {
     pub(super) fn new(alternatives: usize, bounds: Bounds) -> Self {
         Self { bounds, alternatives, starts: Vec::new() }
@@ -92,8 +95,9 @@ impl Process {
         let sums: Vec<f64> = (0..self.alternatives).map(|g| self.sum(g)).collect();
         let greatest = sums.iter().copied().fold(0.0, f64::max);
         let near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * b.abs().max(1.0);
-        let leading: Vec<usize> =
-            (0..self.alternatives).filter(|&g| sums[g] >= greatest * (1.0 - 1e-9)).collect();
+        // Where even the greatest is nearly nothing, numbers have no digits left, and rounding decides.
+        let leads = |sum: f64| greatest < VANISHING || sum >= greatest * (1.0 - 1e-9);
+        let leading: Vec<usize> = (0..self.alternatives).filter(|&g| leads(sums[g])).collect();
         leading.into_iter().any(|g| {
             let most = self.most(g, |_| true);
             let of = |onset: Onset, start: &Start| {

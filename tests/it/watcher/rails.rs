@@ -44,7 +44,7 @@ async fn the_kill_switch_stops_everything_and_outlives_the_process() {
     let (decision, barred) = last(&town, "shop");
     assert_eq!(decision, "page");
     assert!(barred[0].starts_with("the kill switch is on since"), "{barred:?}");
-    assert!(barred[0].ends_with(", by ann (moving the database): nothing is changed"), "{barred:?}");
+    assert!(barred[0].ends_with(", by ann (moving the database): nothing is changed [RG114]"), "{barred:?}");
     let order = Command::Rollback {
         target: target("shop"),
         revision: None,
