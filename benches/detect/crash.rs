@@ -101,12 +101,10 @@ fn delay(pods: u32, seed: u64) -> Result<Option<u32>, OursError> {
 
 fn sample(service: &ServiceName, event: &Event) -> Sample {
     let reading = PodReading {
-        ready: false,
         created_at: Some(at(0)),
-        ready_since: None,
         restarts: event.restarts,
         reason: event.reason.map(Into::into),
-        gone: false,
+        ..PodReading::default()
     };
     Sample {
         at: at(event.secs),

@@ -200,9 +200,8 @@ fn pod_reading(pod: &Pod, gone: bool) -> PodReading {
         ready: !gone,
         created_at: Some(began),
         ready_since: Some(began),
-        restarts: 0,
-        reason: None,
         gone,
+        ..PodReading::default()
     }
 }
 
@@ -243,6 +242,7 @@ fn count(grid: &Grid, totals: &Totals, reading: &mut Reading) -> Result<(), Ours
         | Reading::Check { .. }
         | Reading::Alert { .. }
         | Reading::Control { .. }
+        | Reading::Remark { .. }
         | Reading::NoData { .. } => {}
     }
     Ok(())

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use super::{AppError, build};
-use crate::adapters::kubernetes::Kubernetes;
+use crate::adapters::kubernetes::{Beside, Kubernetes};
 use crate::config::Config;
 use crate::engine::current::{Current, Notifiers};
 use crate::engine::settings::Fleet;
@@ -25,14 +25,23 @@ impl Adapters {
         if config.kubernetes_events {
             notifiers.push(Arc::new(cluster.events()));
         }
+        let mut sources = build::sources(config)?;
+        if let Some(logs) = build::logs_source(config, &cluster)? {
+            sources.push(Arc::new(logs));
+        }
         Ok(Self {
             cluster,
             registry: build::registry(config),
             notifiers: notifiers.into(),
             checks: build::checks(config)?,
-            sources: build::sources(config)?,
+            sources,
             fleet: build::fleet(config),
         })
+    }
+
+    /// For a feed that goes on: what it sees is seen by these, too.
+    pub(super) fn beside(self, feed: &InUse) -> Self {
+        Self { cluster: self.cluster.with_beside(feed.beside.clone()), ..self }
     }
 
     fn targets(&self) -> Arc<dyn Target> {
@@ -41,8 +50,9 @@ impl Adapters {
 
     /// As those hold them who use them, with what the watcher alone holds.
     pub(super) fn put_to_use(self) -> (InUse, Vec<Arc<dyn SignalSource>>, Fleet) {
-        let target = self.targets();
+        let (target, beside) = (self.targets(), self.cluster.beside());
         let in_use = InUse {
+            beside,
             notifiers: self.notifiers.into(),
             target: target.into(),
             checks: self.checks.into(),
@@ -54,6 +64,8 @@ impl Adapters {
 
 /// Adapters that a later configuration replaces.
 pub(super) struct InUse {
+    /// What the feed that goes on sees.
+    pub(super) beside: Beside,
     pub(super) notifiers: Notifiers,
     pub(super) target: Current<dyn Target>,
     pub(super) checks: Current<dyn Checks>,
@@ -61,7 +73,8 @@ pub(super) struct InUse {
 }
 
 impl InUse {
-    pub(super) fn replace(&self, adapters: Adapters) {
+    pub(super) fn replace(&mut self, adapters: Adapters) {
+        self.beside = adapters.cluster.beside();
         self.target.set(adapters.targets());
         self.notifiers.set(adapters.notifiers);
         self.checks.set(adapters.checks);

@@ -44,7 +44,8 @@ fn rules(config: &Config) -> Vec<CloudWatchRule> {
         RuleQuery::Errors { .. }
         | RuleQuery::Latency { .. }
         | RuleQuery::Value { .. }
-        | RuleQuery::Http(_) => None,
+        | RuleQuery::Http(_)
+        | RuleQuery::Logs(_) => None,
     });
     measured.collect()
 }

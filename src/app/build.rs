@@ -4,10 +4,15 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regex::Regex;
+
 use super::{AppError, outside};
 use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use crate::adapters::endpoint::Endpoint;
-use crate::adapters::kubernetes::{AccessError, ClusterAccess, Kubernetes, KubernetesTarget, OwnerOptions};
+use crate::adapters::kubernetes::logs::{LOGS_EVERY, LogRule, LogsSource};
+use crate::adapters::kubernetes::{
+    AccessError, ClusterAccess, Extras, Kubernetes, KubernetesTarget, OwnerOptions,
+};
 use crate::adapters::notify::{
     alertmanager::{Alertmanager, AlertmanagerConfig},
     slack::Slack,
@@ -60,7 +65,20 @@ pub(super) async fn cluster(config: &Config, clock: Arc<dyn Clock>) -> Result<Ku
             TargetKindConfig::Kubernetes(workload) => KubernetesTarget { target, workload: workload.clone() },
         })
         .collect();
-    Ok(Kubernetes::open(&access, guarded, clock).await?.with_owners(owners(config)))
+    let cluster = Kubernetes::open(&access, guarded, clock).await?;
+    Ok(cluster.with_owners(owners(config)).with(extras(config)))
+}
+
+fn extras(config: &Config) -> Extras {
+    let of = |service: &ServiceConfig| -> Vec<(TargetId, String)> {
+        let in_front = |target: &TargetConfig| {
+            let id = TargetId { service: service.name.clone(), target: target.name.clone() };
+            Some((id, target.service.clone()?))
+        };
+        service.targets.iter().filter_map(in_front).collect()
+    };
+    let services = config.services.iter().flat_map(of).collect();
+    Extras { failed_probes: config.watch_failed_probes, services }
 }
 
 fn owners(config: &Config) -> OwnerOptions {
@@ -108,7 +126,7 @@ fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
 pub(super) fn runbook(config: &Config, service: &ServiceConfig) -> Vec<Rule> {
     let lag = |rule: &RuleConfig| match rule.source {
         SourceName::CloudWatch => config.sources.cloudwatch.as_ref().map(CloudWatchConfig::lag),
-        SourceName::Prometheus | SourceName::Scrape | SourceName::Http => None,
+        SourceName::Prometheus | SourceName::Scrape | SourceName::Http | SourceName::Logs => None,
     };
     let secs = |rule: &RuleConfig| lag(rule).unwrap_or_default().as_secs_f64();
     service.rules.iter().map(|rule| Rule { lag_secs: secs(rule), ..rule.rule.clone() }).collect()
@@ -120,6 +138,7 @@ pub(super) fn judging(config: &Config, service: &ServiceConfig) -> Judging {
         SourceName::Prometheus => config.sources.prometheus.as_ref().map(|p| p.interval),
         SourceName::Scrape => config.sources.scrape.as_ref().map(|s| s.fresh_interval),
         SourceName::CloudWatch => config.sources.cloudwatch.as_ref().map(|c| c.interval),
+        SourceName::Logs => Some(LOGS_EVERY),
         // Checks are no part of any batch.
         SourceName::Http => None,
     };
@@ -138,6 +157,24 @@ pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn SignalSource>>, App
         sources.push(Arc::new(outside));
     }
     Ok(sources)
+}
+
+/// `None` where no rule is about logs: then nobody's logs are read.
+pub(super) fn logs_source(config: &Config, cluster: &Kubernetes) -> Result<Option<LogsSource>, AppError> {
+    let mut rules = Vec::new();
+    for service in &config.services {
+        for rule in &service.rules {
+            let RuleQuery::Logs(logs) = &rule.query else { continue };
+            rules.push(LogRule {
+                service: service.name.clone(),
+                rule: rule.rule.name.clone(),
+                error: Regex::new(&logs.error).map_err(setup("a rule on logs"))?,
+                container: logs.container.clone(),
+                show_lines: logs.show_lines,
+            });
+        }
+    }
+    Ok((!rules.is_empty()).then(|| cluster.logs(rules)))
 }
 
 /// Those that may know the past.
@@ -237,7 +274,7 @@ fn rate_window(config: &Config, source: SourceName) -> Duration {
     let interval = match source {
         SourceName::Prometheus => config.sources.prometheus.as_ref().map(|p| p.interval),
         SourceName::Scrape => config.sources.scrape.as_ref().map(|s| s.fresh_interval),
-        SourceName::CloudWatch | SourceName::Http => None,
+        SourceName::CloudWatch | SourceName::Http | SourceName::Logs => None,
     };
     (interval.unwrap_or_default() * 4).max(Duration::from_secs(60))
 }
@@ -250,7 +287,7 @@ fn query(query: &RuleQuery, window: Duration) -> Option<Query> {
         RuleQuery::Value { series, combine, rate, pods } => {
             Some(Query::Value(ValueQuery { series, combine, rate: rate.then_some(window), pods }))
         }
-        RuleQuery::CloudWatch(_) | RuleQuery::Http(_) => None,
+        RuleQuery::CloudWatch(_) | RuleQuery::Http(_) | RuleQuery::Logs(_) => None,
     }
 }
 

@@ -97,6 +97,7 @@ async fn checked(http: &HttpSource, targets: &[TargetId], at: Timestamp) -> Vec<
         | Reading::Pod(_)
         | Reading::Alert { .. }
         | Reading::Control { .. }
+        | Reading::Remark { .. }
         | Reading::NoData { .. } => None,
     };
     samples.into_iter().filter_map(finding).collect()

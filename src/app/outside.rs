@@ -35,7 +35,8 @@ fn outside(rule: &RuleConfig) -> Option<&OutsideCheck> {
         RuleQuery::Errors { .. }
         | RuleQuery::Latency { .. }
         | RuleQuery::Value { .. }
-        | RuleQuery::CloudWatch(_) => None,
+        | RuleQuery::CloudWatch(_)
+        | RuleQuery::Logs(_) => None,
     }
 }
 

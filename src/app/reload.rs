@@ -97,12 +97,13 @@ impl Reloader {
 
     /// From here on nothing can fail: what is built is handed to those who use it.
     async fn put_in_force(
-        &self,
+        &mut self,
         config: &Config,
         adapters: Adapters,
         changes: &Changes,
     ) -> Result<(), ReloadError> {
         let (done, in_force) = oneshot::channel();
+        let adapters = if changes.workloads { adapters } else { adapters.beside(&self.in_use) };
         let reconfigured = Reconfigured {
             fleet: adapters.fleet.clone(),
             feed: changes.workloads.then(|| Box::new(adapters.cluster.feed()) as Box<_>),

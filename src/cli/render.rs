@@ -210,6 +210,7 @@ pub fn run(run: &RunAnswer, color: bool) -> String {
         lines.map(|line| line.get(2..).unwrap_or(line).to_string()).collect(),
     );
     section("Checks", run.checks.iter().map(check).collect());
+    section("Diagnosis", run.diagnosis.lines());
     section("Timeline (UTC)", run.timeline.iter().map(moment).collect());
     if let Some(advice) = advice(&run.phase, &run.run) {
         push_line(&mut text, &format!("\n{}", clean(&advice)));

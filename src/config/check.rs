@@ -54,7 +54,7 @@ impl<'a> Around<'a> {
             SourceName::Prometheus => self.prometheus,
             SourceName::Scrape => self.scrape,
             SourceName::CloudWatch => self.cloudwatch,
-            SourceName::Http => true,
+            SourceName::Http | SourceName::Logs => true,
         }
     }
 }
@@ -204,7 +204,8 @@ pub(super) fn settings(fields: &Fields<'_>, settings: &Settings) {
 /// Rules that need as long as a watch lasts, or longer.
 fn never_speaking(fields: &Fields<'_>, watch: Duration) {
     for rule in fields.maps("rules") {
-        for (kind, key) in [("value", "for"), ("http", "failing_for"), ("journey", "failing_for")] {
+        let keys = [("value", "for"), ("logs", "for"), ("http", "failing_for"), ("journey", "failing_for")];
+        for (kind, key) in keys {
             let Some(body) = rule.map(kind) else { continue };
             if body.read::<Duration>(key).is_some_and(|needed| needed >= watch) {
                 let message = format!("{key}: not shorter than the watch: the rule could never speak");

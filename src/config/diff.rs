@@ -51,6 +51,7 @@ impl Changes {
             same(&old.people, &new.people, |people| people.iter().map(|p| &p.token).collect()),
         );
         note("kubernetes.events", old.kubernetes_events == new.kubernetes_events);
+        note("kubernetes.failed_probes", old.watch_failed_probes == new.watch_failed_probes);
         note("kubernetes", old.kubernetes == new.kubernetes && old.argocd_namespace == new.argocd_namespace);
         note("sources.prometheus", same(&old.sources.prometheus, &new.sources.prometheus, prometheus));
         note("sources.scrape", old.sources.scrape == new.sources.scrape);
@@ -79,7 +80,11 @@ impl Changes {
 
     fn note_measuring(&mut self, old: &Config, new: &Config) {
         let sources = self.settings.iter().any(|key| key.starts_with("sources."));
-        self.workloads = self.settings.contains(&"kubernetes") || workloads(old) != workloads(new);
+        let cluster = ["kubernetes", "kubernetes.failed_probes"];
+        let cluster = cluster.iter().any(|key| self.settings.contains(key));
+        self.workloads = cluster || workloads(old) != workloads(new);
+        // Logs are read from the cluster, too.
+        let sources = sources || self.settings.contains(&"kubernetes");
         self.measuring = sources || series(old) != series(new) || workloads(old) != workloads(new);
         for before in &old.services {
             let now = find(new, &before.name);

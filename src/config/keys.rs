@@ -84,6 +84,11 @@ const KUBERNETES: &[Field] = &[
         "Where Argo CD keeps its own Applications, argocd unless said otherwise.",
     ),
     optional("events", BOOL, "Tell each workload's story in Kubernetes Events; true unless set."),
+    optional(
+        "failed_probes",
+        BOOL,
+        "Whether Events about failed probes are watched; needs a right on events. false unless set.",
+    ),
 ];
 
 const SOURCES: &[Field] = &[
@@ -195,6 +200,11 @@ const WORKLOAD: &[Field] = &[
     optional("deployment", leaf(Leaf::KubernetesName), "The Deployment's name."),
     optional("statefulset", leaf(Leaf::KubernetesName), "The StatefulSet's name."),
     optional("daemonset", leaf(Leaf::KubernetesName), "The DaemonSet's name."),
+    optional(
+        "service",
+        leaf(Leaf::KubernetesName),
+        "The Service in front of it, whose endpoints are watched.",
+    ),
 ];
 
 const RULE: &[Field] = &[
@@ -202,6 +212,7 @@ const RULE: &[Field] = &[
     optional("errors", Shape::Map(ERRORS), "Failed requests over all requests."),
     optional("latency", Shape::Map(LATENCY), "Response time against what it was before."),
     optional("value", Shape::Map(VALUE), "Any other number that must not be past a bound."),
+    optional("logs", Shape::Map(LOGS), "Error lines in the pods' logs, per minute and pod."),
     optional("http", Shape::Map(HTTP_RULE), "A GET that must answer as expected."),
     optional(
         "journey",
@@ -254,6 +265,15 @@ const VALUE: &[Field] = &[
     ),
 ];
 
+const LOGS: &[Field] = &[
+    optional("error", TEXT, "Regular expression of error lines; the usual levels unless said otherwise."),
+    optional("above", NUMBER, "More error lines per minute and pod than this are too many."),
+    optional("increase", share(100.0), "How many more than before the release are too many."),
+    optional("for", span(1_000, DAY), "How long it must be past the bound without interruption."),
+    optional("container", TEXT, "Whose log it is, for pods with several containers."),
+    optional("show_lines", BOOL, "Whether messages show a line of each new kind, and not only its pattern."),
+];
+
 const FREEZE: &[Field] = &[
     required("cron", TEXT, "When it begins: minute, hour, day of the month, month, day of the week."),
     required("duration", span(60_000, 31 * DAY), "How long it lasts."),
@@ -299,6 +319,7 @@ pub(super) const CHECK: &[Field] = &[
     optional("tls", Shape::Map(TLS), "A certificate that is valid for some time."),
     optional("version", Shape::Map(VERSION), "A GET that answers with the restored version."),
     optional("pods_ready", Shape::Map(&[]), "All pods ready, none restarted."),
+    optional("endpoints_ready", Shape::Map(&[]), "The Service sends requests to all ready pods."),
     optional("error_rate", Shape::Map(ERROR_RATE), "Failed requests of the last minute."),
     optional("latency_p95", Shape::Map(LATENCY_P95), "95th percentile of the last minute."),
     optional("throughput", Shape::Map(THROUGHPUT), "Requests per second against before the release."),

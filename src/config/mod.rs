@@ -61,6 +61,8 @@ pub struct Config {
     pub argocd_namespace: String,
     /// Whether each workload's story is told in Kubernetes Events.
     pub kubernetes_events: bool,
+    /// Events about failed probes are watched, which needs a right of its own.
+    pub watch_failed_probes: bool,
     pub sources: SourcesConfig,
     pub registries: RegistriesConfig,
     pub alertmanager: Option<AlertmanagerConfig>,
@@ -195,6 +197,8 @@ pub struct TargetConfig {
     /// Automation does not go back behind it.
     pub min_version: Option<MinVersion>,
     pub kind: TargetKindConfig,
+    /// The Kubernetes Service in front of it.
+    pub service: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -217,6 +221,8 @@ pub enum SourceName {
     CloudWatch,
     /// rollguard's own requests.
     Http,
+    /// The pods' logs.
+    Logs,
 }
 
 impl SourceName {
@@ -230,6 +236,7 @@ impl SourceName {
             SourceName::Scrape => "scrape",
             SourceName::CloudWatch => "cloudwatch",
             SourceName::Http => "http",
+            SourceName::Logs => "logs",
         }
     }
 }
@@ -254,6 +261,7 @@ pub enum RuleQuery {
     },
     CloudWatch(CloudWatchQuery),
     Http(OutsideCheck),
+    Logs(LogsConfig),
 }
 
 /// How several series become one value.
@@ -274,6 +282,17 @@ pub struct OutsideCheck {
     pub every: Duration,
     /// While nothing is released.
     pub at_rest: Duration,
+}
+
+/// What counts as an error line in the pods' logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogsConfig {
+    /// A regular expression that compiles.
+    pub error: String,
+    /// For pods with several.
+    pub container: Option<String>,
+    /// Whether lines are shown to people, and not only their patterns.
+    pub show_lines: bool,
 }
 
 /// Which alerts are about a service. Corroboration is part of its judging.

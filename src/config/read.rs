@@ -35,6 +35,7 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
         status_page: root.read("status_page"),
         people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),
         kubernetes_events: cluster.as_ref().and_then(|k| k.read("events")).unwrap_or(true),
+        watch_failed_probes: cluster.as_ref().and_then(|k| k.read("failed_probes")).unwrap_or(false),
         argocd_namespace: argocd_namespace(cluster.as_ref()),
         kubernetes: cluster.map_or(KubernetesConfig::Infer, |k| kubernetes(&k, &outside)),
         sources: root.map("sources").map(|s| sources(&s, &outside)).unwrap_or_default(),

@@ -5,7 +5,8 @@ use super::raw::Fields;
 use super::secrets::Outside;
 use super::value::{Number, Share};
 use super::{
-    Combine, OutsideCheck, RuleQuery, Selector, SourceName, cloudwatch, durations, journeys, probes,
+    Combine, LogsConfig, OutsideCheck, RuleQuery, Selector, SourceName, cloudwatch, durations, journeys,
+    probes,
 };
 use crate::domain::runbook::{Bound, Checked, RuleKind};
 
@@ -28,6 +29,34 @@ pub(super) fn value(fields: &Fields<'_>, source: Option<SourceName>) -> Option<(
         series(fields, bound)
     };
     Some((RuleKind::Value { bound: bound?, for_secs }, query?))
+}
+
+/// Levels as loggers write them, also as fields of JSON and logfmt, and what a crash leaves behind.
+const ERROR_LINES: &str = concat!(
+    r#"(?:^|[\s\[(|=:"])(?:ERROR|FATAL|CRITICAL|SEVERE|PANIC)(?:$|[\s\]):|",])"#,
+    r#"|(?i:["']?(?:level|lvl|severity|log\.level)["']?\s*[:=]\s*["']?(?:err|error|fatal|critical|panic|alert|emergency)\b)"#,
+    r"|^panic: |^Traceback |^Exception in thread |^E\d{4} ",
+);
+
+/// Error lines per minute and pod are a plain value.
+pub(super) fn logs(fields: &Fields<'_>) -> Option<(RuleKind, RuleQuery)> {
+    let bound = match fields.one_of(&["above", "increase"])? {
+        "above" => fields.read::<Number>("above").map(|number| Bound::Above(number.0)),
+        _ => fields.read::<Share>("increase").map(|share| Bound::Increase(share.0)),
+    };
+    let error = if fields.has("error") { fields.read::<String>("error")? } else { ERROR_LINES.to_string() };
+    if regex::Regex::new(&error).is_err() {
+        let message = "error: this is no regular expression: see the syntax of https://docs.rs/regex";
+        fields.notes.error(fields.at("error"), message);
+        return None;
+    }
+    let query = LogsConfig {
+        error,
+        container: fields.read("container"),
+        show_lines: fields.read("show_lines").unwrap_or(false),
+    };
+    let for_secs = fields.read("for").unwrap_or(FOR).as_secs_f64();
+    Some((RuleKind::Value { bound: bound?, for_secs }, RuleQuery::Logs(query)))
 }
 
 fn series(fields: &Fields<'_>, bound: Option<Bound>) -> Option<RuleQuery> {

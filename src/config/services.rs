@@ -36,7 +36,7 @@ fn defaults<'a>(root: &Fields<'a>, around: &Around) -> &'a [Entry] {
     let settings = Settings::read(&fields, around);
     check::settings(&fields, &settings);
     if let Some(section) = fields.map("verify") {
-        verify::by_itself(&section, around);
+        verify::by_itself(&section, around, &[]);
     }
     fields.entries()
 }
@@ -48,7 +48,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
     check::settings(fields, &settings);
     let targets = targets(fields, shown, placed);
     let Verification { deadline: verify_deadline, checks, secrets: check_secrets } =
-        verify::read(fields, &settings, around);
+        verify::read(fields, &settings, around, &targets);
     Some(ServiceConfig {
         name: fields.read::<ServiceName>("name")?,
         mode: settings.mode?,
@@ -78,11 +78,13 @@ fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<
     check::distinct(&all, "name", "target");
     let mut read = |target: &Fields<'_>| {
         let name = target.read::<TargetName>("name");
-        let kind = workload(&target.map("kubernetes")?)?;
+        let fields = target.map("kubernetes")?;
+        let in_front = fields.read::<KubernetesName>("service").map(|name| name.0);
+        let kind = workload(&fields)?;
         placed.push(Placed { at: target.at("kubernetes"), service: service.to_string(), kind: kind.clone() });
         let min_version =
             target.has("min_version").then(|| target.read::<MinVersion>("min_version")).flatten();
-        Some(TargetConfig { name: name?, min_version, kind })
+        Some(TargetConfig { name: name?, min_version, kind, service: in_front })
     };
     all.iter().filter_map(&mut read).collect()
 }

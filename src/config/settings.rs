@@ -95,15 +95,19 @@ fn freeze(fields: &Fields<'_>) -> Option<Freeze> {
 
 fn rule(fields: &Fields<'_>, around: &Around) -> Option<RuleConfig> {
     let name = fields.read::<RuleName>("name");
-    let key = fields.one_of(&["errors", "latency", "value", "http", "journey", "tls"])?;
+    let key = fields.one_of(&["errors", "latency", "value", "logs", "http", "journey", "tls"])?;
     let kind = fields.map(key)?;
-    let from_outside = probes::KINDS.contains(&key);
-    let source = if from_outside { Some(SourceName::Http) } else { source(&kind, around) };
+    let source = match key {
+        "logs" => Some(SourceName::Logs),
+        outside if probes::KINDS.contains(&outside) => Some(SourceName::Http),
+        _ => source(&kind, around),
+    };
     let (threshold, query) = match key {
         "errors" if source == Some(SourceName::CloudWatch) => cloudwatch::errors(&kind)?,
         "errors" => errors(&kind)?,
         "latency" => latency(&kind, source)?,
         "value" => rules::value(&kind, source)?,
+        "logs" => rules::logs(&kind)?,
         _ => rules::outside(key, &kind, &around.outside)?,
     };
     if source == Some(SourceName::Scrape) && matches!(query, RuleQuery::Value { pods: false, .. }) {

@@ -4,20 +4,23 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::TargetConfig;
 use super::check::{self, Around};
 use super::raw::Fields;
 use super::settings::Settings;
 use super::value::{Pointer, Share};
 use super::{Secrets, probes};
+use crate::domain::names::TargetName;
 use crate::domain::verification::{CheckKind, CheckSpec};
 
 const DEADLINE: Duration = Duration::from_secs(600);
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "http",
     "journey",
     "tls",
     "version",
     "pods_ready",
+    "endpoints_ready",
     "error_rate",
     "latency_p95",
     "throughput",
@@ -31,13 +34,27 @@ pub(super) struct Verification {
     pub(super) secrets: BTreeMap<String, Secrets>,
 }
 
-pub(super) fn read(fields: &Fields<'_>, settings: &Settings, around: &Around<'_>) -> Verification {
+pub(super) fn read(
+    fields: &Fields<'_>,
+    settings: &Settings,
+    around: &Around<'_>,
+    targets: &[TargetConfig],
+) -> Verification {
+    let fronted: Vec<TargetName> =
+        targets.iter().filter(|target| target.service.is_some()).map(|target| target.name.clone()).collect();
     let own = fields.map("verify").map(|verify| {
-        verify.maps("checks").iter().for_each(|check| check::measured(check, settings, around));
-        by_itself(&verify, around)
+        for check in verify.maps("checks") {
+            check::measured(&check, settings, around);
+            if check.has("endpoints_ready") && fronted.is_empty() {
+                let message =
+                    "endpoints_ready: nothing measures this: name the Service as service of a target";
+                check.notes.error(check.key_at("endpoints_ready"), message);
+            }
+        }
+        by_itself(&verify, around, &fronted)
     });
     let (deadline, checks) = own.unwrap_or((DEADLINE, None));
-    let checks = checks.unwrap_or_else(|| standard(settings));
+    let checks = checks.unwrap_or_else(|| standard(settings, &fronted));
     let secret = |(check, secrets): &(CheckSpec, Secrets)| {
         (!secrets.is_empty()).then(|| (check.name.clone(), secrets.clone()))
     };
@@ -48,7 +65,11 @@ pub(super) fn read(fields: &Fields<'_>, settings: &Settings, around: &Around<'_>
 type Checks = Vec<(CheckSpec, Secrets)>;
 
 /// A section `verify` whatever the service measures; `None` for the standard checks.
-pub(super) fn by_itself(verify: &Fields<'_>, around: &Around<'_>) -> (Duration, Option<Checks>) {
+pub(super) fn by_itself(
+    verify: &Fields<'_>,
+    around: &Around<'_>,
+    fronted: &[TargetName],
+) -> (Duration, Option<Checks>) {
     let deadline = verify.read("deadline").unwrap_or(DEADLINE);
     if !verify.has("checks") {
         return (deadline, None);
@@ -59,19 +80,26 @@ pub(super) fn by_itself(verify: &Fields<'_>, around: &Around<'_>) -> (Duration, 
     }
     let all = verify.maps("checks");
     check::distinct(&all, "name", "check");
-    (deadline, Some(all.iter().filter_map(|check| read_check(check, around)).collect()))
+    (deadline, Some(all.iter().filter_map(|check| read_check(check, around, fronted)).collect()))
 }
 
-fn standard(settings: &Settings) -> Checks {
+fn standard(settings: &Settings, fronted: &[TargetName]) -> Checks {
     let check = |name: &str, kind| (CheckSpec { name: name.to_string(), kind }, Secrets::default());
     let mut checks = vec![check("pods ready", CheckKind::PodsReady)];
+    if !fronted.is_empty() {
+        checks.push(check("endpoints ready", CheckKind::EndpointsReady { targets: fronted.to_vec() }));
+    }
     if settings.measures_errors() {
         checks.push(check("error rate", CheckKind::ErrorRate { below: 0.01 }));
     }
     checks
 }
 
-fn read_check(fields: &Fields<'_>, around: &Around<'_>) -> Option<(CheckSpec, Secrets)> {
+fn read_check(
+    fields: &Fields<'_>,
+    around: &Around<'_>,
+    fronted: &[TargetName],
+) -> Option<(CheckSpec, Secrets)> {
     let name = fields.read::<String>("name");
     let key = fields.one_of(&KINDS)?;
     let body = fields.map(key)?;
@@ -87,6 +115,7 @@ fn read_check(fields: &Fields<'_>, around: &Around<'_>) -> Option<(CheckSpec, Se
             pointer: body.read::<Pointer>("pointer").map(|pointer| pointer.0),
         },
         "pods_ready" => CheckKind::PodsReady,
+        "endpoints_ready" => CheckKind::EndpointsReady { targets: fronted.to_vec() },
         "error_rate" => CheckKind::ErrorRate { below: body.read::<Share>("below")?.0 },
         "latency_p95" => {
             CheckKind::LatencyP95 { below_ms: body.read::<Duration>("below")?.as_secs_f64() * 1000.0 }

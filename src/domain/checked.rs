@@ -53,6 +53,7 @@ fn state_of(sample: &Sample) -> Option<(&RuleName, bool)> {
         | Reading::Pod(_)
         | Reading::Alert { .. }
         | Reading::Control { .. }
+        | Reading::Remark { .. }
         | Reading::NoData { .. } => None,
     }
 }

@@ -115,6 +115,7 @@ impl Controls {
             | Reading::Check { .. }
             | Reading::Alert { .. }
             | Reading::Control { .. }
+            | Reading::Remark { .. }
             | Reading::NoData { .. } => {}
         }
     }

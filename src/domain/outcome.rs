@@ -1,6 +1,8 @@
 //! What came of a step: of looking at its target, and of carrying it out.
 use serde::{Deserialize, Serialize};
 
+use super::diagnosis::Diagnosis;
+
 /// What an observation of a step's target says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
@@ -10,6 +12,9 @@ pub enum Finding {
     },
     NotYet {
         detail: String,
+        /// What stands in the way, if anything does.
+        #[serde(default, skip_serializing_if = "Diagnosis::is_empty")]
+        diagnosis: Diagnosis,
     },
     /// It could not be observed: neither done nor not done.
     Unseen {
@@ -19,6 +24,20 @@ pub enum Finding {
     Conflict {
         why: String,
     },
+}
+
+impl Finding {
+    pub fn not_yet(detail: impl Into<String>) -> Self {
+        Finding::NotYet { detail: detail.into(), diagnosis: Diagnosis::default() }
+    }
+
+    /// The same with the reasons for it, if it is not done yet.
+    pub fn because(self, diagnosis: Diagnosis) -> Self {
+        match self {
+            Finding::NotYet { detail, .. } => Finding::NotYet { detail, diagnosis },
+            Finding::Satisfied { .. } | Finding::Unseen { .. } | Finding::Conflict { .. } => self,
+        }
+    }
 }
 
 /// What became of an application. An unknown one is resolved by observing, never by guessing.

@@ -131,6 +131,7 @@ impl Past {
             | Reading::Check { .. }
             | Reading::Alert { .. }
             | Reading::Control { .. }
+            | Reading::Remark { .. }
             | Reading::NoData { .. } => return,
         };
         if let Some(stream) = self.stream(sample, rule) {

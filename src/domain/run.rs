@@ -2,6 +2,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::diagnosis::Diagnosis;
 use super::event::{RunEvent, RunOpened};
 use super::outcome::{Finding, Outcome};
 use super::owner::HoldOwner;
@@ -77,6 +78,8 @@ pub struct Run {
     /// Why the last application had no effect, as it was answered.
     answer: Option<String>,
     checks: Vec<Option<Checked>>,
+    /// What stood in the way of the step under way when it was last looked at: for people, so a new life keeps it.
+    pub diagnosis: Diagnosis,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +105,7 @@ impl Default for Run {
             applied_at: None,
             answer: None,
             checks: Vec::new(),
+            diagnosis: Diagnosis::default(),
         }
     }
 }
@@ -159,7 +163,10 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
             run.phase = Phase::Executing { step: *step, started };
             (run.last, run.applied, run.applied_at) = (None, 0, None);
         }
-        RunEvent::Observed { finding, .. } => run.last = Some(Observed { finding: finding.clone(), at }),
+        RunEvent::Observed { finding, .. } => {
+            run.diagnosis = diagnosed(finding, run.diagnosis);
+            run.last = Some(Observed { finding: finding.clone(), at });
+        }
         RunEvent::Applied { outcome, .. } => {
             (run.last, run.applied_at) = (None, Some(at));
             run.answer = match outcome {
@@ -200,6 +207,14 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
     run
 }
 
+fn diagnosed(finding: &Finding, before: Diagnosis) -> Diagnosis {
+    match finding {
+        Finding::NotYet { diagnosis, .. } => diagnosis.clone(),
+        Finding::Unseen { .. } => before,
+        Finding::Satisfied { .. } | Finding::Conflict { .. } => Diagnosis::default(),
+    }
+}
+
 /// An owner counts as held from the moment at which it may be: an answer may be lost, and a life may end before it is written.
 fn note_hold(run: &mut Run, event: &RunEvent) {
     let step = match (event, &run.phase) {
@@ -215,13 +230,14 @@ fn note_hold(run: &mut Run, event: &RunEvent) {
 }
 
 fn close(mut run: Run, end: End, at: Timestamp) -> Run {
+    run.diagnosis = Diagnosis::default();
     run.phase = Phase::Closed(end);
     run.closed_at = Some(at);
     run
 }
 
 fn begin_step(mut run: Run, step: usize, at: Timestamp) -> Run {
-    run.answer = None;
+    (run.diagnosis, run.answer) = (Diagnosis::default(), None);
     (run.last, run.applied, run.applied_at) = (None, 0, None);
     let Some(opened) = &run.opened else { return run };
     run.phase = if step < opened.plan.steps.len() {
@@ -270,12 +286,12 @@ fn execute(run: &Run, opened: &RunOpened, step: usize, started: &Started, now: T
             Next::Record(RunEvent::StepDone { step })
         }
         Some(Observed { finding: Finding::Conflict { why }, .. }) => stuck(why.clone()),
-        Some(Observed { finding: Finding::NotYet { detail: why } | Finding::Unseen { why }, .. })
+        Some(Observed { finding: Finding::NotYet { detail: why, .. } | Finding::Unseen { why }, .. })
             if now >= started.deadline =>
         {
             stuck(format!("not done in time: {why}"))
         }
-        Some(Observed { finding: Finding::NotYet { detail }, at }) if planned.action.mutates() => {
+        Some(Observed { finding: Finding::NotYet { detail, .. }, at }) if planned.action.mutates() => {
             reapply(run, step, *at, now, detail)
         }
         Some(Observed { finding: Finding::NotYet { .. } | Finding::Unseen { .. }, at }) => {

@@ -57,6 +57,11 @@ pub enum Reading {
         ok: bool,
         detail: String,
     },
+    /// Shown beside a rule's numbers, never evidence itself: a kind of error line, and an example below it.
+    Remark {
+        rule: RuleName,
+        detail: String,
+    },
     Alert {
         alert: String,
         status: AlertStatus,
@@ -95,6 +100,7 @@ impl Reading {
             Reading::Release { .. }
             | Reading::Pod(_)
             | Reading::Check { .. }
+            | Reading::Remark { .. }
             | Reading::Alert { .. }
             | Reading::Control { .. }
             | Reading::NoData { .. } => true,
@@ -103,7 +109,7 @@ impl Reading {
 }
 
 /// A pod's state as Kubernetes reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PodReading {
     pub ready: bool,
     /// When the pod was made: the counters of a pod made inside a watch began at zero in it.
@@ -117,6 +123,12 @@ pub struct PodReading {
     /// The waiting reason (`CrashLoopBackOff`, `ImagePullBackOff`, …) or the last termination's (`OOMKilled`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What its latest failed probe said, as long as it matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
+    /// Whether the Service in front sends it requests; none where nobody looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<bool>,
     /// The pod is gone or going: it is no longer judged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,

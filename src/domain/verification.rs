@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::names::TargetName;
 use super::probe::Probe;
 
 /// One check with its name for people.
@@ -19,6 +20,8 @@ pub enum CheckKind {
     Version { url: String, pointer: Option<String> },
     /// All pods of the restored version are ready, and none restarted since the rollback.
     PodsReady,
+    /// The Service in front of each of these sends requests to all ready pods of the restored version.
+    EndpointsReady { targets: Vec<TargetName> },
     /// Failed requests of the last minute stay under this ratio (0.01 for 1 %).
     ErrorRate { below: f64 },
     /// The 95th percentile of the last minute is under `below_ms`, or within a tenth of what it was before the release.
@@ -39,6 +42,7 @@ impl CheckKind {
             CheckKind::Outside(probe) => probe.rest(),
             CheckKind::Version { .. }
             | CheckKind::PodsReady
+            | CheckKind::EndpointsReady { .. }
             | CheckKind::ErrorRate { .. }
             | CheckKind::LatencyP95 { .. }
             | CheckKind::Throughput { .. }

@@ -289,6 +289,7 @@ async fn verify(opened: &RunOpened, check: usize, tools: &Tools) -> CheckResult 
         CheckKind::Outside(_)
         | CheckKind::NoActiveAlerts
         | CheckKind::PodsReady
+        | CheckKind::EndpointsReady { .. }
         | CheckKind::ErrorRate { .. }
         | CheckKind::LatencyP95 { .. }
         | CheckKind::Throughput { .. } => 1,

@@ -20,6 +20,7 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
     };
     let judge: fn(&Figures, &Option<Baseline>, f64) -> CheckResult = match kind {
         CheckKind::PodsReady => |figures, _, _| pods_ready(figures),
+        CheckKind::EndpointsReady { .. } => |figures, _, _| endpoints_ready(figures),
         CheckKind::ErrorRate { .. } => |figures, _, below| error_rate(figures, below),
         CheckKind::LatencyP95 { .. } => latency,
         CheckKind::Throughput { .. } => throughput,
@@ -30,6 +31,7 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
         CheckKind::LatencyP95 { below_ms } => *below_ms,
         CheckKind::Throughput { at_least } => *at_least,
         CheckKind::PodsReady
+        | CheckKind::EndpointsReady { .. }
         | CheckKind::Outside(_)
         | CheckKind::Version { .. }
         | CheckKind::NoActiveAlerts => 0.0,
@@ -40,7 +42,17 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
 
 /// The result over all targets of a run: the worst of theirs. One that never measured this says nothing beside one that does.
 pub fn check_all(kind: &CheckKind, changes: &[Change], run: &str, viewer: &Viewer) -> Option<CheckResult> {
-    let targets = changes.iter().map(|change| &change.target);
+    let about = |target: &&TargetId| match kind {
+        CheckKind::EndpointsReady { targets } => targets.contains(&target.target),
+        CheckKind::Outside(_)
+        | CheckKind::Version { .. }
+        | CheckKind::PodsReady
+        | CheckKind::ErrorRate { .. }
+        | CheckKind::LatencyP95 { .. }
+        | CheckKind::Throughput { .. }
+        | CheckKind::NoActiveAlerts => true,
+    };
+    let targets = changes.iter().map(|change| &change.target).filter(about);
     let results = targets.map(|target| Some((target, check(kind, target, run, viewer)?)));
     let mut results = results.collect::<Option<Vec<_>>>()?;
     if results.iter().any(|(_, result)| result.outcome != CheckOutcome::NoData) {
@@ -48,8 +60,10 @@ pub fn check_all(kind: &CheckKind, changes: &[Change], run: &str, viewer: &Viewe
             |target: &TargetId| *kind != CheckKind::PodsReady && measures_nothing(target, run, viewer);
         results.retain(|(target, result)| result.outcome != CheckOutcome::NoData || !silent(target));
     }
-    if let [(_, only)] = results.as_slice() {
-        return Some(only.clone());
+    match results.as_slice() {
+        [] => return Some(CheckResult::passed("no Service is named in front of what was rolled back")),
+        [(_, only)] => return Some(only.clone()),
+        _ => {}
     }
     let is = |outcome| results.iter().any(|(_, result)| result.outcome == outcome);
     let worst = [CheckOutcome::Failed, CheckOutcome::NoData].into_iter().find(|outcome| is(*outcome));
@@ -84,6 +98,20 @@ fn pods_ready(figures: &Figures) -> CheckResult {
     }
 }
 
+fn endpoints_ready(figures: &Figures) -> CheckResult {
+    let Some(ready) = figures.endpoints else {
+        return CheckResult::no_data(
+            "the Service's endpoints are not known: check its name, and allow list and watch on endpointslices",
+        );
+    };
+    let detail = format!("the Service has {ready} of {} as ready endpoints", count_of(figures.pods, "pod"));
+    if ready > 0 && ready >= figures.pods_ready {
+        CheckResult::passed(detail)
+    } else {
+        CheckResult::failed(detail)
+    }
+}
+
 fn error_rate(figures: &Figures, below: f64) -> CheckResult {
     let served = figures.recent.values().filter(|counts| counts.total > 0.0);
     let worst = served.max_by(|a, b| a.ratio().unwrap_or(0.0).total_cmp(&b.ratio().unwrap_or(0.0)));
@@ -113,4 +141,29 @@ fn throughput(figures: &Figures, baseline: &Option<Baseline>, at_least: f64) -> 
     let now = total / figures.recent_secs;
     let detail = format!("{now:.1} requests/s, {} of {before:.1} before the release", percent(now / before));
     if now >= before * at_least { CheckResult::passed(detail) } else { CheckResult::failed(detail) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::snapshot::Picture;
+    use super::*;
+    use crate::domain::names::{ServiceName, TargetName};
+    use crate::domain::release::{Fingerprint, Version};
+
+    fn change(target: &str) -> Change {
+        let target = TargetName::parse(target).unwrap();
+        let version = Version { fingerprint: Fingerprint::named("f"), label: "v1".into(), images: vec![] };
+        let service = ServiceName::parse("shop").unwrap();
+        Change { target: TargetId { service, target }, from: version.clone(), to: version }
+    }
+
+    #[test]
+    fn only_targets_with_a_service_in_front_are_asked_for_its_endpoints() {
+        let picture = Picture::default();
+        let kind = CheckKind::EndpointsReady { targets: vec![TargetName::parse("backend").unwrap()] };
+        let all = |changes: &[Change]| check_all(&kind, changes, "shop-1", &picture.viewer()).unwrap();
+        let both = all(&[change("backend"), change("worker")]);
+        assert_eq!(both, CheckResult::no_data("the restored version is not measured yet"));
+        assert_eq!(all(&[change("worker")]).outcome, CheckOutcome::Passed);
+    }
 }

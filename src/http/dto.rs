@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::code::Code;
+use crate::domain::diagnosis::Diagnosis;
 use crate::domain::evidence::Cause;
 use crate::domain::guardrails::Killed;
 use crate::domain::history::PastVersion;
@@ -119,6 +120,9 @@ pub struct RunAnswer {
     pub verified: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relapsed: Option<String>,
+    /// What stands in the way of the step under way.
+    #[serde(default, skip_serializing_if = "Diagnosis::is_empty")]
+    pub diagnosis: Diagnosis,
     pub timeline: Vec<Moment>,
 }
 

@@ -45,6 +45,7 @@ fn answer(run: &Run, opened: RunOpened, timeline: Vec<Moment>, now: Timestamp) -
         checks: run.check_results().into_iter().map(check_status).collect(),
         verified: run.verified,
         relapsed: run.relapsed.clone(),
+        diagnosis: run.diagnosis.clone(),
         run: opened.run,
         incident: opened.incident,
         service: opened.service,
@@ -123,7 +124,10 @@ fn step_of(run: &Run, step: usize) -> String {
 fn finding_text(finding: &Finding) -> String {
     match finding {
         Finding::Satisfied { detail } => detail.clone(),
-        Finding::NotYet { detail } => format!("not yet, {detail}"),
+        Finding::NotYet { detail, diagnosis } => {
+            let obstacles = diagnosis.obstacles.iter().map(|o| format!("; {}", o.sentence()));
+            format!("not yet, {detail}{}", obstacles.collect::<String>())
+        }
         Finding::Unseen { why } => format!("could not be observed, {why}"),
         Finding::Conflict { why } => format!("not as planned, {why}"),
     }

@@ -11,16 +11,19 @@ use rollguard::client::dto::{
     CheckStatus, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetStatus,
     WatchStatus, WayBack,
 };
+use rollguard::domain::diagnosis::{Diagnosis, PodState, Stall, StalledPod, diagnose};
 use rollguard::domain::event::WatchEnd;
 use rollguard::domain::evidence::{Cause, Strength};
 use rollguard::domain::guardrails::Killed;
 use rollguard::domain::memory::EndedWatch;
+use rollguard::domain::plan::kubernetes::Workload;
 use rollguard::domain::policy::{Decision, Mode};
 use rollguard::domain::release::{Release, ReleaseKind};
 use rollguard::domain::runbook::{ChecklistItem, Item};
 use rollguard::domain::verdict::{Health, Verdict};
 use rollguard::domain::verification::CheckOutcome;
 use rollguard::domain::watch::Figures;
+use rollguard::domain::workload::WorkloadKind;
 
 use crate::http_world::{ANNA, Doors, REASON, World, plan, run_status, start, target, up};
 
@@ -158,6 +161,17 @@ fn status() {
     assert_eq!(render::status(&nothing, &none, false), "No targets are configured.\n");
 }
 
+fn diagnosis() -> Diagnosis {
+    let message = "0/3 nodes are available: 3 Insufficient cpu.".to_string();
+    let pods = ["web-7f-a", "web-7f-b"].map(|name| StalledPod {
+        name: name.into(),
+        state: PodState::Unschedulable { message: message.clone() },
+    });
+    let workload =
+        Workload { kind: WorkloadKind::Deployment, namespace: "default".into(), name: "web".into() };
+    diagnose(&Stall { workload, pods: pods.into(), refused: None }, start())
+}
+
 #[test]
 fn show() {
     let check =
@@ -196,6 +210,7 @@ fn show() {
         ],
         verified: None,
         relapsed: None,
+        diagnosis: diagnosis(),
         timeline: vec![
             moment(0, &format!("approval asked for: {REASON}")),
             moment(75, "anna approved plan 0123456789ab"),

@@ -83,7 +83,7 @@ fn kubernetes_understands_every_field() {
             }
         }
     }
-    assert_eq!(seen, 29);
+    assert_eq!(seen, 35);
 }
 
 #[test]
@@ -99,6 +99,16 @@ fn the_role_grants_reading_and_patching_named_deployments_and_nothing_else() {
     let events = json!([{"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}]);
     assert_eq!(named("Role", "rollguard-events")["rules"], events);
     assert!(of_kind("ClusterRole").is_empty() && of_kind("ClusterRoleBinding").is_empty());
+}
+
+#[test]
+fn what_is_optional_has_a_role_of_its_own_with_nothing_else_in_it() {
+    let right = |group: &str, resource: &str, verbs: &[&str]| json!([{"apiGroups": [group], "resources": [resource], "verbs": verbs}]);
+    let rules = |role: &str| named("Role", role)["rules"].clone();
+    assert_eq!(rules("rollguard-failed-probes"), right("", "events", &["list", "watch"]));
+    let slices = right("discovery.k8s.io", "endpointslices", &["list", "watch"]);
+    assert_eq!(rules("rollguard-endpoints"), slices);
+    assert_eq!(rules("rollguard-logs"), right("", "pods/log", &["get"]));
 }
 
 #[test]

@@ -5,11 +5,13 @@ use std::fmt::Write;
 
 use jiff::{SignedDuration, Timestamp};
 use rollguard::domain::code::Code;
+use rollguard::domain::diagnosis::{Diagnosis, PodState, Stall, StalledPod, diagnose};
 use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, WatchEnd};
 use rollguard::domain::evidence::Cause;
 use rollguard::domain::memory::TargetMemory;
 use rollguard::domain::message::{Message, MessageKind, of_run, paging as paging_of};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
+use rollguard::domain::outcome::Finding;
 use rollguard::domain::plan::kubernetes::{AwaitRollout, Workload};
 use rollguard::domain::plan::{Action, Change, Plan, Step};
 use rollguard::domain::policy::{Decided, Decision};
@@ -189,13 +191,24 @@ fn a_rollback_that_is_stuck_at_its_first_step_and_aborted() {
     insta::assert_snapshot!(transcript(opened(), events));
 }
 
+fn hindered() -> Diagnosis {
+    let (reason, message) = ("ImagePullBackOff".to_string(), "shop:v1: not found".to_string());
+    let state = PodState::CannotStart { reason, message };
+    let pods = vec![StalledPod { name: "backend-x1".into(), state }];
+    let workload =
+        Workload { kind: WorkloadKind::Deployment, namespace: "shop".into(), name: "backend".into() };
+    diagnose(&Stall { workload, pods, refused: None }, at(200))
+}
+
 #[test]
 fn a_rollback_that_is_stuck_at_its_rollout_and_goes_on() {
     let stuck = RunEvent::Stuck {
         step: 1,
         why: "not done in time: 2 of 3 pods updated, backend-x1 (ImagePullBackOff)".into(),
     };
-    let first = vec![started(0), RunEvent::StepDone { step: 0 }, started(1), stuck.clone()];
+    let observed =
+        RunEvent::Observed { step: 1, finding: Finding::not_yet("no new pods").because(hindered()) };
+    let first = vec![started(0), RunEvent::StepDone { step: 0 }, started(1), observed, stuck.clone()];
     let resumed = RunEvent::Resumed { by: "alice".into() };
     let skipped = RunEvent::Skipped { by: "alice".into(), step: 1 };
     insta::assert_snapshot!(transcript(

@@ -69,6 +69,7 @@ impl Checks for OutsideChecks {
                 None => CheckResult::no_data("no Alertmanager is configured to ask"),
             },
             CheckKind::PodsReady
+            | CheckKind::EndpointsReady { .. }
             | CheckKind::ErrorRate { .. }
             | CheckKind::LatencyP95 { .. }
             | CheckKind::Throughput { .. } => CheckResult::no_data("measured by the engine"),

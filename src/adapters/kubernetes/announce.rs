@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hasher};
 use jiff::Timestamp;
 
 use super::KubernetesTarget;
+use super::beside::Beside;
 use super::index::{Changed, Index, Kind, Object};
 use super::trim::Name;
 use crate::domain::names::TargetId;
@@ -31,6 +32,8 @@ pub(super) enum What {
     Listed(Vec<Object>),
     Applied(Box<Object>),
     Removed(Name),
+    /// Something else is known of these pods.
+    Touched(Vec<Name>),
     Failed(String),
 }
 
@@ -80,6 +83,7 @@ impl Place {
                 }
                 self.listed.insert(kind);
             }
+            What::Touched(pods) => changed.extend(self.parts.values().map(|part| part.with_pods(&pods))),
             What::Failed(_) => {}
         }
         match (was_complete, self.is_complete()) {
@@ -96,7 +100,15 @@ impl Part {
     fn change(&mut self, change: impl FnOnce(&mut Index, &mut Changed)) -> Vec<usize> {
         let mut changed = Changed::new();
         change(&mut self.index, &mut changed);
-        changed.iter().filter_map(|name| self.targets.get(name)).flatten().copied().collect()
+        self.targets_of(&changed)
+    }
+
+    fn with_pods(&self, pods: &[Name]) -> Vec<usize> {
+        self.targets_of(&pods.iter().filter_map(|pod| self.index.workload_of(pod)).collect())
+    }
+
+    fn targets_of(&self, workloads: &Changed) -> Vec<usize> {
+        workloads.iter().filter_map(|name| self.targets.get(name)).flatten().copied().collect()
     }
 }
 
@@ -134,6 +146,7 @@ pub(super) struct Announcer {
     dirty: BTreeSet<usize>,
     came_up: bool,
     queue: VecDeque<Item>,
+    beside: Beside,
 }
 
 impl Announcer {
@@ -167,7 +180,18 @@ impl Announcer {
             dirty: BTreeSet::new(),
             came_up: false,
             queue: VecDeque::new(),
+            beside: Beside::default(),
         }
+    }
+
+    /// Views then say also what is known beside.
+    pub(super) fn with(self, beside: Beside) -> Self {
+        Self { beside, ..self }
+    }
+
+    /// The namespaces, in the order in which sources number them.
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().map(|(namespace, _)| namespace.as_str())
     }
 
     /// Everything that must be watched, with its namespace.
@@ -182,7 +206,12 @@ impl Announcer {
             return self.interrupted(source, why);
         }
         let Some((_, place)) = self.places.get_mut(source.place) else { return };
+        // It comes from another watch, and says nothing about how this one does.
+        let beside = matches!(what, What::Touched(_));
         self.dirty.extend(place.take(source.kind, what));
+        if beside {
+            return;
+        }
         if self.broken.remove(&source).is_some() || !self.up {
             self.come_up();
         }
@@ -233,9 +262,12 @@ impl Announcer {
 
     fn look(&mut self, i: usize, now: Timestamp) -> Option<FeedEvent> {
         let watched = self.watched.get_mut(i)?;
-        let (_, place) = self.places.get_mut(watched.place)?;
+        let (namespace, place) = self.places.get_mut(watched.place)?;
         let index = &mut place.parts.get_mut(&watched.kind)?.index;
-        let view = index.view(&watched.name, &watched.target, now);
+        let mut view = index.view(&watched.name, &watched.target, now);
+        if let Some(view) = &mut view {
+            self.beside.add_to(view, namespace);
+        }
         // An edit that releases nothing (paused, its history's limit) may still take the way back away.
         let generation = index.generation(&watched.name);
         let tell = view.as_ref().map_or(Told::Gone, |view| Told::View(digest(view, generation)));

@@ -1,15 +1,16 @@
 //! From a workload and its pods to the facts that steps are assessed by.
+use std::collections::HashSet;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::DynamicObject;
 
-use super::trim::{self, REVISION_HASH, TrimmedPod, TrimmedWorkload, controller};
+use super::trim::{self, TrimmedPod, TrimmedWorkload, controller};
 use crate::domain::plan::kubernetes::{BlockingPod, WorkloadFacts};
 use crate::domain::release::Fingerprint;
 use crate::domain::workload::WorkloadKind;
 
 /// Names in a detail text; more would not be read.
 const WAITING_MAX: usize = 20;
-const HASH_LABEL: &str = "pod-template-hash";
 
 /// Without the pods; see [`waiting`] and [`blocked`]. `None` if it is no workload that an API server would send.
 pub(super) fn facts(kind: WorkloadKind, object: &DynamicObject) -> Option<WorkloadFacts> {
@@ -27,60 +28,37 @@ pub(super) fn facts(kind: WorkloadKind, object: &DynamicObject) -> Option<Worklo
     })
 }
 
-/// The revisions of this workload that have this version.
-fn of_version<'a>(
-    uid: &str,
-    sets: &'a [DynamicObject],
-    version: &Fingerprint,
-) -> impl Iterator<Item = &'a DynamicObject> {
-    sets.iter().filter(move |set| {
-        controller(&set.metadata).is_some_and(|o| o.uid == uid)
-            && trim::version(&trim::kept_template(set)).fingerprint == *version
-    })
-}
-
-/// Selects the pods of the revisions that have this version: `pod-template-hash in (…)`.
-pub(super) fn pods_selector(
-    kind: WorkloadKind,
+/// The workload's pods, those of this version apart from its others.
+pub(super) fn by_version(
     uid: &str,
     sets: &[DynamicObject],
     version: &Fingerprint,
-) -> Option<String> {
-    let ours = of_version(uid, sets, version);
-    let label = |set: &'_ DynamicObject| -> Option<String> {
-        let labels = match kind {
-            WorkloadKind::Deployment => {
-                set.data.pointer("/spec/template/metadata/labels")?.get(HASH_LABEL)?.as_str()?
-            }
-            WorkloadKind::StatefulSet => set.metadata.name.as_deref()?,
-            WorkloadKind::DaemonSet => set.metadata.labels.as_ref()?.get(REVISION_HASH)?,
-        };
-        Some(labels.to_string())
-    };
-    let key = if kind.is_deployment() { HASH_LABEL } else { REVISION_HASH };
-    let hashes: Vec<String> = ours.filter_map(label).collect();
-    (!hashes.is_empty()).then(|| format!("{key} in ({})", hashes.join(",")))
+    pods: Vec<Pod>,
+) -> (Vec<Pod>, Vec<Pod>) {
+    let ours = || sets.iter().filter(|set| controller(&set.metadata).is_some_and(|o| o.uid == uid));
+    let wanted = |set: &&DynamicObject| trim::version(&trim::kept_template(set)).fingerprint == *version;
+    let wanted: HashSet<&str> =
+        ours().filter(wanted).filter_map(|set| set.metadata.name.as_deref()).collect();
+    // ReplicaSets own their pods; StatefulSets and DaemonSets do so themselves.
+    let owners: HashSet<&str> =
+        ours().filter_map(|set| set.metadata.uid.as_deref()).chain(std::iter::once(uid)).collect();
+    let is_ours = |pod: &Pod| controller(&pod.metadata).is_some_and(|o| owners.contains(&*o.uid));
+    let revision = |pod: Pod| Some((TrimmedPod::of(&pod)?.revision, pod));
+    let ours = pods.into_iter().filter(is_ours).filter_map(revision);
+    let (new, old): (Vec<_>, Vec<_>) = ours.partition(|(revision, _)| wanted.contains(&**revision));
+    let plain = |pods: Vec<(_, Pod)>| pods.into_iter().map(|(_, pod)| pod).collect();
+    (plain(new), plain(old))
 }
 
-/// The first pod of a StatefulSet that is broken and has another version than this: it is waited for in vain.
-pub(super) fn blocked(
-    object: &DynamicObject,
-    sets: &[DynamicObject],
-    version: &Fingerprint,
-    pods: &[Pod],
-) -> Option<BlockingPod> {
-    let uid = object.metadata.uid.as_deref()?;
-    let wanted: Vec<&str> =
-        of_version(uid, sets, version).filter_map(|set| set.metadata.name.as_deref()).collect();
+/// The first pod of a StatefulSet that is broken and has another version than the wanted one: it is waited for in vain.
+pub(super) fn blocked(object: &DynamicObject, others: &[Pod]) -> Option<BlockingPod> {
     let in_parallel = object.data.pointer("/spec/podManagementPolicy").is_some_and(|p| p == "Parallel");
-    let ours = pods.iter().filter(|pod| controller(&pod.metadata).is_some_and(|o| o.uid == uid));
-    let mut broken = ours.filter_map(TrimmedPod::of).filter_map(|pod| {
-        let stale = !pod.reading.ready && !pod.reading.gone && !wanted.contains(&&*pod.revision);
+    others.iter().filter_map(TrimmedPod::of).find_map(|pod| {
+        let stale = !pod.reading.ready && !pod.reading.gone;
         // Without a reason it may just be starting.
         let reason = pod.reading.reason.filter(|_| stale)?;
         Some(BlockingPod { name: pod.name.to_string(), reason, for_good: !in_parallel })
-    });
-    broken.next()
+    })
 }
 
 /// Pods that are not ready, with the reason: `web-7f-x1 (ImagePullBackOff)`.
@@ -97,7 +75,7 @@ pub(super) fn waiting(pods: &[Pod]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::fixtures::{
-        controller_revision, deployment, pod, ready, replica_set, stateful_pod, stateful_set,
+        controller_revision, daemon_pod, deployment, pod, ready, replica_set, stateful_pod, stateful_set,
         waiting as waiting_status,
     };
     use super::*;
@@ -112,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_wanted_versions_pods_are_selected() {
+    fn pods_of_the_wanted_version_are_told_from_the_others() {
         let sets = [
             replica_set("web", "web-a", "shop:v1", "1", 0),
             replica_set("web", "web-b", "shop:v2", "2", 1),
@@ -120,11 +98,32 @@ mod tests {
             replica_set("other", "other-d", "shop:v2", "1", 0),
         ];
         let version = trim::version(trim::template(&sets[1])).fingerprint;
-        let pods_selector =
-            |uid: &str, sets: &[DynamicObject]| pods_selector(WorkloadKind::Deployment, uid, sets, &version);
-        let selector = pods_selector("uid-web", &sets);
-        assert_eq!(selector.as_deref(), Some("pod-template-hash in (web-b,web-c)"));
-        assert_eq!(pods_selector("uid-web", &[]), None);
+        let pods = ["web-a", "web-b", "web-c", "other-d"].map(|set| pod(set, &format!("{set}-1"), &ready(1)));
+        let (wanted, others) = by_version("uid-web", &sets, &version, pods.to_vec());
+        assert_eq!(names(&wanted), ["web-b-1", "web-c-1"]);
+        assert_eq!(names(&others), ["web-a-1"], "and not what somebody else's ReplicaSet made");
+    }
+
+    fn names(pods: &[Pod]) -> Vec<&str> {
+        pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect()
+    }
+
+    #[test]
+    fn pods_of_a_daemon_set_are_told_apart_by_their_label() {
+        let kept = |hash: &str, image: &str, n| {
+            controller_revision("DaemonSet", "agent", &format!("agent-{hash}"), image, n, 0)
+        };
+        let sets = [kept("5f", "shop:v1", 1), kept("7c", "shop:v2", 2)];
+        let version = trim::version(&trim::kept_template(&sets[0])).fingerprint;
+        let pods =
+            ["5f", "7c", "9d"].map(|hash| daemon_pod("agent", hash, &format!("agent-{hash}-x"), &ready(1)));
+        let (wanted, others) = by_version("uid-agent", &sets, &version, pods.to_vec());
+        assert_eq!(names(&wanted), ["agent-5f-x"]);
+        assert_eq!(
+            names(&others),
+            ["agent-7c-x", "agent-9d-x"],
+            "also of a revision that is not kept any more"
+        );
     }
 
     #[test]
@@ -134,23 +133,19 @@ mod tests {
         let mut object = stateful_set("db", "shop:v1", "db-a");
         let version = trim::version(trim::template(&object)).fingerprint;
         let crashing = waiting_status("CrashLoopBackOff", 3);
-        let pods = [
+        let pods = vec![
             stateful_pod("db", "db-a", "db-0", &ready(1)),
             stateful_pod("db", "db-a", "db-1", &crashing),
             stateful_pod("db", "db-b", "db-2", &json!({})),
             stateful_pod("db", "db-b", "db-3", &crashing),
         ];
-        let blocking = blocked(&object, &sets, &version, &pods).unwrap();
+        let (wanted, others) = by_version("uid-db", &sets, &version, pods);
+        assert_eq!((names(&wanted), names(&others)), (vec!["db-0", "db-1"], vec!["db-2", "db-3"]));
+        let blocking = blocked(&object, &others).unwrap();
         assert_eq!((blocking.name.as_str(), blocking.for_good), ("db-3", true));
-        assert_eq!(
-            blocked(&object, &sets, &version, &pods[..3]),
-            None,
-            "one of the wanted version, one that starts"
-        );
+        assert_eq!(blocked(&object, &others[..1]), None, "it starts");
         object.data["spec"]["podManagementPolicy"] = json!("Parallel");
-        assert!(!blocked(&object, &sets, &version, &pods).unwrap().for_good);
-        let selector = pods_selector(WorkloadKind::StatefulSet, "uid-db", &sets, &version);
-        assert_eq!(selector.as_deref(), Some("controller-revision-hash in (db-a)"));
+        assert!(!blocked(&object, &others).unwrap().for_good);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 use std::error::Error;
 
 use kube::core::Status;
+use kube::runtime::watcher;
 
 /// Messages of the server are cut there.
 const MESSAGE_CHARS: usize = 200;
@@ -24,6 +25,17 @@ pub(super) fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
+    }
+}
+
+/// HTTP status and reason of a watch that failed.
+pub(super) fn of_watch(error: &watcher::Error) -> (Option<u16>, String) {
+    match error {
+        watcher::Error::InitialListFailed(e)
+        | watcher::Error::WatchStartFailed(e)
+        | watcher::Error::WatchFailed(e) => (code(e), reason(e)),
+        watcher::Error::WatchError(status) => (Some(status.code), of_status(status)),
+        watcher::Error::NoResourceVersion => (None, "the server names no resourceVersion".to_string()),
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
 use super::announce::{Announcer, News, Source, What};
+use super::beside::Beside;
 use super::index::{Kind, Object};
 use super::trim::{TrimmedPod, TrimmedRevision, TrimmedWorkload};
 use super::{KubernetesTarget, failure, resource};
@@ -41,13 +42,22 @@ pub struct KubernetesFeed {
 }
 
 impl KubernetesFeed {
-    pub(super) fn start(client: &Client, targets: Vec<KubernetesTarget>, clock: Arc<dyn Clock>) -> Self {
-        let announcer = Announcer::new(targets);
+    pub(super) fn start(
+        client: &Client,
+        targets: Vec<KubernetesTarget>,
+        beside: &Beside,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let served = beside.namespaces_of_services(&targets);
+        let announcer = Announcer::new(targets).with(beside.clone());
         let (sender, news) = mpsc::channel(WAITING_NEWS_MAX);
         let mut watches = JoinSet::new();
         for (source, namespace) in announcer.sources() {
             let errand = Errand { source, namespace: namespace.to_string(), news: sender.clone() };
             spawn(&mut watches, client.clone(), errand);
+        }
+        for place in announcer.namespaces().enumerate() {
+            beside.spawn(&mut watches, client, place, served.contains(place.1), &sender);
         }
         Self { news, announcer, gathering: None, clock, _watches: watches }
     }
@@ -202,13 +212,7 @@ impl Errand {
     }
 
     fn end(&self, error: &watcher::Error) -> End {
-        let (code, reason) = match error {
-            watcher::Error::InitialListFailed(e)
-            | watcher::Error::WatchStartFailed(e)
-            | watcher::Error::WatchFailed(e) => (failure::code(e), failure::reason(e)),
-            watcher::Error::WatchError(status) => (Some(status.code), failure::of_status(status)),
-            watcher::Error::NoResourceVersion => (None, "the server names no resourceVersion".to_string()),
-        };
+        let (code, reason) = failure::of_watch(error);
         let (kind, namespace) = (self.source.kind.plural(), &self.namespace);
         let advice = match code {
             Some(410) => return End::Expired,

@@ -132,6 +132,11 @@ impl Index {
         Some(view)
     }
 
+    /// The workload that a pod belongs to.
+    pub(super) fn workload_of(&self, pod: &Name) -> Option<Name> {
+        self.sets.get(self.set_of_pod.get(pod)?).map(|set| set.workload.clone())
+    }
+
     /// Counts the edits of the workload's spec.
     pub(super) fn generation(&self, name: &str) -> Option<i64> {
         self.workloads.get(name).map(|workload| workload.standing.progress.generation)

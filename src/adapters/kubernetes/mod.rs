@@ -2,11 +2,14 @@
 mod access;
 mod announce;
 mod around;
+mod beside;
 mod events;
 mod facts;
 mod failure;
 mod feed;
 mod index;
+pub mod logs;
+mod obstacles;
 mod owners;
 mod quota;
 mod rights;
@@ -28,12 +31,15 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use kube::Client;
 use kube::core::ApiResource;
 
+use logs::{LogRule, LogsSource};
+
 use crate::domain::names::TargetId;
 use crate::domain::plan::kubernetes::Workload;
 use crate::domain::workload::WorkloadKind;
 use crate::ports::Clock;
 
 pub use access::AccessError;
+pub use beside::{Beside, Extras};
 pub use events::KubernetesEvents;
 pub use feed::KubernetesFeed;
 pub use owners::OwnerOptions;
@@ -72,6 +78,7 @@ pub struct Kubernetes {
     targets: Vec<KubernetesTarget>,
     owners: OwnerOptions,
     clock: Arc<dyn Clock>,
+    beside: Beside,
 }
 
 impl Kubernetes {
@@ -85,7 +92,25 @@ impl Kubernetes {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AccessError> {
         let client = access::client(access).await?;
-        Ok(Self { client, targets, owners: OwnerOptions::default(), clock })
+        let (owners, beside) = (OwnerOptions::default(), Beside::default());
+        Ok(Self { client, targets, owners, clock, beside })
+    }
+
+    /// Watches more than workloads, where that is allowed.
+    #[must_use]
+    pub fn with(self, extras: Extras) -> Self {
+        Self { beside: Beside::new(extras), ..self }
+    }
+
+    /// What this one's feed sees beside the workloads.
+    pub fn beside(&self) -> Beside {
+        self.beside.clone()
+    }
+
+    /// With what the feed of another one sees, which goes on.
+    #[must_use]
+    pub fn with_beside(self, beside: Beside) -> Self {
+        Self { beside, ..self }
     }
 
     #[must_use]
@@ -95,13 +120,21 @@ impl Kubernetes {
 
     /// Starts the watches; they end when the feed is dropped. Call it within a tokio runtime.
     pub fn feed(&self) -> KubernetesFeed {
-        KubernetesFeed::start(&self.client, self.targets.clone(), Arc::clone(&self.clock))
+        KubernetesFeed::start(&self.client, self.targets.clone(), &self.beside, Arc::clone(&self.clock))
+    }
+
+    /// Reads the pods' logs for these rules; needs `get` on `pods/log`.
+    pub fn logs(&self, rules: Vec<LogRule>) -> LogsSource {
+        let namespaces =
+            self.targets.iter().map(|t| (t.target.clone(), t.workload.namespace.clone())).collect();
+        LogsSource::new(self.client.clone(), namespaces, rules)
     }
 
     pub fn targets(&self) -> KubernetesTargets {
         KubernetesTargets::new(
             self.client.clone(),
             self.by_id(),
+            self.beside.clone(),
             Arc::clone(&self.clock),
             self.owners.clone(),
         )

@@ -11,9 +11,11 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
 
+use super::beside::Beside;
 use super::owners::{OwnerOptions, Owners, changed_by};
 use super::survey::{selector, survey};
-use super::{KubernetesTarget, around, facts, failure, resource, server_time};
+use super::{KubernetesTarget, around, facts, failure, obstacles, resource, server_time};
+use crate::domain::diagnosis::{Diagnosis, diagnose};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
 use crate::domain::owner::OURSELVES;
@@ -29,7 +31,7 @@ use crate::domain::workload::WorkloadKind;
 use crate::ports::{Clock, ImageRegistry, SurveyError, Target};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Pods of one version that are looked at for a detail text.
+/// Pods of a workload that are looked at for a diagnosis.
 const PODS_MAX: u32 = 500;
 
 /// The targets of one cluster.
@@ -37,6 +39,7 @@ const PODS_MAX: u32 = 500;
 pub struct KubernetesTargets {
     client: Client,
     targets: BTreeMap<TargetId, KubernetesTarget>,
+    beside: Beside,
     clock: Arc<dyn Clock>,
     registry: Option<Arc<dyn ImageRegistry>>,
     owners: Owners,
@@ -83,10 +86,12 @@ impl KubernetesTargets {
     pub(super) fn new(
         client: Client,
         targets: BTreeMap<TargetId, KubernetesTarget>,
+        beside: Beside,
         clock: Arc<dyn Clock>,
         owners: OwnerOptions,
     ) -> Self {
-        Self { owners: Owners::new(client.clone(), owners), client, targets, clock, registry: None }
+        let owners = Owners::new(client.clone(), owners);
+        Self { client, targets, beside, clock, registry: None, owners }
     }
 
     /// Who is asked whether images are still there.
@@ -170,8 +175,8 @@ impl KubernetesTargets {
         if !matches!(finding, Finding::NotYet { .. }) {
             return Ok(changed_by(finding, &object.metadata));
         }
-        self.explain(step, &object, &mut facts).await?;
-        Ok(assess_rollout(step, Some(&facts)))
+        let why = self.explain(step, &object, &mut facts).await?;
+        Ok(assess_rollout(step, Some(&facts)).because(why))
     }
 
     async fn explain(
@@ -179,17 +184,16 @@ impl KubernetesTargets {
         step: &AwaitRollout,
         object: &DynamicObject,
         facts: &mut WorkloadFacts,
-    ) -> Result<(), Trouble> {
-        let Workload { kind, namespace, .. } = &step.workload;
+    ) -> Result<Diagnosis, Trouble> {
         let sets = self.revisions(&step.workload, object).await?;
-        if *kind == WorkloadKind::StatefulSet {
-            let all = self.pods(namespace, &selector_of(object)?).await?;
-            facts.blocked = facts::blocked(object, &sets, &step.version, &all);
+        let pods = self.pods(&step.workload.namespace, &selector_of(object)?).await?;
+        let (wanted, others) = facts::by_version(&facts.uid, &sets, &step.version, pods);
+        if step.workload.kind == WorkloadKind::StatefulSet {
+            facts.blocked = facts::blocked(object, &others);
         }
-        if let Some(selector) = facts::pods_selector(*kind, &facts.uid, &sets, &step.version) {
-            facts.waiting = facts::waiting(&self.pods(namespace, &selector).await?);
-        }
-        Ok(())
+        facts.waiting = facts::waiting(&wanted);
+        let stall = obstacles::stall(&step.workload, object, &wanted, &others, &self.beside);
+        Ok(diagnose(&stall, self.clock.now()))
     }
 
     async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, Trouble> {

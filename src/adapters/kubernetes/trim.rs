@@ -197,16 +197,18 @@ fn reading(pod: &Pod) -> PodReading {
         ready_since: ready.and_then(|c| c.last_transition_time.as_ref()).map(|time| time.0),
         restarts,
         reason: status.and_then(why),
+        probe: None,
+        endpoint: None,
         gone: over || pod.metadata.deletion_timestamp.is_some(),
     }
 }
 
-fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
+pub(super) fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
     let init = status.init_container_statuses.iter().flatten();
     init.chain(status.container_statuses.iter().flatten())
 }
 
-fn condition<'a>(
+pub(super) fn condition<'a>(
     status: &'a PodStatus,
     wanted: &str,
 ) -> Option<&'a k8s_openapi::api::core::v1::PodCondition> {

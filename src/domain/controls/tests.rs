@@ -108,14 +108,7 @@ fn slowness_and_crashes_are_news_too() {
     let mut crashing = World::new(3);
     crashing.run(60, 0.0, 0.05);
     for restarts in 0..3 {
-        let reading = PodReading {
-            ready: true,
-            created_at: None,
-            ready_since: None,
-            restarts,
-            reason: None,
-            gone: false,
-        };
+        let reading = PodReading { ready: true, restarts, ..PodReading::default() };
         crashing.take("a", Reading::Pod(reading));
         crashing.run(10, 0.0, 0.05);
     }
@@ -125,8 +118,7 @@ fn slowness_and_crashes_are_news_too() {
 }
 
 fn pod(ready: bool, restarts: u32) -> Reading {
-    let (created_at, ready_since, reason) = (None, None, None);
-    Reading::Pod(PodReading { ready, created_at, ready_since, restarts, reason, gone: false })
+    Reading::Pod(PodReading { ready, restarts, ..PodReading::default() })
 }
 
 #[test]

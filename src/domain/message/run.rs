@@ -3,6 +3,7 @@ use jiff::Timestamp;
 
 use super::{Message, MessageKind, duration, owner, titled};
 use crate::domain::code::Code;
+use crate::domain::diagnosis::Diagnosis;
 use crate::domain::event::{RunEvent, RunOpened};
 use crate::domain::evidence::{clock_time, count_of};
 use crate::domain::plan::Change;
@@ -34,7 +35,7 @@ pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
         RunEvent::Skipped { by, .. } => vec![answered(opened, "skipped the step", by, at)],
         RunEvent::Stuck { step, why } => {
             let key = format!("stuck-{step}-{}", at.as_second());
-            let lines = stuck(opened, *step, why);
+            let lines = stuck(opened, *step, why, &after.diagnosis);
             let kind = (MessageKind::Page, Code::RollbackStuck);
             vec![message(&key, kind, "[FAILED] Rollback is stuck", lines)]
         }
@@ -178,21 +179,21 @@ fn answered(opened: &RunOpened, what: &str, by: &str, at: Timestamp) -> Message 
     about(opened, &key, (MessageKind::Resolve, Code::PageOver), "[RESOLVED] Somebody is on it", lines)
 }
 
-fn stuck(opened: &RunOpened, step: usize, why: &str) -> Vec<String> {
+fn stuck(opened: &RunOpened, step: usize, why: &str, diagnosis: &Diagnosis) -> Vec<String> {
     let steps = &opened.plan.steps;
     let title = steps.get(step).map_or("", |s| s.title.as_str());
     let done = steps.iter().take(step).map(|s| s.title.as_str()).collect::<Vec<_>>().join("; ");
-    vec![
-        format!("Step {} of {} ({title}): {why}", step + 1, steps.len()),
+    let mut lines = vec![format!("Step {} of {} ({title}): {why}", step + 1, steps.len())];
+    lines.extend(diagnosis.lines());
+    lines.extend([
         format!("Completed: {}", if done.is_empty() { "no step yet" } else { &done }),
         format!("To try this step again: rollguard resume {}", opened.run),
         format!("To go on without it: rollguard skip {}", opened.run),
         format!("To stop here: rollguard abort {}", opened.run),
         format!("Reason for the rollback: {}", opened.decided.reason),
-    ]
-    .into_iter()
-    .chain(owner::owners(opened))
-    .collect()
+    ]);
+    lines.extend(owner::owners(opened));
+    lines
 }
 
 fn completed(run: &Run, opened: &RunOpened, at: Timestamp, until: Timestamp) -> Vec<String> {

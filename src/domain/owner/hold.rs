@@ -128,7 +128,7 @@ pub fn assess_hold(step: &HoldOwner, state: &OwnerState) -> Finding {
         OwnerState::Automated(now) if now.setting != step.previous => {
             Finding::Conflict { why: format!("somebody changed {title} since the plan was made") }
         }
-        OwnerState::Automated(_) => Finding::NotYet { detail: format!("{title} still acts by itself") },
+        OwnerState::Automated(_) => Finding::not_yet(format!("{title} still acts by itself")),
         OwnerState::ApplicationSetOwned { set } => {
             Finding::Conflict { why: format!("ApplicationSet {set} keeps {title} automated") }
         }

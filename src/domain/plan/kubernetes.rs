@@ -300,7 +300,7 @@ pub fn assess_restore(step: &RestoreTemplate, facts: Option<&WorkloadFacts>) -> 
             why: format!("somebody deployed {} since the plan was made", facts.label),
         };
     }
-    Finding::NotYet { detail: format!("the template is still that of {}", facts.label) }
+    Finding::not_yet(format!("the template is still that of {}", facts.label))
 }
 
 /// A namesake that was made meanwhile is not what the plan is about.
@@ -346,7 +346,7 @@ pub fn assess_rollout(step: &AwaitRollout, facts: Option<&WorkloadFacts>) -> Fin
         },
     };
     let waiting = if f.waiting.is_empty() { String::new() } else { format!(": {}", f.waiting.join(", ")) };
-    Finding::NotYet { detail: format!("{detail}{waiting}") }
+    Finding::not_yet(format!("{detail}{waiting}"))
 }
 
 /// Deleting is left to a person: what the pod was doing with its volume is not known here.

@@ -155,6 +155,7 @@ impl Track {
             | Reading::Check { .. }
             | Reading::Alert { .. }
             | Reading::Control { .. }
+            | Reading::Remark { .. }
             | Reading::NoData { .. } => {}
         }
     }

@@ -17,8 +17,8 @@ use crate::domain::histogram::{Buckets, Histogram, Native, parse_bound};
 use crate::domain::names::{NameError, RuleName, ServiceName, TargetName};
 
 /// The kinds of line that this version knows: every [`Reading`].
-pub const KINDS: [&str; 9] =
-    ["release", "counts", "histogram", "value", "pod", "check", "alert", "control", "nodata"];
+pub const KINDS: [&str; 10] =
+    ["release", "counts", "histogram", "value", "pod", "check", "remark", "alert", "control", "nodata"];
 
 /// Why a line is no sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,9 @@ pub(super) struct Line<'a> {
     restarts: Option<u32>,
     #[serde(borrow)]
     reason: Option<Text<'a>>,
+    #[serde(borrow)]
+    probe: Option<Text<'a>>,
+    endpoint: Option<bool>,
     gone: Option<bool>,
     ok: Option<bool>,
     #[serde(borrow)]
@@ -128,6 +131,8 @@ impl Line<'_> {
             ready_since: self.ready_since,
             restarts: self.restarts.unwrap_or(0),
             reason: self.reason.map(Text::into_owned),
+            probe: self.probe.map(Text::into_owned),
+            endpoint: self.endpoint,
             gone: self.gone.unwrap_or(false),
         })
     }
@@ -155,6 +160,9 @@ impl Line<'_> {
                 ok: need(self.ok, "ok")?,
                 detail: self.detail.map_or_else(String::new, Text::into_owned),
             },
+            "remark" => {
+                Reading::Remark { rule: rule(names)?, detail: need(self.detail, "detail")?.into_owned() }
+            }
             "alert" => Reading::Alert {
                 alert: need(self.alert, "alert")?.into_owned(),
                 status: need(self.status, "status")?,

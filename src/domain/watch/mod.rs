@@ -3,6 +3,7 @@ mod alerts;
 mod attribution;
 mod checks;
 mod errors;
+mod kinds;
 mod latency;
 mod pods;
 mod rollout;
@@ -152,6 +153,9 @@ pub struct Figures {
     pub pods: usize,
     pub pods_ready: usize,
     pub restarts: u32,
+    /// Pods that the Service in front sends requests to, where that is watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<usize>,
 }
 
 /// Looks that are further apart than this many batches leave a gap in which nobody watched.
@@ -253,6 +257,10 @@ impl Watch {
             Reading::Check { rule, ok, detail } => {
                 let rules = self.checks.iter_mut().filter(|r| r.name == *rule);
                 rules.for_each(|r| r.take(sample.at, *ok, detail));
+            }
+            Reading::Remark { rule, detail } => {
+                let rules = self.values.iter_mut().filter(|r| r.name == *rule);
+                rules.for_each(|r| r.kinds.take(arm, detail));
             }
             Reading::Value { rule, value } => {
                 let rules = self.values.iter_mut().filter(|r| r.name == *rule);
@@ -426,6 +434,7 @@ impl Watch {
             pods,
             pods_ready,
             restarts,
+            endpoints: self.pods.endpoints(),
         }
     }
 }

@@ -1,4 +1,6 @@
 //! What the orchestrator says of the pods: crash loops, restarts, probes that fail, images that cannot be had.
+mod endpoints;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -41,6 +43,7 @@ struct Pod {
     crash_looped_at: Option<Timestamp>,
     oom_kills: u32,
     was_ready: bool,
+    unreached_since: Option<Timestamp>,
 }
 
 impl Pod {
@@ -74,6 +77,8 @@ pub(super) struct Pods {
     killed: u32,
     restarted_ever: bool,
     stuck: Option<(Timestamp, String)>,
+    /// The Service in front was seen to send requests to old pods.
+    old_was_endpoint: bool,
 }
 
 impl Pods {
@@ -90,6 +95,7 @@ impl Pods {
             killed: 0,
             restarted_ever: false,
             stuck: None,
+            old_was_endpoint: false,
         }
     }
 
@@ -117,12 +123,15 @@ impl Pods {
             crash_looped_at: None,
             oom_kills: 0,
             was_ready: false,
+            unreached_since: None,
         });
         let before = pod.restarts();
         pod.reading = reading.clone();
         let came = pod.restarts().saturating_sub(before);
         pod.was_ready |= reading.ready;
         pod.unready_since = (!reading.ready).then(|| pod.unready_since.unwrap_or(at));
+        pod.unreached_since = pod.is_unreached().then(|| pod.unreached_since.unwrap_or(at));
+        self.old_was_endpoint |= pod.arm == Arm::Old && reading.endpoint == Some(true);
         let cannot_start = reading.reason.as_deref().is_some_and(|r| CANNOT_START.contains(&r));
         pod.cannot_start_since = cannot_start.then(|| pod.cannot_start_since.unwrap_or(at));
         if pod.has_reason("CrashLoopBackOff") {
@@ -201,6 +210,7 @@ impl Pods {
             }),
             self.restarted(rollout, "restarts", &self.restarts, Pod::restarts),
             self.restarted(rollout, "oom-kills", &self.oom_kills, |p| p.oom_kills),
+            self.unreached(rollout),
             self.gave_up(),
         ];
         facts.into_iter().flatten().collect()
@@ -222,6 +232,7 @@ impl Pods {
         let (strength, cause) = level(many, old);
         let reason = hit.iter().find_map(|p| p.reading.reason.as_deref());
         let reason = reason.filter(|r| !what.contains(r)).map_or(String::new(), |r| format!(" ({r})"));
+        let probe = probe_of(hit.iter().copied());
         let restarts: u32 = hit.iter().map(|p| p.restarts()).sum();
         let restarts = if restarts > 0 {
             format!(", {} so far", count_of(restarts as usize, "restart"))
@@ -231,7 +242,7 @@ impl Pods {
         let beside =
             if old > 0 { format!(", and so do {}", count_of(old, "old pod")) } else { String::new() };
         let sentence = format!(
-            "{} of {} {what}{reason} since {}{restarts}{beside}",
+            "{} of {} {what}{reason} since {}{restarts}{beside}{probe}",
             hit.len(),
             count_of(all, "new pod"),
             clock_time(since.min(rollout.now))
@@ -288,12 +299,18 @@ impl Pods {
     fn gave_up(&self) -> Option<Evidence> {
         let (since, detail) = self.stuck.as_ref()?;
         let mut waiting = self.of(Arm::New).filter(|p| !p.reading.ready).peekable();
-        let sentence = format!("the rollout gave up at {}: {detail}", clock_time(*since));
+        let probe = probe_of(self.of(Arm::New).filter(|p| !p.reading.ready));
+        let sentence = format!("the rollout gave up at {}: {detail}{probe}", clock_time(*since));
         let no_room = waiting.peek().is_none() || waiting.all(|p| p.has_reason("Unschedulable"));
         let (strength, cause) =
             if no_room { (Strength::Urgent, Cause::Unknown) } else { (Strength::Rollback, Cause::Release) };
         Some(Evidence::fact("rollout", strength, cause, Some(*since), sentence))
     }
+}
+
+/// What the probe of the first of them said, whose probe said anything.
+fn probe_of<'a>(pods: impl Iterator<Item = &'a Pod>) -> String {
+    pods.filter_map(|pod| pod.reading.probe.as_ref()).next().map_or(String::new(), |text| format!("; {text}"))
 }
 
 /// Many new pods and no old one: the release. Old ones too: shared. One pod of several: that pod.

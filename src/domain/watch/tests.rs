@@ -98,8 +98,7 @@ impl Incident {
 
     fn pod(&mut self, release: &str, pod: &str, ready: bool, restarts: u32, reason: Option<&str>) {
         let reason = reason.map(str::to_string);
-        let reading =
-            PodReading { ready, created_at: None, ready_since: None, restarts, reason, gone: false };
+        let reading = PodReading { ready, restarts, reason, ..PodReading::default() };
         self.send(Some(release), Some(pod), Reading::Pod(reading));
     }
 
@@ -203,14 +202,7 @@ fn one_bad_pod_of_three_is_that_pods_problem() {
 #[test]
 fn what_a_pod_served_before_the_watch_is_not_the_releases() {
     let mut incident = Incident::new(None);
-    let made = |created_at| PodReading {
-        ready: true,
-        created_at,
-        ready_since: None,
-        restarts: 0,
-        reason: None,
-        gone: false,
-    };
+    let made = |created_at| PodReading { ready: true, created_at, ..PodReading::default() };
     incident.send(Some("v2"), Some("aged"), Reading::Pod(made(Some(at(-3600)))));
     incident.send(Some("v2"), Some("young"), Reading::Pod(made(Some(at(1)))));
     for pod in ["aged", "young"] {

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::kinds::Kinds;
 use super::rollout::Rollout;
 use super::seen::Seen;
 use super::{Arm, Baseline, WatchSpec};
@@ -32,6 +33,8 @@ pub(super) struct ValueRule {
     /// Of the old pods when they were last read.
     old_level: Option<f64>,
     streams: BTreeMap<String, Stream>,
+    /// For error lines of logs: what they are about.
+    pub(super) kinds: Kinds,
     pub(super) seen: Seen,
 }
 
@@ -74,6 +77,7 @@ impl ValueRule {
             level: baseline.and_then(|b| b.level),
             old_level: None,
             streams: BTreeMap::new(),
+            kinds: Kinds::default(),
             seen: Seen::default(),
         }
     }
@@ -135,6 +139,20 @@ impl ValueRule {
     }
 
     pub(super) fn assess(&self, rollout: &Rollout) -> Option<Evidence> {
+        let (found, kinds) = (self.past_bound(rollout), self.kinds.sentence());
+        match (found, kinds) {
+            (Some(found), Some(kinds)) => {
+                Some(Evidence { sentence: format!("{}; {kinds}", found.sentence), ..found })
+            }
+            (None, Some(kinds)) => {
+                let (rule, cause) = (self.name.as_str(), Cause::Unknown);
+                Some(Evidence::fact(rule, Strength::Suspect, cause, None, format!("{rule}: {kinds}")))
+            }
+            (found, None) => found,
+        }
+    }
+
+    fn past_bound(&self, rollout: &Rollout) -> Option<Evidence> {
         let Some(limit) = self.limit() else { return self.without_level(rollout) };
         let new = || self.fresh(Arm::New, rollout.now);
         let longer = |share: f64| {

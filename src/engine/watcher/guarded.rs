@@ -160,6 +160,7 @@ fn stream_of(sample: &Sample) -> String {
         // Every change of a pod's state is kept: a crash between two batches must not be lost.
         Reading::Pod(_) => format!("pod/{}", sample.at),
         Reading::Check { rule, .. } => format!("check/{rule}/{}", sample.at),
+        Reading::Remark { rule, detail } => format!("remark/{rule}/{detail}"),
         Reading::Alert { alert, labels, .. } => format!("alert/{alert}/{labels:?}"),
         Reading::Control { other, .. } => format!("control/{other}/{}", sample.at),
         Reading::NoData { rule, .. } => format!("nodata/{rule}"),

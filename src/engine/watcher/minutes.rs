@@ -73,6 +73,7 @@ impl Minutes {
             | Reading::Check { .. }
             | Reading::Alert { .. }
             | Reading::Control { .. }
+            | Reading::Remark { .. }
             | Reading::NoData { .. } => Vec::new(),
         }
     }

@@ -185,7 +185,7 @@ pub(super) fn run_events() -> Vec<RunEvent> {
         RunEvent::Adopted { epoch: 1 },
         RunEvent::Approved { by: by(), digest: PlanDigest::named("0123456789abcdef") },
         RunEvent::StepStarted { step: 0, attempt: 1, epoch: 1, deadline: at(220) },
-        RunEvent::Observed { step: 0, finding: Finding::NotYet { detail: detail() } },
+        RunEvent::Observed { step: 0, finding: Finding::not_yet(detail()) },
         RunEvent::Applied { step: 0, outcome: Outcome::Unknown { why: why() } },
         RunEvent::Observed { step: 0, finding: Finding::Unseen { why: why() } },
         RunEvent::Applied { step: 0, outcome: Outcome::Refused { why: why() } },

@@ -8,6 +8,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use rollguard::client::dto::RunStatus;
+use rollguard::domain::plan::kubernetes::Workload;
+use rollguard::domain::workload::WorkloadKind;
 use serde_json::{Value, json};
 
 use crate::components::workload;
@@ -148,6 +150,12 @@ impl Place {
         token
     }
 
+    pub(crate) fn workload(&self) -> Workload {
+        let kinds = [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet];
+        let kind = kinds.into_iter().find(|kind| kind.noun() == self.kind).unwrap();
+        Workload { kind, namespace: self.namespace.clone(), name: "web".into() }
+    }
+
     /// Names of the shipped Roles that a target of this kind needs.
     pub(crate) fn roles(&self) -> Vec<String> {
         let own = (self.kind != "deployment").then(|| format!("rollguard-{}s", self.kind));
@@ -156,10 +164,16 @@ impl Place {
 
     /// Binds the shipped Role for Events to the account of [`Place::shipped_role`].
     pub(crate) async fn shipped_events_role(&self) {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(SHIPPED_EVENTS_ROLE).unwrap();
+        self.optional_role(SHIPPED_EVENTS_ROLE).await;
+    }
+
+    /// Binds one of the optional Roles to the account of [`Place::shipped_role`].
+    pub(crate) async fn optional_role(&self, text: &str) {
+        let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
         self.cluster.apply(&self.namespace, &documents[0]).await;
+        let role = documents[0]["metadata"]["name"].as_str().unwrap();
         let account = format!("--serviceaccount={}:guard", self.namespace);
-        self.kubectl(&format!("create rolebinding guard-events --role=rollguard-events {account}")).await;
+        self.kubectl(&format!("create rolebinding {role} --role={role} {account}")).await;
     }
 
     /// Waits for the end of a rollout as a person would.

@@ -127,7 +127,7 @@ fn a_right_that_is_missing_is_in_the_page_about_the_step() {
     let mut events = vec![opened, RunEvent::Adopted { epoch: 1 }, started(0)];
     for _ in 0..5 {
         events.push(RunEvent::Applied { step: 0, outcome: Outcome::Refused { why: why.clone() } });
-        let finding = Finding::NotYet { detail: "it still acts by itself".into() };
+        let finding = Finding::not_yet("it still acts by itself");
         events.push(RunEvent::Observed { step: 0, finding });
     }
     let run = events.iter().fold(Run::default(), |run, event| evolve(run, event, at(150)));

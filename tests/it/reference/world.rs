@@ -75,14 +75,7 @@ pub(super) fn pods(new: (f64, f64)) -> Vec<Pod> {
 /// What is read of the pods in each second; counters and buckets are cumulative.
 pub(super) fn readings(rng: &mut StdRng, pods: &[Pod], seconds: i64) -> Vec<Vec<Sample>> {
     let mut sums = vec![(0.0, 0.0, Buckets::default()); pods.len()];
-    let ready = PodReading {
-        ready: true,
-        created_at: None,
-        ready_since: None,
-        restarts: 0,
-        reason: None,
-        gone: false,
-    };
+    let ready = PodReading { ready: true, ..PodReading::default() };
     let mut second = |second: i64| {
         let mut samples = Vec::new();
         for (pod, (bad, total, sum)) in pods.iter().zip(&mut sums) {

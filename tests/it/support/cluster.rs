@@ -176,6 +176,7 @@ async fn start_api_server(dir: &Path, etcd_url: &str, port: u16) -> Process {
             "--authorization-mode=RBAC",
             "--endpoint-reconciler-type=none",
             "--enable-priority-and-fairness=false",
+            "--kubelet-preferred-address-types=InternalIP",
             // Pods then need no token mounted, which only a real kubelet could do.
             "--disable-admission-plugins=ServiceAccount",
         ]);

@@ -17,6 +17,7 @@ use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::container_logs::{self, Containers, Writes};
 use super::pod_status::{self, Behaviour};
 use super::workload::{Workload, serve};
 
@@ -30,6 +31,7 @@ struct Pods {
     /// The UIDs of pods that were taken on.
     seen: Mutex<HashMap<PodKey, String>>,
     workloads: Mutex<HashMap<PodKey, Workload>>,
+    logs: Containers,
 }
 
 /// Lives in a thread with a runtime of its own, so that tests, each with its own runtime, can share it.
@@ -53,7 +55,8 @@ impl Kubelet {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             runtime.enable_all().build().unwrap().block_on(async {
                 let client = connect().await;
-                register_node(&client).await;
+                let port = container_logs::serve(taken_on.logs.clone()).await;
+                register_node(&client, port).await;
                 let router =
                     Router::new().route("/targets/{namespace}", get(targets)).with_state(taken_on.clone());
                 let served = serve(SocketAddr::from(([127, 0, 0, 1], 0)), router).await;
@@ -92,7 +95,7 @@ async fn targets(State(pods): State<Arc<Pods>>, Path(namespace): Path<String>) -
     Json(groups.collect())
 }
 
-async fn register_node(client: &Client) {
+async fn register_node(client: &Client, port: u16) {
     let nodes: Api<Node> = Api::all(client.clone());
     let node = json!({ "metadata": { "name": NODE, "labels": { "kubernetes.io/hostname": NODE } } });
     let node: Node = serde_json::from_value(node).unwrap();
@@ -101,6 +104,8 @@ async fn register_node(client: &Client) {
     let ready = json!({ "status": {
         "capacity": room,
         "allocatable": room,
+        "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" }],
+        "daemonEndpoints": { "kubeletEndpoint": { "Port": port } },
         "conditions": [{ "type": "Ready", "status": "True", "reason": "KubeletReady" }],
     }});
     let params = PatchParams::default();
@@ -119,6 +124,7 @@ async fn watch(client: Client, pods: Arc<Pods>) {
         let key = (pod.namespace().unwrap(), pod.name_any());
         if pod.metadata.deletion_timestamp.is_some() {
             pods.workloads.lock().unwrap().remove(&key);
+            pods.logs.lock().unwrap().remove(&key);
             pods.seen.lock().unwrap().remove(&key);
             tokio::spawn(remove(client.clone(), pod));
         } else if pods.seen.lock().unwrap().insert(key, pod.uid().unwrap()) != pod.uid() {
@@ -149,6 +155,9 @@ async fn run(client: Client, pods: Arc<Pods>, pod: Pod) {
         let seen = pods.seen.lock().unwrap();
         if seen.get(&key) == pod.uid().as_ref() {
             pods.workloads.lock().unwrap().insert(key.clone(), workload);
+            let (errors_per_minute, odd) = pod_status::log_errors(pod_status::tag(&pod));
+            let writes = Writes { since: jiff::Timestamp::now(), errors_per_minute, odd };
+            pods.logs.lock().unwrap().insert(key.clone(), writes);
         }
     }
     if matches!(behaviour, Behaviour::Unready(_)) {

@@ -7,6 +7,7 @@ pub(crate) mod alertmanager;
 #[cfg(feature = "aws")]
 pub(crate) mod cloudwatch;
 pub(crate) mod cluster;
+pub(crate) mod container_logs;
 pub(crate) mod daemon;
 pub(crate) mod faulty;
 pub(crate) mod instrumented;

@@ -12,6 +12,10 @@ use super::workload::Traffic;
 /// Milliseconds from the scheduling of a pod to its first status; an annotation of the pod.
 pub(crate) const START_AFTER_MS: &str = "kubelet.test/start-after-ms";
 
+/// Reports an address as of a real network, at which nothing listens; an annotation of the pod. EndpointSlices hold no
+/// loopback addresses, which are all that pods have here.
+pub(crate) const ROUTABLE: &str = "kubelet.test/routable";
+
 /// How a container fares, the words in its image's tag after the first: `app:v2`, `app:v2-crashloop`, `app:v2-errors15-latency400`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Behaviour {
@@ -67,6 +71,15 @@ impl Behaviour {
     }
 }
 
+/// `logerrorsN`: N error lines a minute in its log; `odderrorsN`: N of another kind.
+pub(crate) fn log_errors(tag: &str) -> (u32, bool) {
+    let of = |word: &str| {
+        let usual = number(word, "logerrors").map(|n| (n as u32, false));
+        usual.or_else(|| number(word, "odderrors").map(|n| (n as u32, true)))
+    };
+    tag.split('-').find_map(of).unwrap_or((0, false))
+}
+
 fn number(word: &str, prefix: &str) -> Option<f64> {
     word.strip_prefix(prefix)?.parse().ok()
 }
@@ -93,6 +106,9 @@ pub(crate) fn start_after(pod: &Pod) -> Duration {
 /// A strategic merge patch of the pod's status.
 pub(crate) fn status(pod: &Pod, behaviour: Behaviour, ip: Ipv4Addr, restarts: u32) -> Value {
     let now = Timestamp::now();
+    let [_, rest @ ..] = ip.octets();
+    let routable = pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(ROUTABLE));
+    let ip = if routable { Ipv4Addr::new(10, rest[0], rest[1], rest[2]) } else { ip };
     let ready = matches!(behaviour, Behaviour::Ready(_));
     let condition = |kind: &str, is: bool| {
         let status = if is { "True" } else { "False" };

@@ -387,7 +387,7 @@ impl Service {
                 ready_since: Some(pod.created_at),
                 restarts: pod.restarts,
                 reason: (pod.restarts > 0).then(|| "CrashLoopBackOff".to_string()),
-                gone: false,
+                ..PodReading::default()
             },
             metrics_url: None,
         };

@@ -85,8 +85,7 @@ pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Su
 
 pub(super) fn crash_looping(label: &str) -> Vec<PodView> {
     let reason = Some("CrashLoopBackOff".to_string());
-    let reading =
-        PodReading { ready: false, created_at: None, ready_since: None, restarts: 3, reason, gone: false };
+    let reading = PodReading { restarts: 3, reason, ..PodReading::default() };
     let fingerprint = Some(version(label).fingerprint);
     vec![PodView { name: format!("{label}-0"), fingerprint, created_at: now(), reading, metrics_url: None }]
 }

@@ -292,6 +292,7 @@ fn rank(reading: &Reading) -> u8 {
         | Reading::Check { .. }
         | Reading::Alert { .. }
         | Reading::Control { .. }
+        | Reading::Remark { .. }
         | Reading::NoData { .. } => 2,
     }
 }

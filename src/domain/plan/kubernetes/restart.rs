@@ -67,5 +67,5 @@ pub fn assess_restart(step: &Restart, facts: Option<&WorkloadFacts>) -> Finding 
     }
     let detail =
         last.map_or_else(|| "never restarted".to_string(), |last| format!("last restarted at {last}"));
-    Finding::NotYet { detail }
+    Finding::not_yet(detail)
 }

@@ -160,7 +160,7 @@ fn a_pod_that_blocks_is_told_with_the_command() {
     };
     let command = "consider `kubectl delete pod ledger-2 -n default`";
     assert!(matches!(found(true), Finding::Conflict { why } if why.contains(command)));
-    assert!(matches!(found(false), Finding::NotYet { detail } if detail.contains(command)));
+    assert!(matches!(found(false), Finding::NotYet { detail, .. } if detail.contains(command)));
     assert!(matches!(assess_rollout(&wait, Some(&facts("shop:v1", 3))), Finding::Satisfied { .. }));
 }
 

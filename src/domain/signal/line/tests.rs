@@ -80,6 +80,7 @@ fn every_reading_is_a_known_kind() {
         r#","rule":"r","value":1"#,
         r#","ready":true"#,
         r#","rule":"r","ok":true"#,
+        r#","rule":"r","detail":"timeout after #\nof cart""#,
         r#","alert":"a","status":"firing""#,
         r#","other":"cart/web""#,
         r#","rule":"r","reason":"down""#,

@@ -8,6 +8,8 @@ fn reading(created: i64, restarts: u32, reason: Option<&str>) -> PodReading {
         ready_since: None,
         restarts,
         reason: reason.map(str::to_string),
+        probe: None,
+        endpoint: None,
         gone: false,
     }
 }

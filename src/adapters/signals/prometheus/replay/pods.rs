@@ -135,14 +135,15 @@ impl Pods {
         let unschedulable = || row.unschedulable.then(|| "Unschedulable".to_string());
         let reason = row.waiting.or(row.terminated).or_else(unschedulable);
         let restarts = row.restarts.max(0.0) as u32;
-        let reading = PodReading { ready, created_at, ready_since, restarts, reason, gone: false };
+        let reading =
+            PodReading { ready, created_at, ready_since, restarts, reason, ..PodReading::default() };
         Some(State { at, pod, reading })
     }
 
     fn gone(&mut self, at: i64, pod: String) -> State {
         self.ready_since.remove(&pod);
         let (created_at, ready_since, reason) = (None, None, None);
-        let reading = PodReading { ready: false, created_at, ready_since, restarts: 0, reason, gone: true };
+        let reading = PodReading { created_at, ready_since, reason, gone: true, ..PodReading::default() };
         State { at, pod, reading }
     }
 
