@@ -1,7 +1,7 @@
 //! What is read inside of the cluster: logs, the Service in front, failed probes.
 use super::{minimal, problems, read};
 use regex::Regex;
-use rollguard::config::{Config, RuleQuery, SourceName};
+use rollguard::config::{Changes, Config, RuleQuery, SourceName};
 use rollguard::domain::runbook::{Bound, RuleKind};
 use rollguard::domain::verification::CheckKind;
 
@@ -71,4 +71,18 @@ fn a_service_in_front_is_verified_unless_the_checks_say_otherwise() {
     assert!(kinds(&in_front).iter().any(is_ready));
     let check = minimal("    verify: {checks: [{name: e, endpoints_ready: {}}]}\n", "");
     assert!(problems(&check).contains("endpoints_ready: nothing measures this"), "{}", problems(&check));
+}
+
+#[test]
+fn what_is_read_inside_takes_part_in_a_reload() {
+    let plain = minimal("", "");
+    let changes = |text: &str| Changes::between(&config(&plain), &config(text));
+    let probes = changes(&minimal("", "kubernetes: {failed_probes: true}\n"));
+    assert_eq!(probes.settings, ["kubernetes.failed_probes"]);
+    assert!(probes.workloads && !probes.measuring);
+    assert!(changes(&plain.replacen("deployment: ", "service: web, deployment: ", 1)).workloads);
+    let logs = changes(&rule("above: 30"));
+    assert!(logs.measuring && !logs.workloads);
+    let other = Changes::between(&config(&rule("above: 30")), &config(&rule("above: 30, error: FATAL")));
+    assert!(other.measuring && other.remeasured.len() == 1);
 }
