@@ -78,12 +78,12 @@ fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<
     check::distinct(&all, "name", "target");
     let mut read = |target: &Fields<'_>| {
         let name = target.read::<TargetName>("name");
+        let min_version =
+            target.has("min_version").then(|| target.read::<MinVersion>("min_version")).flatten();
         let fields = target.map("kubernetes")?;
         let in_front = fields.read::<KubernetesName>("service").map(|name| name.0);
         let kind = workload(&fields)?;
         placed.push(Placed { at: target.at("kubernetes"), service: service.to_string(), kind: kind.clone() });
-        let min_version =
-            target.has("min_version").then(|| target.read::<MinVersion>("min_version")).flatten();
         Some(TargetConfig { name: name?, min_version, kind, service: in_front })
     };
     all.iter().filter_map(&mut read).collect()

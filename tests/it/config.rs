@@ -1,6 +1,7 @@
 //! The configuration as its authors meet it: the example, the messages, and whatever else a file may hold.
 mod inside;
 mod owners;
+mod rails;
 mod workloads;
 
 use std::collections::BTreeMap;

@@ -87,7 +87,7 @@ fn subject(spec: &WatchSpec) -> String {
 }
 
 fn page(spec: &WatchSpec, decided: &Decided, topic: Topic, together: bool) -> Message {
-    let ((cause, blind), code) = (topic, Code::of_page(topic, together));
+    let ((cause, blind), mut code) = (topic, Code::of_page(topic, together));
     let (key, mut what) = match cause {
         Cause::Shared if together => ("page-together", "is in trouble together with others: not rolled back"),
         Cause::Unknown if blind => ("page-blind", "cannot be judged"),
@@ -97,7 +97,7 @@ fn page(spec: &WatchSpec, decided: &Decided, topic: Topic, together: bool) -> Me
         Cause::Unknown => ("page-unknown", "may be in trouble"),
     };
     if spec.release.kind == ReleaseKind::KnownBad {
-        what = "is back after it was rolled back";
+        (what, code) = ("is back after it was rolled back", Code::DeployedAgain);
     }
     let mut lines = vec![format!("Reason: {}", decided.reason)];
     if decided.barred.is_empty() {
