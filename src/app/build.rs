@@ -78,7 +78,13 @@ fn extras(config: &Config) -> Extras {
         service.targets.iter().filter_map(in_front).collect()
     };
     let services = config.services.iter().flat_map(of).collect();
-    Extras { failed_probes: config.watch_failed_probes, services }
+    let logged = |service: &&ServiceConfig| service.rules.iter().any(|rule| rule.source == SourceName::Logs);
+    let of = |service: &ServiceConfig| -> Vec<TargetId> {
+        let id = |t: &TargetConfig| TargetId { service: service.name.clone(), target: t.name.clone() };
+        service.targets.iter().map(id).collect()
+    };
+    let logs = config.services.iter().filter(logged).flat_map(of).collect();
+    Extras { failed_probes: config.watch_failed_probes, services, logs }
 }
 
 fn owners(config: &Config) -> OwnerOptions {

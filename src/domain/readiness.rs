@@ -167,6 +167,15 @@ impl Readiness {
                 "grant it with the Role in deploy/kubernetes/watched-namespace, which names the targets";
             self.obstacles.push(Obstacle::new(Code::MissingPermission, what, advice));
         }
+        if !around.unseen.is_empty() {
+            let what = format!(
+                "rollguard may not {}, so it does not see all that is configured",
+                around.unseen.join(", ")
+            );
+            let advice =
+                "grant it with the Roles in deploy/kubernetes/watched-namespace/optional, or leave it out";
+            self.warnings.push(Obstacle::new(Code::NotAllSeen, what, advice));
+        }
         for image in &around.images {
             match &image.presence {
                 Presence::There => {}

@@ -6,6 +6,8 @@ use jiff::SignedDuration;
 pub struct Surroundings {
     /// What we need and may not do: `patch deployments.apps/web`.
     pub denied: Vec<String>,
+    /// What the configuration asks to be measured, and we may not read: `get pods/log`.
+    pub unseen: Vec<String>,
     pub images: Vec<Image>,
     pub rollout: Option<Rollout>,
     /// Quotas without room for one more pod of the version to go back to, each with its numbers.

@@ -41,6 +41,8 @@ const LISTED_MAX: u32 = 500;
 struct Look<'a> {
     client: &'a Client,
     target: &'a KubernetesTarget,
+    /// What is measured beside the workload takes these.
+    extras: Vec<Right<'static>>,
     around: Surroundings,
 }
 
@@ -48,10 +50,11 @@ struct Look<'a> {
 pub(super) async fn surroundings(
     client: &Client,
     target: &KubernetesTarget,
+    extras: Vec<Right<'static>>,
     survey: Option<&Survey>,
     needed: &[Version],
 ) -> Surroundings {
-    let mut look = Look { client, target, around: Surroundings::default() };
+    let mut look = Look { client, target, extras, around: Surroundings::default() };
     let optional = look.ask_rights().await;
     look.read_rollout().await;
     let template = survey.zip(needed.first()).and_then(|(survey, to)| template(survey, to));
@@ -72,7 +75,8 @@ impl Look<'_> {
     async fn ask_rights(&mut self) -> Vec<Right<'static>> {
         let optional = [QUOTAS, BUDGETS, AUTOSCALERS];
         let (namespace, needed) = (&self.target.workload.namespace, rights::needed(&self.target.workload));
-        let asked: Vec<Right<'_>> = needed.iter().copied().chain(optional).collect();
+        let asked: Vec<Right<'_>> =
+            needed.iter().copied().chain(self.extras.iter().copied()).chain(optional).collect();
         let lacking = match in_time(rights::lacking(self.client, namespace, &asked)).await {
             Ok(lacking) => lacking,
             Err(trouble) => {
@@ -82,6 +86,8 @@ impl Look<'_> {
         };
         let denied = needed.iter().filter(|right| lacking.contains(right)).map(Right::title);
         self.around.denied.extend(denied);
+        let unseen = self.extras.iter().filter(|right| lacking.contains(right)).map(Right::title);
+        self.around.unseen.extend(unseen);
         for right in optional.iter().filter(|right| lacking.contains(right)) {
             self.around
                 .unchecked

@@ -18,6 +18,7 @@ use super::KubernetesTarget;
 use super::announce::{News, Source, What};
 use super::failure;
 use super::index::Kind;
+use super::rights::Right;
 use super::trim::Name;
 use crate::domain::names::TargetId;
 use crate::domain::workload::WorkloadView;
@@ -37,6 +38,23 @@ pub struct Extras {
     pub failed_probes: bool,
     /// The Service in front of a target.
     pub services: BTreeMap<TargetId, String>,
+    /// Targets with rules on their pods' logs.
+    pub logs: BTreeSet<TargetId>,
+}
+
+impl Extras {
+    /// The rights that these take for one target.
+    fn rights(&self, target: &TargetId) -> Vec<Right<'static>> {
+        let of = |group, resource, verbs: &'static [&'static str]| {
+            verbs.iter().map(move |verb| Right { verb, group, resource, name: None })
+        };
+        let watch: &[&str] = &["list", "watch"];
+        let probes = self.failed_probes.then(|| of("", "events", watch));
+        let slices =
+            self.services.contains_key(target).then(|| of("discovery.k8s.io", "endpointslices", watch));
+        let logs = self.logs.contains(target).then(|| of("", "pods/log", &["get"] as &[&str]));
+        [probes, slices, logs].into_iter().flatten().flatten().collect()
+    }
 }
 
 /// Shared by the feed, which fills it, and by whoever tells people about pods.
@@ -69,6 +87,11 @@ struct Slice {
 }
 
 impl Beside {
+    /// What is needed beside the right to guard the target; without it something is not seen.
+    pub(super) fn rights(&self, target: &TargetId) -> Vec<Right<'static>> {
+        self.extras.rights(target)
+    }
+
     pub(super) fn new(extras: Extras) -> Self {
         Self { extras, places: Arc::default() }
     }

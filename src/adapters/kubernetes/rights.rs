@@ -80,11 +80,14 @@ pub(super) async fn lacking<'a>(
 }
 
 async fn allowed(client: &Client, namespace: &str, right: &Right<'_>) -> kube::Result<bool> {
+    // A rule names `pods/log` in one, a question apart.
+    let (resource, subresource) = right.resource.split_once('/').unwrap_or((right.resource, ""));
     let attributes = ResourceAttributes {
         namespace: Some(namespace.to_string()),
         verb: Some(right.verb.to_string()),
         group: Some(right.group.to_string()),
-        resource: Some(right.resource.to_string()),
+        resource: Some(resource.to_string()),
+        subresource: (!subresource.is_empty()).then(|| subresource.to_string()),
         name: right.name.map(str::to_string),
         ..ResourceAttributes::default()
     };

@@ -256,7 +256,7 @@ impl Target for KubernetesTargets {
         needed: &[Version],
     ) -> Surroundings {
         let Some(known) = self.targets.get(target) else { return Surroundings::default() };
-        let around = around::surroundings(&self.client, known, survey, needed);
+        let around = around::surroundings(&self.client, known, self.beside.rights(target), survey, needed);
         let ahead = server_time::ahead_of(&self.client, self.clock.as_ref());
         let (around, images, clock_ahead) = tokio::join!(around, self.images(needed), ahead);
         Surroundings { images, clock_ahead, ..around }

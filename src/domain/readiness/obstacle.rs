@@ -32,6 +32,7 @@ pub enum Code {
     NoProgressDeadline,
     DisruptionBudget,
     AutoscalerAtMax,
+    NotAllSeen,
 }
 
 impl Code {
@@ -60,6 +61,7 @@ impl Code {
             Code::NoProgressDeadline => "no_progress_deadline",
             Code::DisruptionBudget => "disruption_budget",
             Code::AutoscalerAtMax => "autoscaler_at_max",
+            Code::NotAllSeen => "not_all_seen",
         }
     }
 }

@@ -299,7 +299,7 @@ fn all_that_stands_in_the_way_is_told_and_not_only_the_first() {
 
 #[test]
 fn warnings_do_not_keep_it_from_being_ready() {
-    let cases: [(&str, &str, Spoil); 9] = [
+    let cases: [(&str, &str, Spoil); 10] = [
         ("only_by_hand", "v2 is somebody's own undo, which is never undone", |case| {
             case.memory = memory(&[good("v1"), opened("v2", ReleaseKind::Undo)]);
         }),
@@ -331,6 +331,9 @@ fn warnings_do_not_keep_it_from_being_ready() {
         }),
         ("autoscaler_at_max", "HorizontalPodAutoscaler web (10 of 10) is at its maximum", |case| {
             case.around.autoscalers_at_max = vec!["web (10 of 10)".into()];
+        }),
+        ("not_all_seen", "rollguard may not get pods/log, so it does not see all", |case| {
+            case.around.unseen = vec!["get pods/log".into()];
         }),
     ];
     for (code, sentence, spoil) in cases {

@@ -1,6 +1,6 @@
 //! `rollguard doctor` on a real control plane: each thing that would keep a rollback from working, seen before it is needed.
 
-use rollguard::adapters::kubernetes::Kubernetes;
+use rollguard::adapters::kubernetes::{Extras, Kubernetes};
 use rollguard::client::dto::DoctorAnswer;
 use rollguard::domain::readiness::{Code, Readiness};
 use rollguard::domain::surroundings::{Rollout, Surroundings};
@@ -12,6 +12,11 @@ use super::world::{Place, SOON, World};
 use crate::support::until;
 
 const DOCTORS_ROLE: &str = include_str!("../../../deploy/kubernetes/watched-namespace/doctor.yaml");
+
+const FAILED_PROBES: &str =
+    include_str!("../../../deploy/kubernetes/watched-namespace/optional/failed-probes.yaml");
+const ENDPOINTS: &str = include_str!("../../../deploy/kubernetes/watched-namespace/optional/endpoints.yaml");
+const LOGS: &str = include_str!("../../../deploy/kubernetes/watched-namespace/optional/logs.yaml");
 
 /// What the command line says, and with which exit code.
 async fn doctor(world: &World) -> (Option<i32>, DoctorAnswer) {
@@ -167,6 +172,39 @@ async fn what_may_not_be_read_is_said_and_the_doctors_role_grants_it() {
     place.kubectl("create quota full --hard=pods=3").await;
     until("the quota is read", SOON, async || (!look(&cluster).await.full_quotas.is_empty()).then_some(()))
         .await;
+}
+
+#[tokio::test]
+#[ignore = "tests/run kubernetes"]
+async fn what_is_configured_and_may_not_be_seen_is_said_until_its_role_is_there() {
+    let place = Place::new("doctor-unseen").await;
+    released(&place).await;
+    let token = place.shipped_role().await;
+    let extras = Extras {
+        failed_probes: true,
+        services: [(target(), "web".to_string())].into(),
+        logs: [target()].into(),
+    };
+    let cluster = cluster_as(&place, place.cluster.kubeconfig_as(&token)).await.with(extras);
+    let unseen = async || look(&cluster).await.unseen;
+    let steps: [(&str, &[&str]); 3] = [
+        (
+            FAILED_PROBES,
+            &[
+                "list endpointslices.discovery.k8s.io",
+                "watch endpointslices.discovery.k8s.io",
+                "get pods/log",
+            ],
+        ),
+        (ENDPOINTS, &["get pods/log"]),
+        (LOGS, &[]),
+    ];
+    until("all five rights are missed", SOON, async || (unseen().await.len() == 5).then_some(())).await;
+    for (role, left) in steps {
+        place.optional_role(role).await;
+        until(&format!("only {left:?} are missed"), SOON, async || (unseen().await == left).then_some(()))
+            .await;
+    }
 }
 
 #[tokio::test]

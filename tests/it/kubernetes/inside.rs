@@ -51,7 +51,8 @@ async fn adapter(place: &Place, token: &str) -> Kubernetes {
     let target = KubernetesTarget { target: id(), workload: place.workload() };
     let path = Some(place.cluster.kubeconfig_as(token));
     let access = ClusterAccess::Kubeconfig { path, context: None };
-    let extras = Extras { failed_probes: true, services: [(id(), "web".to_string())].into() };
+    let extras =
+        Extras { failed_probes: true, services: [(id(), "web".to_string())].into(), ..Extras::default() };
     Kubernetes::open(&access, vec![target], Arc::new(SystemClock)).await.unwrap().with(extras)
 }
 
