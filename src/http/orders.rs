@@ -1,4 +1,5 @@
 //! The writing half of the API: orders of people and of deploy tools, durable before they are acknowledged.
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Json;
@@ -30,15 +31,26 @@ const KEY_CHARS_MAX: usize = 200;
 const STUCK: &str = "stuck";
 const KEY_HEADER: &str = "idempotency-key";
 
+/// Who asks, and for what. Whoever is nobody here hears nothing about the body.
+fn asked<T: DeserializeOwned>(
+    state: &HttpState,
+    from: SocketAddr,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(PersonName, Bytes, T), ApiError> {
+    let by = state.0.gate.person(headers, from.ip())?;
+    let body = body?;
+    let request = parse(&body)?;
+    Ok((by, body, request))
+}
+
 pub(super) async fn release(
     State(state): State<HttpState>,
     ConnectInfo(Peer(from)): Caller,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let by = state.0.gate.person(&headers, from.ip())?;
-    let body = body?;
-    let request: ReleaseRequest = parse(&body)?;
+    let (by, body, request) = asked::<ReleaseRequest>(&state, from, &headers, body)?;
     let version = one_line("version", &request.version, VERSION_CHARS_MAX)?;
     if version.is_empty() {
         return Err(ApiError::bad_request("`version` is empty: say which version was released"));
@@ -61,9 +73,7 @@ pub(super) async fn rollback(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let by = state.0.gate.person(&headers, from.ip())?;
-    let body = body?;
-    let request: RollbackRequest = parse(&body)?;
+    let (by, body, request) = asked::<RollbackRequest>(&state, from, &headers, body)?;
     let key = key(&headers, &by, "rollback", &body)?;
     if Destination::of(request.revision, request.image.clone()).is_none() {
         return Err(ApiError::bad_request(BOTH));
@@ -84,9 +94,7 @@ pub(super) async fn kill(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let by = state.0.gate.person(&headers, from.ip())?;
-    let body = body?;
-    let request: KillRequest = parse(&body)?;
+    let (by, body, request) = asked::<KillRequest>(&state, from, &headers, body)?;
     let key = key(&headers, &by, "kill", &body)?;
     let reason = one_line("reason", &request.reason, REASON_CHARS_MAX)?;
     submit(&state, Command::Kill { on: request.on, reason, by: by.to_string() }, key).await

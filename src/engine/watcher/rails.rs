@@ -3,6 +3,7 @@ use jiff::Timestamp;
 
 use super::Watcher;
 use super::guarded::Guarded;
+use super::restore::unreadable;
 use crate::domain::event::{HouseEvent, StreamId, from_record};
 use crate::domain::guardrails::{Bar, Killed, below_minimum, busy};
 use crate::domain::message::of_house;
@@ -45,8 +46,7 @@ impl Watcher {
     pub(super) async fn restore_house(&mut self) -> Result<(), JournalError> {
         let mut killed = None;
         for record in &self.parts.journal.read(&StreamId::house()).await? {
-            let event: HouseEvent = from_record(record)
-                .map_err(|error| JournalError::Damaged { seq: record.seq, why: error.to_string() })?;
+            let event: HouseEvent = from_record(record).map_err(|error| unreadable(record, &error))?;
             killed = event.killed(record.at);
         }
         self.parts.tools.kill.order(killed);

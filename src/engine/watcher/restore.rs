@@ -96,7 +96,7 @@ impl Watcher {
     }
 }
 
-fn unreadable(record: &Record, error: &serde_json::Error) -> JournalError {
+pub(super) fn unreadable(record: &Record, error: &serde_json::Error) -> JournalError {
     JournalError::Damaged {
         seq: record.seq,
         why: format!("{} of {}: {error}", record.kind, record.stream.as_str()),

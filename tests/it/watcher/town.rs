@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::guardrails::Rails;
 use rollguard::domain::guardrails::minimum::MinVersion;
-use rollguard::domain::message::{Message, MessageKind};
+use rollguard::domain::message::Message;
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
 use rollguard::domain::plan::Step;
@@ -17,7 +17,6 @@ use rollguard::domain::release::Generation;
 use rollguard::domain::runbook::{Judging, standard_rules};
 use rollguard::domain::signal::{PodReading, Reading, Sample};
 use rollguard::domain::survey::Survey;
-use rollguard::domain::verification::{CheckResult, CheckSpec};
 use rollguard::domain::workload::{PodView, RolloutState, WorkloadView};
 use rollguard::engine::commands::{Command, CommandError, Desk};
 use rollguard::engine::driver::Tools;
@@ -34,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::lever::Lever;
 
-use super::world::{Feed, survey, version};
+use super::world::{Bystander, Feed, survey, version};
 
 /// Requests that each pod serves in a second.
 const RATE: f64 = 20.0;
@@ -174,7 +173,7 @@ impl Town {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let (picture, stop) = (Picture::default(), CancellationToken::new());
         let epoch = journal.claim().await.unwrap();
-        let notifiers: Arc<[Arc<dyn Notifier>]> = Arc::new([self.outside.clone() as Arc<dyn Notifier>]);
+        let notifiers: Arc<[Arc<dyn Notifier>]> = Arc::new([Arc::new(Bystander) as Arc<dyn Notifier>]);
         let (notes, told) = mpsc::channel(16);
         let (feed, events) = mpsc::channel(64);
         let (reconfigure, reconfigured) = mpsc::channel(1);
@@ -184,7 +183,7 @@ impl Town {
             ledger: Ledger::new(journal.clone(), notifiers, clock.clone(), picture.clone(), epoch),
             clock: clock.clone(),
             target: self.outside.clone(),
-            checks: self.outside.clone(),
+            checks: Arc::new(Bystander),
             kill: self.lever.switch(),
             picture: picture.clone(),
             viewer: picture.viewer(),
@@ -450,13 +449,6 @@ impl Target for Outside {
 }
 
 #[async_trait]
-impl Checks for Outside {
-    async fn check(&self, _: &CheckSpec, _: &CheckContext) -> CheckResult {
-        CheckResult::no_data("nothing is checked here")
-    }
-}
-
-#[async_trait]
 impl Recorder for Outside {
     async fn record(&self, watch: &str, samples: Vec<Sample>) {
         self.recordings.lock().unwrap().entry(watch.to_string()).or_default().extend(samples);
@@ -465,17 +457,4 @@ impl Recorder for Outside {
         self.recordings.lock().unwrap().get(watch).cloned().unwrap_or_default()
     }
     async fn close(&self, _: &str) {}
-}
-
-#[async_trait]
-impl Notifier for Outside {
-    fn channel(&self) -> &str {
-        "pager"
-    }
-    fn wants(&self, message: &Message) -> bool {
-        message.kind != MessageKind::Trace
-    }
-    async fn deliver(&self, _: &Message, _: Timestamp) -> Result<Delivered, NotifyError> {
-        Ok(Delivered::Once)
-    }
 }

@@ -166,7 +166,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (picture, stop) = (Picture::default(), CancellationToken::new());
         let epoch = journal.claim().await.unwrap();
-        let notifiers: Arc<[Arc<dyn Notifier>]> = Arc::new([self.cluster.clone() as Arc<dyn Notifier>]);
+        let notifiers: Arc<[Arc<dyn Notifier>]> = Arc::new([Arc::new(Bystander) as Arc<dyn Notifier>]);
         let (notes, told) = mpsc::channel(16);
         let (feed, events) = mpsc::channel(16);
         let (answers, answered) = mpsc::channel(16);
@@ -174,7 +174,7 @@ impl World {
             ledger: Ledger::new(journal.clone(), notifiers, clock.clone(), picture.clone(), epoch),
             clock: clock.clone(),
             target: self.cluster.clone(),
-            checks: self.cluster.clone(),
+            checks: Arc::new(Bystander),
             kill: Lever::default().switch(),
             picture: picture.clone(),
             viewer: picture.viewer(),
@@ -317,13 +317,6 @@ impl Target for Cluster {
 }
 
 #[async_trait]
-impl Checks for Cluster {
-    async fn check(&self, _: &CheckSpec, _: &CheckContext) -> CheckResult {
-        CheckResult::no_data("nothing is checked here")
-    }
-}
-
-#[async_trait]
 impl Recorder for Cluster {
     async fn record(&self, _: &str, _: Vec<Sample>) {}
     async fn replay(&self, _: &str) -> Vec<Sample> {
@@ -332,8 +325,18 @@ impl Recorder for Cluster {
     async fn close(&self, _: &str) {}
 }
 
+/// Checks nothing, and takes every message that is for people.
+pub(super) struct Bystander;
+
 #[async_trait]
-impl Notifier for Cluster {
+impl Checks for Bystander {
+    async fn check(&self, _: &CheckSpec, _: &CheckContext) -> CheckResult {
+        CheckResult::no_data("nothing is checked here")
+    }
+}
+
+#[async_trait]
+impl Notifier for Bystander {
     fn channel(&self) -> &str {
         "pager"
     }
