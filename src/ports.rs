@@ -162,6 +162,8 @@ pub trait Journal: Send + Sync {
     async fn read(&self, stream: &StreamId) -> Result<Vec<Record>, JournalError>;
     /// All streams whose name begins with `prefix`.
     async fn streams(&self, prefix: &str) -> Result<Vec<StreamId>, JournalError>;
+    /// The end of the hash chain: kept elsewhere, it shows later that nothing was cut off.
+    async fn head(&self) -> Result<Head, JournalError>;
 
     /// Takes something from outside, durably and once per key.
     async fn receive(&self, item: InboxItem) -> Result<Received, JournalError>;
@@ -170,12 +172,23 @@ pub trait Journal: Send + Sync {
 
     /// Deliveries that are due, oldest first.
     async fn outbox(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxRow>, JournalError>;
-    async fn settle(&self, id: i64, now: Timestamp, delivery: Delivery) -> Result<(), JournalError>;
+    async fn settle(
+        &self,
+        epoch: u64,
+        id: i64,
+        now: Timestamp,
+        delivery: Delivery,
+    ) -> Result<(), JournalError>;
     /// Deliveries that wait, and the oldest's age: a channel that is down is visible.
     async fn outbox_depth(&self) -> Result<usize, JournalError>;
 
     /// Adds to the one-minute rows that survive a restart; rows older than 24 hours go.
-    async fn save_minutes(&self, target: &TargetId, rows: Vec<MinuteRow>) -> Result<(), JournalError>;
+    async fn save_minutes(
+        &self,
+        epoch: u64,
+        target: &TargetId,
+        rows: Vec<MinuteRow>,
+    ) -> Result<(), JournalError>;
     async fn minutes(&self, target: &TargetId, since: Timestamp) -> Result<Vec<MinuteRow>, JournalError>;
 }
 
@@ -231,6 +244,13 @@ pub struct OutboxRow {
     pub channel: String,
     pub message: Message,
     pub attempts: u32,
+}
+
+/// The last record and its hash; the number 0 and a hash of zeros while there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub seq: u64,
+    pub hash: String,
 }
 
 /// What became of a delivery.

@@ -78,7 +78,7 @@ impl Outbox {
                 Some(delivery) => delivery,
                 None => self.deliver(&row).await,
             };
-            match self.journal.settle(row.id, self.clock.now(), delivery.clone()).await {
+            match self.journal.settle(self.ledger.epoch(), row.id, self.clock.now(), delivery.clone()).await {
                 Ok(()) => any = true,
                 Err(error) => {
                     tracing::error!(%error, "a delivery cannot be noted down yet");

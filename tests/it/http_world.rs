@@ -28,7 +28,7 @@ use rollguard::http::auth::People;
 use rollguard::http::webhook::AlertRoute;
 use rollguard::http::{HttpParts, HttpState, Inquiries, InquiryError, Story};
 use rollguard::ports::{
-    Clock, Commit, Delivery, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
+    Clock, Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
 };
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -343,6 +343,9 @@ impl MemoryInbox {
 
 #[async_trait]
 impl Journal for MemoryInbox {
+    async fn head(&self) -> Result<Head, JournalError> {
+        Self::elsewhere()
+    }
     async fn receive(&self, item: InboxItem) -> Result<Received, JournalError> {
         if self.failing.load(Ordering::SeqCst) {
             return Err(JournalError::Unavailable { why: "no space left on the disk".into() });
@@ -372,13 +375,13 @@ impl Journal for MemoryInbox {
     async fn outbox(&self, _: Timestamp, _: usize) -> Result<Vec<OutboxRow>, JournalError> {
         Self::elsewhere()
     }
-    async fn settle(&self, _: i64, _: Timestamp, _: Delivery) -> Result<(), JournalError> {
+    async fn settle(&self, _: u64, _: i64, _: Timestamp, _: Delivery) -> Result<(), JournalError> {
         Self::elsewhere()
     }
     async fn outbox_depth(&self) -> Result<usize, JournalError> {
         Self::elsewhere()
     }
-    async fn save_minutes(&self, _: &TargetId, _: Vec<MinuteRow>) -> Result<(), JournalError> {
+    async fn save_minutes(&self, _: u64, _: &TargetId, _: Vec<MinuteRow>) -> Result<(), JournalError> {
         Self::elsewhere()
     }
     async fn minutes(&self, _: &TargetId, _: Timestamp) -> Result<Vec<MinuteRow>, JournalError> {

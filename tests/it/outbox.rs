@@ -13,8 +13,8 @@ use rollguard::engine::ledger::Ledger;
 use rollguard::engine::outbox::{Outbox, Unsettled};
 use rollguard::engine::snapshot::Picture;
 use rollguard::ports::{
-    Clock, Commit, Delivered, Delivery, InboxItem, InboxRow, Journal, JournalError, MinuteRow, Notifier,
-    NotifyError, OutboxRow, Outgoing, Received,
+    Clock, Commit, Delivered, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow,
+    Notifier, NotifyError, OutboxRow, Outgoing, Received,
 };
 
 /// A journal on a disk that may be full.
@@ -38,6 +38,9 @@ impl Journal for Disk {
     async fn streams(&self, prefix: &str) -> Result<Vec<StreamId>, JournalError> {
         self.journal.streams(prefix).await
     }
+    async fn head(&self) -> Result<Head, JournalError> {
+        self.journal.head().await
+    }
     async fn receive(&self, item: InboxItem) -> Result<Received, JournalError> {
         self.journal.receive(item).await
     }
@@ -47,17 +50,28 @@ impl Journal for Disk {
     async fn outbox(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxRow>, JournalError> {
         self.journal.outbox(now, limit).await
     }
-    async fn settle(&self, id: i64, now: Timestamp, delivery: Delivery) -> Result<(), JournalError> {
+    async fn settle(
+        &self,
+        epoch: u64,
+        id: i64,
+        now: Timestamp,
+        delivery: Delivery,
+    ) -> Result<(), JournalError> {
         if self.full.load(Ordering::SeqCst) {
             return Err(JournalError::Unavailable { why: "the disk is full".into() });
         }
-        self.journal.settle(id, now, delivery).await
+        self.journal.settle(epoch, id, now, delivery).await
     }
     async fn outbox_depth(&self) -> Result<usize, JournalError> {
         self.journal.outbox_depth().await
     }
-    async fn save_minutes(&self, target: &TargetId, rows: Vec<MinuteRow>) -> Result<(), JournalError> {
-        self.journal.save_minutes(target, rows).await
+    async fn save_minutes(
+        &self,
+        epoch: u64,
+        target: &TargetId,
+        rows: Vec<MinuteRow>,
+    ) -> Result<(), JournalError> {
+        self.journal.save_minutes(epoch, target, rows).await
     }
     async fn minutes(&self, target: &TargetId, since: Timestamp) -> Result<Vec<MinuteRow>, JournalError> {
         self.journal.minutes(target, since).await

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::domain::event::{RECORD_VERSION, Record, StreamId};
-use crate::ports::{JournalError, NewRecord};
+use crate::ports::{Head, JournalError, NewRecord};
 
 /// A record as text. The body is kept verbatim: read and written again, a number could come out differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,14 +19,10 @@ pub(super) struct Line {
     pub(super) prev_hash: String,
 }
 
-/// The end of the chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tail {
-    pub(super) seq: u64,
-    pub(super) hash: String,
-}
+/// The end of the chain, as of some record.
+pub(super) type Tail = Head;
 
-impl Default for Tail {
+impl Default for Head {
     fn default() -> Self {
         Self { seq: 0, hash: "0".repeat(64) }
     }

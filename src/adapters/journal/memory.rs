@@ -12,7 +12,8 @@ use crate::domain::event::{Record, StreamId};
 use crate::domain::message::MessageKind;
 use crate::domain::names::{RuleName, TargetId};
 use crate::ports::{
-    Commit, Delivery, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Outgoing, Received,
+    Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Outgoing,
+    Received,
 };
 
 /// Lost with the process.
@@ -67,10 +68,13 @@ impl MemoryJournal {
 }
 
 impl State {
+    fn check_epoch(&self, ours: u64) -> Result<(), JournalError> {
+        let current = self.epoch;
+        if ours == current { Ok(()) } else { Err(JournalError::Stale { ours, current }) }
+    }
+
     fn commit(&mut self, epoch: u64, commit: Commit) -> Result<(), JournalError> {
-        if epoch != self.epoch {
-            return Err(JournalError::Stale { ours: epoch, current: self.epoch });
-        }
+        self.check_epoch(epoch)?;
         let mut tail = self.tail.clone();
         let mut appended = Vec::new();
         for event in &commit.events {
@@ -208,6 +212,10 @@ impl Journal for MemoryJournal {
         Ok(streams)
     }
 
+    async fn head(&self) -> Result<Head, JournalError> {
+        Ok(self.state().tail.clone())
+    }
+
     async fn receive(&self, item: InboxItem) -> Result<Received, JournalError> {
         self.state().receive(item)
     }
@@ -225,8 +233,16 @@ impl Journal for MemoryJournal {
         Ok(due.take(limit).map(|sending| sending.row.clone()).collect())
     }
 
-    async fn settle(&self, id: i64, now: Timestamp, delivery: Delivery) -> Result<(), JournalError> {
-        self.state().settle(id, now, delivery);
+    async fn settle(
+        &self,
+        epoch: u64,
+        id: i64,
+        now: Timestamp,
+        delivery: Delivery,
+    ) -> Result<(), JournalError> {
+        let mut state = self.state();
+        state.check_epoch(epoch)?;
+        state.settle(id, now, delivery);
         Ok(())
     }
 
@@ -235,7 +251,13 @@ impl Journal for MemoryJournal {
         Ok(state.outbox.iter().filter(|s| matches!(s.progress, Progress::Waiting { .. })).count())
     }
 
-    async fn save_minutes(&self, target: &TargetId, rows: Vec<MinuteRow>) -> Result<(), JournalError> {
+    async fn save_minutes(
+        &self,
+        epoch: u64,
+        target: &TargetId,
+        rows: Vec<MinuteRow>,
+    ) -> Result<(), JournalError> {
+        self.state().check_epoch(epoch)?;
         let Some(newest) = rows.iter().map(|row| row.minute).max() else { return Ok(()) };
         let mut state = self.state();
         for row in rows {

@@ -263,8 +263,9 @@ impl Watcher {
         }
         let rows = guarded.minutes.take(&sample);
         self.heed(&sample, &id);
+        let epoch = self.parts.tools.ledger.epoch();
         if !rows.is_empty()
-            && let Err(error) = self.parts.journal.save_minutes(&id, rows).await
+            && let Err(error) = self.parts.journal.save_minutes(epoch, &id, rows).await
         {
             tracing::warn!(%error, target = %id, "a minute of history is kept in memory only");
         }

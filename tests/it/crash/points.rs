@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rollguard::domain::event::{Record, StreamId};
 use rollguard::domain::names::TargetId;
 use rollguard::ports::{
-    Commit, Delivery, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
+    Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
 };
 use tokio::sync::Notify;
 
@@ -70,6 +70,9 @@ impl Journal for FueledJournal {
     async fn streams(&self, prefix: &str) -> Result<Vec<StreamId>, JournalError> {
         self.inner.streams(prefix).await
     }
+    async fn head(&self) -> Result<Head, JournalError> {
+        self.inner.head().await
+    }
     async fn receive(&self, item: InboxItem) -> Result<Received, JournalError> {
         self.inner.receive(item).await
     }
@@ -79,14 +82,25 @@ impl Journal for FueledJournal {
     async fn outbox(&self, now: Timestamp, limit: usize) -> Result<Vec<OutboxRow>, JournalError> {
         self.inner.outbox(now, limit).await
     }
-    async fn settle(&self, id: i64, now: Timestamp, delivery: Delivery) -> Result<(), JournalError> {
-        self.inner.settle(id, now, delivery).await
+    async fn settle(
+        &self,
+        epoch: u64,
+        id: i64,
+        now: Timestamp,
+        delivery: Delivery,
+    ) -> Result<(), JournalError> {
+        self.inner.settle(epoch, id, now, delivery).await
     }
     async fn outbox_depth(&self) -> Result<usize, JournalError> {
         self.inner.outbox_depth().await
     }
-    async fn save_minutes(&self, target: &TargetId, rows: Vec<MinuteRow>) -> Result<(), JournalError> {
-        self.inner.save_minutes(target, rows).await
+    async fn save_minutes(
+        &self,
+        epoch: u64,
+        target: &TargetId,
+        rows: Vec<MinuteRow>,
+    ) -> Result<(), JournalError> {
+        self.inner.save_minutes(epoch, target, rows).await
     }
     async fn minutes(&self, target: &TargetId, since: Timestamp) -> Result<Vec<MinuteRow>, JournalError> {
         self.inner.minutes(target, since).await

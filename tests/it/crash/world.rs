@@ -155,6 +155,7 @@ impl World {
 
     pub(super) async fn messages(&self) -> Vec<String> {
         let far = self.now() + SignedDuration::from_hours(24);
+        let epoch = self.journal.claim().await.unwrap();
         let mut keys = Vec::new();
         // Rows of one incident come one after the other: settle each to see the next.
         loop {
@@ -164,7 +165,7 @@ impl World {
             }
             for row in rows {
                 keys.push(row.message.key.clone());
-                self.journal.settle(row.id, far, rollguard::ports::Delivery::Done).await.unwrap();
+                self.journal.settle(epoch, row.id, far, rollguard::ports::Delivery::Done).await.unwrap();
             }
         }
     }

@@ -8,7 +8,7 @@ use rollguard::domain::event::{RECORD_VERSION, StreamId};
 use rollguard::domain::histogram::Histogram;
 use rollguard::domain::message::MessageKind::{Action, Note, Page, Resolve};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
-use rollguard::ports::{Commit, Delivery, Journal, JournalError, MinuteRow, NewRecord, Received};
+use rollguard::ports::{Commit, Delivery, Head, Journal, JournalError, MinuteRow, NewRecord, Received};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -56,11 +56,11 @@ async fn due(journal: &dyn Journal, now: Timestamp) -> Vec<String> {
     rows.into_iter().map(|row| format!("{} {}", row.channel, row.message.key)).collect()
 }
 
-async fn settle(journal: &dyn Journal, now: Timestamp, which: &str, delivery: Delivery) {
+async fn settle(journal: &dyn Journal, epoch: u64, now: Timestamp, which: &str, delivery: Delivery) {
     let rows = journal.outbox(now, 100).await.unwrap();
     let row = rows.iter().find(|row| format!("{} {}", row.channel, row.message.key) == which);
     let id = row.unwrap_or_else(|| panic!("{which} is not due")).id;
-    journal.settle(id, now, delivery).await.unwrap();
+    journal.settle(epoch, id, now, delivery).await.unwrap();
 }
 
 async fn a_new_epoch_ends_all_earlier_ones(journal: &dyn Journal) {
@@ -69,7 +69,11 @@ async fn a_new_epoch_ends_all_earlier_ones(journal: &dyn Journal) {
     let (first, second) = (journal.claim().await.unwrap(), journal.claim().await.unwrap());
     assert!(second > first);
     let stale = JournalError::Stale { ours: first, current: second };
-    assert_eq!(journal.commit(first, commit()).await, Err(stale));
+    assert_eq!(journal.commit(first, commit()).await, Err(stale.clone()));
+    assert_eq!(journal.settle(first, 1, at(0), Delivery::Done).await, Err(stale.clone()));
+    let target =
+        TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("web").unwrap() };
+    assert_eq!(journal.save_minutes(first, &target, vec![]).await, Err(stale));
     journal.commit(second, commit()).await.unwrap();
     assert_eq!(journal.read(&StreamId::run("r")).await.unwrap().len(), 1);
 }
@@ -97,6 +101,7 @@ async fn a_refused_commit_leaves_nothing_behind(journal: &dyn Journal) {
 }
 
 async fn records_are_chained_in_the_order_of_commits(journal: &dyn Journal) {
+    assert_eq!(journal.head().await, Ok(Head::default()));
     let epoch = journal.claim().await.unwrap();
     let odd =
         json!({"text": "ü \"\\\u{1}\n", "numbers": [0.1, 1e300, -7, 0.30000000000000004], "none": null});
@@ -118,6 +123,7 @@ async fn records_are_chained_in_the_order_of_commits(journal: &dyn Journal) {
         let json = serde_json::to_string(record).unwrap();
         hash = Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect();
     }
+    assert_eq!(journal.head().await, Ok(Head { seq: 4, hash }));
     assert_eq!(journal.read(&StreamId::run("none")).await, Ok(vec![]));
 }
 
@@ -159,7 +165,7 @@ async fn a_message_goes_once_to_each_channel(journal: &dyn Journal) {
     journal.commit(epoch, messages(vec![page("slack"), page("pager")])).await.unwrap();
     journal.commit(epoch, messages(vec![page("slack")])).await.unwrap();
     assert_eq!(due(journal, at(0)).await, ["slack i/page", "pager i/page"]);
-    settle(journal, at(0), "slack i/page", Delivery::Done).await;
+    settle(journal, epoch, at(0), "slack i/page", Delivery::Done).await;
     journal.commit(epoch, messages(vec![page("slack")])).await.unwrap();
     assert_eq!(due(journal, at(9)).await, ["pager i/page"]);
     assert_eq!(journal.outbox_depth().await, Ok(1));
@@ -179,10 +185,10 @@ async fn messages_of_an_incident_keep_their_order(journal: &dyn Journal) {
     assert_eq!(due(journal, at(0)).await, ["slack i/page", "slack other/page", "pager i/resolve"]);
     assert_eq!(journal.outbox(at(0), 2).await.unwrap().len(), 2);
     let retry = Delivery::Retry { at: at(60), why: "503".into() };
-    settle(journal, at(0), "slack i/page", retry).await;
+    settle(journal, epoch, at(0), "slack i/page", retry).await;
     assert_eq!(due(journal, at(30)).await, ["slack other/page", "pager i/resolve"]);
     assert_eq!(due(journal, at(60)).await, ["slack i/page", "slack other/page", "pager i/resolve"]);
-    settle(journal, at(60), "slack i/page", Delivery::Done).await;
+    settle(journal, epoch, at(60), "slack i/page", Delivery::Done).await;
     assert_eq!(due(journal, at(60)).await, ["slack i/resolve", "slack other/page", "pager i/resolve"]);
 }
 
@@ -193,14 +199,14 @@ async fn a_failed_delivery_waits_for_its_time(journal: &dyn Journal) {
     let retry = |at| Delivery::Retry { at, why: "connection refused".into() };
     // Half a second sorts after the whole one, also as text.
     let soon = at(5) + Duration::from_millis(500);
-    settle(journal, at(0), "slack i/note", retry(soon)).await;
+    settle(journal, epoch, at(0), "slack i/note", retry(soon)).await;
     assert_eq!(due(journal, at(5)).await, Vec::<String>::new());
-    settle(journal, at(6), "slack i/note", retry(at(10))).await;
+    settle(journal, epoch, at(6), "slack i/note", retry(at(10))).await;
     assert_eq!(journal.outbox(at(10), 9).await.unwrap()[0].attempts, 2);
-    settle(journal, at(10), "slack i/note", Delivery::Repeat { at: at(70) }).await;
+    settle(journal, epoch, at(10), "slack i/note", Delivery::Repeat { at: at(70) }).await;
     assert_eq!(due(journal, at(69)).await, Vec::<String>::new());
     assert_eq!(journal.outbox(at(70), 9).await.unwrap()[0].attempts, 0);
-    journal.settle(12345, at(70), Delivery::Done).await.unwrap();
+    journal.settle(epoch, 12345, at(70), Delivery::Done).await.unwrap();
 }
 
 async fn a_page_repeats_until_its_incident_is_resolved(journal: &dyn Journal) {
@@ -209,21 +215,24 @@ async fn a_page_repeats_until_its_incident_is_resolved(journal: &dyn Journal) {
     let pages = vec![page("am", "i"), page("am", "other"), page("am2", "i")];
     journal.commit(epoch, messages(pages)).await.unwrap();
     for row in journal.outbox(at(0), 9).await.unwrap() {
-        journal.settle(row.id, at(0), Delivery::Repeat { at: at(60) }).await.unwrap();
+        journal.settle(epoch, row.id, at(0), Delivery::Repeat { at: at(60) }).await.unwrap();
     }
     assert_eq!(journal.outbox_depth().await, Ok(0));
     let repeats = journal.outbox(at(60), 9).await.unwrap();
     assert_eq!(repeats.len(), 3);
     // A repetition that fails is tried again, and is not what waits.
-    journal.settle(repeats[0].id, at(60), Delivery::Retry { at: at(61), why: "503".into() }).await.unwrap();
+    journal
+        .settle(epoch, repeats[0].id, at(60), Delivery::Retry { at: at(61), why: "503".into() })
+        .await
+        .unwrap();
     assert_eq!(journal.outbox_depth().await, Ok(0));
     assert_eq!(due(journal, at(61)).await.len(), 3);
 
     journal.commit(epoch, messages(vec![message("am", "i", "resolve", Resolve)])).await.unwrap();
     assert_eq!(due(journal, at(61)).await, ["am other/page", "am2 i/page", "am i/resolve"]);
-    settle(journal, at(61), "am i/resolve", Delivery::Done).await;
+    settle(journal, epoch, at(61), "am i/resolve", Delivery::Done).await;
     // An answer that was under way when the incident ended does not start it again.
-    journal.settle(repeats[0].id, at(62), Delivery::Repeat { at: at(63) }).await.unwrap();
+    journal.settle(epoch, repeats[0].id, at(62), Delivery::Repeat { at: at(63) }).await.unwrap();
     assert_eq!(due(journal, at(99)).await, ["am other/page", "am2 i/page"]);
 }
 
@@ -235,14 +244,14 @@ async fn a_newer_page_ends_the_older_ones_of_its_incident(journal: &dyn Journal)
         .await
         .unwrap();
     for which in ["am i/first", "am other/page", "am2 i/first"] {
-        settle(journal, at(0), which, Delivery::Repeat { at: at(60) }).await;
+        settle(journal, epoch, at(0), which, Delivery::Repeat { at: at(60) }).await;
     }
     journal.commit(epoch, messages(vec![message("am", "i", "second", Page)])).await.unwrap();
     let retry = Delivery::Retry { at: at(60), why: "503".into() };
-    settle(journal, at(1), "am i/second", retry).await;
+    settle(journal, epoch, at(1), "am i/second", retry).await;
     let all = ["am i/first", "am other/page", "am2 i/first", "am i/second"];
     assert_eq!(due(journal, at(60)).await, all, "the older one goes on until the newer one is there");
-    settle(journal, at(60), "am i/second", Delivery::Repeat { at: at(120) }).await;
+    settle(journal, epoch, at(60), "am i/second", Delivery::Repeat { at: at(120) }).await;
     assert_eq!(due(journal, at(120)).await, ["am other/page", "am2 i/first", "am i/second"]);
 }
 
@@ -251,7 +260,7 @@ async fn what_was_refused_for_good_is_over(journal: &dyn Journal) {
     let both = vec![message("slack", "i", "action", Action), message("slack", "i", "note", Note)];
     journal.commit(epoch, messages(both)).await.unwrap();
     let dropped = Delivery::Dropped { why: "channel_not_found".into() };
-    settle(journal, at(0), "slack i/action", dropped).await;
+    settle(journal, epoch, at(0), "slack i/action", dropped).await;
     assert_eq!(due(journal, at(0)).await, ["slack i/note"]);
     assert_eq!(journal.outbox_depth().await, Ok(1));
 }
@@ -264,8 +273,8 @@ async fn what_is_done_is_forgotten_after_a_week(journal: &dyn Journal) {
         Commit { folded: vec![id], ..messages(vec![note("done"), note("waiting"), note("repeating")]) };
     journal.commit(epoch, done).await.unwrap();
     journal.receive(item("open")).await.unwrap();
-    settle(journal, at(0), "slack done/done", Delivery::Done).await;
-    settle(journal, at(0), "slack repeating/repeating", Delivery::Repeat { at: at(days(8)) }).await;
+    settle(journal, epoch, at(0), "slack done/done", Delivery::Done).await;
+    settle(journal, epoch, at(0), "slack repeating/repeating", Delivery::Repeat { at: at(days(8)) }).await;
 
     assert_eq!(due(journal, at(days(6))).await, ["slack waiting/waiting"]);
     assert_eq!(journal.receive(item("a")).await, Ok(Received::Duplicate));
@@ -280,6 +289,7 @@ async fn what_is_done_is_forgotten_after_a_week(journal: &dyn Journal) {
 }
 
 async fn minutes_keep_response_times(journal: &dyn Journal) {
+    let epoch = journal.claim().await.unwrap();
     let target =
         TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("web").unwrap() };
     let times = |value: serde_json::Value| Some(serde_json::from_value::<Histogram>(value).unwrap());
@@ -293,15 +303,16 @@ async fn minutes_keep_response_times(journal: &dyn Journal) {
     let native =
         |counts: [u32; 2]| times(json!({"native": {"schema": 3, "spans": [[-9, 2]], "counts": counts}}));
     let rows = vec![row(0, classic(1, 2)), row(1, native([1, 2])), row(2, None)];
-    journal.save_minutes(&target, rows.clone()).await.unwrap();
+    journal.save_minutes(epoch, &target, rows.clone()).await.unwrap();
     assert_eq!(journal.minutes(&target, at(0)).await.unwrap(), rows);
     let more = vec![row(0, classic(3, 3)), row(1, native([4, 4])), row(2, classic(1, 1))];
-    journal.save_minutes(&target, more).await.unwrap();
+    journal.save_minutes(epoch, &target, more).await.unwrap();
     let sums = vec![row(0, classic(4, 5)), row(1, native([5, 6])), row(2, classic(1, 1))];
     assert_eq!(journal.minutes(&target, at(0)).await.unwrap(), sums);
 }
 
 async fn minutes_add_up_and_go_after_a_day(journal: &dyn Journal) {
+    let epoch = journal.claim().await.unwrap();
     let target = |name: &str| TargetId {
         service: ServiceName::parse("shop").unwrap(),
         target: TargetName::parse(name).unwrap(),
@@ -314,16 +325,16 @@ async fn minutes_add_up_and_go_after_a_day(journal: &dyn Journal) {
     };
     let (web, api) = (target("web"), target("api"));
     let first = vec![row("errors", 0, 1.0, 10.0), row("errors", 1, 0.5, 20.0), row("other", 0, 0.0, 5.0)];
-    journal.save_minutes(&web, first).await.unwrap();
-    journal.save_minutes(&web, vec![row("errors", 0, 2.0, 30.0)]).await.unwrap();
-    journal.save_minutes(&api, vec![row("errors", 0, 9.0, 9.0)]).await.unwrap();
-    journal.save_minutes(&web, vec![]).await.unwrap();
+    journal.save_minutes(epoch, &web, first).await.unwrap();
+    journal.save_minutes(epoch, &web, vec![row("errors", 0, 2.0, 30.0)]).await.unwrap();
+    journal.save_minutes(epoch, &api, vec![row("errors", 0, 9.0, 9.0)]).await.unwrap();
+    journal.save_minutes(epoch, &web, vec![]).await.unwrap();
     let expected = [row("errors", 0, 3.0, 40.0), row("other", 0, 0.0, 5.0), row("errors", 1, 0.5, 20.0)];
     assert_eq!(journal.minutes(&web, at(0)).await.unwrap(), expected);
     assert_eq!(journal.minutes(&web, at(1)).await.unwrap(), expected[2..]);
 
     let day = 24 * 60;
-    journal.save_minutes(&web, vec![row("errors", day + 1, 0.0, 1.0)]).await.unwrap();
+    journal.save_minutes(epoch, &web, vec![row("errors", day + 1, 0.0, 1.0)]).await.unwrap();
     let left = [row("errors", 1, 0.5, 20.0), row("errors", day + 1, 0.0, 1.0)];
     assert_eq!(journal.minutes(&web, at(0)).await.unwrap(), left);
     assert_eq!(journal.minutes(&api, at(0)).await.unwrap().len(), 1);

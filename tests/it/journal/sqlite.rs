@@ -51,7 +51,7 @@ async fn everything_survives_a_restart() {
     };
     journal.commit(epoch, commit).await.unwrap();
     let rows = journal.outbox(at(0), 9).await.unwrap();
-    journal.settle(rows[0].id, at(0), Delivery::Repeat { at: at(60) }).await.unwrap();
+    journal.settle(epoch, rows[0].id, at(0), Delivery::Repeat { at: at(60) }).await.unwrap();
     let records = journal.read(&StreamId::run("r")).await.unwrap();
     drop(journal);
 

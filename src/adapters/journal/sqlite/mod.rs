@@ -23,7 +23,7 @@ use super::{KEEP_DONE, KEEP_MINUTES, before, prune_is_due};
 use crate::domain::event::{Record, StreamId};
 use crate::domain::names::TargetId;
 use crate::ports::{
-    Commit, Delivery, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
+    Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
 };
 use crate::telemetry::{Metric, Stopwatch};
 use writer::{Job, Store};
@@ -142,6 +142,10 @@ impl Journal for SqliteJournal {
         self.ask(move |store| records::streams(store, &prefix)).await
     }
 
+    async fn head(&self) -> Result<Head, JournalError> {
+        self.ask(|store| Ok(store.known.tail.clone())).await
+    }
+
     async fn receive(&self, item: InboxItem) -> Result<Received, JournalError> {
         self.write(move |store| inbox::receive(store, &item)).await
     }
@@ -158,17 +162,36 @@ impl Journal for SqliteJournal {
         .await
     }
 
-    async fn settle(&self, id: i64, now: Timestamp, delivery: Delivery) -> Result<(), JournalError> {
-        self.write(move |store| outbox::settle(store, id, now, &delivery)).await
+    async fn settle(
+        &self,
+        epoch: u64,
+        id: i64,
+        now: Timestamp,
+        delivery: Delivery,
+    ) -> Result<(), JournalError> {
+        self.write(move |store| {
+            records::check_epoch(store, epoch)?;
+            outbox::settle(store, id, now, &delivery)
+        })
+        .await
     }
 
     async fn outbox_depth(&self) -> Result<usize, JournalError> {
         self.ask(|store| outbox::depth(store)).await
     }
 
-    async fn save_minutes(&self, target: &TargetId, rows: Vec<MinuteRow>) -> Result<(), JournalError> {
+    async fn save_minutes(
+        &self,
+        epoch: u64,
+        target: &TargetId,
+        rows: Vec<MinuteRow>,
+    ) -> Result<(), JournalError> {
         let target = target.clone();
-        self.write(move |store| minutes::save(store, &target, &rows)).await
+        self.write(move |store| {
+            records::check_epoch(store, epoch)?;
+            minutes::save(store, &target, &rows)
+        })
+        .await
     }
 
     async fn minutes(&self, target: &TargetId, since: Timestamp) -> Result<Vec<MinuteRow>, JournalError> {
