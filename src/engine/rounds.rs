@@ -15,62 +15,104 @@ const AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(10);
 /// Looks that begin with one tick, and that are under way: a few requests each.
 const BEGUN_MAX: usize = 10;
 const UNDER_WAY_MAX: usize = 20;
+/// Of those, looks at what nothing was heard of: with thousands of targets they would keep us and the API server busy.
+const ROUTINE_MAX: usize = 3;
 
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
-    due: BTreeSet<(Timestamp, TargetId)>,
+    /// New or changed targets, by the time from which on they are looked at.
+    changed: Queue,
+    routine: Queue,
     turns: BTreeMap<TargetId, Turn>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+type Queue = BTreeSet<(Timestamp, TargetId)>;
+
+#[derive(Clone, Copy, Debug)]
 struct Turn {
     looked_at: Option<Timestamp>,
-    /// `None` while it is being looked at.
-    due: Option<Timestamp>,
-    changed: bool,
+    place: Place,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Waiting {
+        due: Timestamp,
+        /// Nothing was heard of it.
+        routine: bool,
+    },
+    UnderWay {
+        /// It has changed since the look began.
+        changed: bool,
+    },
 }
 
 impl Rounds {
+    fn queue(&mut self, routine: bool) -> &mut Queue {
+        if routine { &mut self.routine } else { &mut self.changed }
+    }
+
     /// The target is new, or has changed: it is looked at soon.
     pub(super) fn hasten(&mut self, target: &TargetId, now: Timestamp) {
-        let turn = self.turns.entry(target.clone()).or_insert(Turn { due: Some(now), ..Turn::default() });
-        let Some(due) = turn.due else {
-            turn.changed = true;
-            return;
+        let known = self.turns.get(target).copied();
+        let looked_at = known.and_then(|turn| turn.looked_at);
+        let soonest = looked_at.map_or(now, |at| after(at, AGAIN_AFTER).max(now));
+        let place = match known.map(|turn| turn.place) {
+            Some(Place::UnderWay { .. }) => Place::UnderWay { changed: true },
+            Some(Place::Waiting { due, routine }) => {
+                self.queue(routine).remove(&(due, target.clone()));
+                Place::Waiting { due: due.min(soonest), routine: false }
+            }
+            None => Place::Waiting { due: soonest, routine: false },
         };
-        let soonest = turn.looked_at.map_or(now, |at| after(at, AGAIN_AFTER).max(now));
-        self.due.remove(&(due, target.clone()));
-        turn.due = Some(due.min(soonest));
-        self.due.insert((due.min(soonest), target.clone()));
+        self.put(target, Turn { looked_at, place });
+    }
+
+    fn put(&mut self, target: &TargetId, turn: Turn) {
+        if let Place::Waiting { due, routine } = turn.place {
+            self.queue(routine).insert((due, target.clone()));
+        }
+        self.turns.insert(target.clone(), turn);
     }
 
     /// Those whose turn it is. Each is under way until it is [`Rounds::finished`].
     pub(super) fn begin(&mut self, now: Timestamp) -> Vec<TargetId> {
-        let under_way = self.turns.len() - self.due.len();
+        let under_way = self.turns.len() - self.changed.len() - self.routine.len();
         let room = UNDER_WAY_MAX.saturating_sub(under_way).min(BEGUN_MAX);
-        let ready = self.due.iter().take_while(|(at, _)| *at <= now).take(room).cloned();
-        let begun: Vec<(Timestamp, TargetId)> = ready.collect();
-        for due in &begun {
-            self.due.remove(due);
-            if let Some(turn) = self.turns.get_mut(&due.1) {
-                turn.due = None;
+        let mut begun = self.take(false, now, room);
+        begun.extend(self.take(true, now, ROUTINE_MAX.min(room - begun.len())));
+        begun
+    }
+
+    fn take(&mut self, routine: bool, now: Timestamp, most: usize) -> Vec<TargetId> {
+        let queue = self.queue(routine);
+        let ready = queue.iter().take_while(|(due, _)| *due <= now).take(most).cloned();
+        let ready: Vec<(Timestamp, TargetId)> = ready.collect();
+        for due in &ready {
+            queue.remove(due);
+        }
+        let begun: Vec<TargetId> = ready.into_iter().map(|(_, target)| target).collect();
+        for target in &begun {
+            if let Some(turn) = self.turns.get_mut(target) {
+                turn.place = Place::UnderWay { changed: false };
             }
         }
-        begun.into_iter().map(|(_, target)| target).collect()
+        begun
     }
 
     pub(super) fn finished(&mut self, target: &TargetId, now: Timestamp) {
-        let Some(turn) = self.turns.get_mut(target).filter(|turn| turn.due.is_none()) else { return };
-        let pause = if turn.changed { AGAIN_AFTER } else { EVERY + jitter(target, now) };
-        let due = after(now, pause);
-        *turn = Turn { looked_at: Some(now), due: Some(due), changed: false };
-        self.due.insert((due, target.clone()));
+        let Some(Turn { place: Place::UnderWay { changed }, .. }) = self.turns.get(target).copied() else {
+            return;
+        };
+        let pause = if changed { AGAIN_AFTER } else { EVERY + jitter(target, now) };
+        let place = Place::Waiting { due: after(now, pause), routine: !changed };
+        self.put(target, Turn { looked_at: Some(now), place });
     }
 
     /// The target is guarded no more.
     pub(super) fn forget(&mut self, target: &TargetId) {
-        if let Some(due) = self.turns.remove(target).and_then(|turn| turn.due) {
-            self.due.remove(&(due, target.clone()));
+        if let Some(Turn { place: Place::Waiting { due, routine }, .. }) = self.turns.remove(target) {
+            self.queue(routine).remove(&(due, target.clone()));
         }
     }
 }
@@ -124,8 +166,21 @@ mod tests {
         rounds.begin(at(0)).iter().for_each(|target| rounds.finished(target, at(1)));
         assert!(rounds.begin(at(240)).is_empty());
         let half_way: usize = (241..271).map(|second| rounds.begin(at(second)).len()).sum();
-        let rest: usize = (271..=301).map(|second| rounds.begin(at(second)).len()).sum();
+        let rest: usize = (271..=304).map(|second| rounds.begin(at(second)).len()).sum();
         assert!(half_way > 0 && rest > 0 && half_way + rest == 10, "{half_way} and {rest}");
+    }
+
+    #[test]
+    fn what_changed_goes_before_what_is_only_due_and_that_goes_slowly() {
+        let mut rounds = Rounds::default();
+        for n in 0..50 {
+            rounds.hasten(&target(n), at(0));
+            rounds.begin(at(0)).iter().for_each(|target| rounds.finished(target, at(0)));
+        }
+        assert_eq!(rounds.begin(at(1000)).len(), ROUTINE_MAX);
+        rounds.hasten(&target(49), at(1001));
+        let next = rounds.begin(at(1001));
+        assert_eq!((next.len(), &next[0]), (1 + ROUTINE_MAX, &target(49)));
     }
 
     #[test]

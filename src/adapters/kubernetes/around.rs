@@ -1,11 +1,12 @@
 //! What bears on the way back of a workload, read from the cluster: rights always, quotas and the like where granted.
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, DeploymentSpec};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceQuota};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::KubernetesTarget;
+use super::commons::{Common, Commons, Kept};
 use super::quota::shortages;
 use super::rights::{self, Right};
 use super::target::{Trouble, in_time};
@@ -40,6 +42,8 @@ const LISTED_MAX: u32 = 500;
 /// One look around one target.
 struct Look<'a> {
     client: &'a Client,
+    commons: &'a Commons,
+    common: Arc<Common>,
     target: &'a KubernetesTarget,
     /// What is measured beside the workload takes these.
     extras: Vec<Right<'static>>,
@@ -49,12 +53,14 @@ struct Look<'a> {
 /// Everything but the images.
 pub(super) async fn surroundings(
     client: &Client,
+    commons: &Commons,
     target: &KubernetesTarget,
     extras: Vec<Right<'static>>,
     survey: Option<&Survey>,
     needed: &[Version],
 ) -> Surroundings {
-    let mut look = Look { client, target, extras, around: Surroundings::default() };
+    let common = commons.of(&target.workload.namespace);
+    let mut look = Look { client, commons, common, target, extras, around: Surroundings::default() };
     let optional = look.ask_rights().await;
     look.read_rollout().await;
     let template = survey.zip(needed.first()).and_then(|(survey, to)| template(survey, to));
@@ -77,7 +83,12 @@ impl Look<'_> {
         let (namespace, needed) = (&self.target.workload.namespace, rights::needed(&self.target.workload));
         let asked: Vec<Right<'_>> =
             needed.iter().copied().chain(self.extras.iter().copied()).chain(optional).collect();
-        let lacking = match in_time(rights::lacking(self.client, namespace, &asked)).await {
+        let rules = self.commons.get(&self.common.rules, in_time(rights::rules(self.client, namespace)));
+        let lacking = async {
+            let rules = rules.await?;
+            in_time(rights::lacking(self.client, namespace, &rules, &asked)).await
+        };
+        let lacking = match lacking.await {
             Ok(lacking) => lacking,
             Err(trouble) => {
                 self.unchecked("rights", trouble);
@@ -118,35 +129,40 @@ impl Look<'_> {
 
     async fn read_quotas(&mut self, template: Option<&PodTemplateSpec>) {
         let Some(pod) = template.and_then(|template| template.spec.as_ref()) else { return };
-        let quotas: Vec<ResourceQuota> = self.list(&QUOTAS).await;
+        let common = self.common.clone();
+        let quotas = self.list(&QUOTAS, &common.quotas).await;
         self.around.full_quotas = quotas.iter().flat_map(|quota| shortages(quota, pod)).collect();
     }
 
     async fn read_budgets(&mut self, template: Option<&PodTemplateSpec>) {
         let labels = template.and_then(|template| template.metadata.as_ref()?.labels.clone());
         let labels = labels.unwrap_or_default();
-        let budgets: Vec<PodDisruptionBudget> = self.list(&BUDGETS).await;
-        let spent = budgets.into_iter().filter(|budget| covers(budget, &labels) && is_spent(budget));
-        self.around.spent_budgets = spent.filter_map(|budget| budget.metadata.name).collect();
+        let common = self.common.clone();
+        let budgets = self.list(&BUDGETS, &common.budgets).await;
+        let spent = budgets.iter().filter(|budget| covers(budget, &labels) && is_spent(budget));
+        self.around.spent_budgets = spent.filter_map(|budget| budget.metadata.name.clone()).collect();
     }
 
     async fn read_autoscalers(&mut self) {
-        let autoscalers: Vec<HorizontalPodAutoscaler> = self.list(&AUTOSCALERS).await;
+        let common = self.common.clone();
+        let autoscalers = self.list(&AUTOSCALERS, &common.autoscalers).await;
         let at_max = autoscalers.iter().filter_map(|autoscaler| at_max(autoscaler, &self.target.workload));
         self.around.autoscalers_at_max = at_max.collect();
     }
 
-    async fn list<K>(&mut self, right: &Right<'_>) -> Vec<K>
+    async fn list<K>(&mut self, right: &Right<'_>, kept: &Kept<Vec<K>>) -> Arc<Vec<K>>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
         K::DynamicType: Default,
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), &self.target.workload.namespace);
-        match in_time(api.list(&ListParams::default().limit(LISTED_MAX))).await {
-            Ok(list) => list.items,
+        let page = ListParams::default().limit(LISTED_MAX);
+        let ask = async { Ok(in_time(api.list(&page)).await?.items) };
+        match self.commons.get(kept, ask).await {
+            Ok(list) => list,
             Err(trouble) => {
                 self.unchecked(right.resource, trouble);
-                Vec::new()
+                Arc::default()
             }
         }
     }

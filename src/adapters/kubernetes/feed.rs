@@ -12,7 +12,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
@@ -29,6 +29,9 @@ const GATHER: Duration = Duration::from_millis(50);
 /// A connection that died silently is noticed after this and five seconds more.
 const WATCH_SECS: u32 = 60;
 const WAITING_NEWS_MAX: usize = 1024;
+/// Whole objects weigh ten times what is kept of them: so many are in memory at once while a large cluster is listed.
+const PAGE: u32 = 100;
+const LISTS_AT_ONCE: usize = 4;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The targets of one cluster, as a feed.
@@ -51,9 +54,11 @@ impl KubernetesFeed {
         let served = beside.namespaces_of_services(&targets);
         let announcer = Announcer::new(targets).with(beside.clone());
         let (sender, news) = mpsc::channel(WAITING_NEWS_MAX);
+        let lists = Arc::new(Semaphore::new(LISTS_AT_ONCE));
         let mut watches = JoinSet::new();
         for (source, namespace) in announcer.sources() {
-            let errand = Errand { source, namespace: namespace.to_string(), news: sender.clone() };
+            let (namespace, news) = (namespace.to_string(), sender.clone());
+            let errand = Errand { source, namespace, news, lists: lists.clone() };
             spawn(&mut watches, client.clone(), errand);
         }
         for place in announcer.namespaces().enumerate() {
@@ -100,6 +105,7 @@ struct Errand {
     source: Source,
     namespace: String,
     news: mpsc::Sender<News>,
+    lists: Arc<Semaphore>,
 }
 
 /// Why a watch ended.
@@ -178,20 +184,26 @@ impl Errand {
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
-        let config = watcher::Config::default().timeout(WATCH_SECS);
+        let config = watcher::Config::default().timeout(WATCH_SECS).page_size(PAGE);
         let mut events = std::pin::pin!(watcher(api.clone(), config));
         let mut list = Vec::new();
+        let mut turn = None;
         while let Some(event) = events.next().await {
             let what = match event {
                 Ok(Event::Init) => {
                     list.clear();
+                    // Never closed, so there always is a turn.
+                    turn = self.lists.acquire().await.ok();
                     continue;
                 }
                 Ok(Event::InitApply(object)) => {
                     list.extend(trim(&object));
                     continue;
                 }
-                Ok(Event::InitDone) => What::Listed(std::mem::take(&mut list)),
+                Ok(Event::InitDone) => {
+                    turn.take();
+                    What::Listed(std::mem::take(&mut list))
+                }
                 // An object that is not ours any more (its owner let it go) is as good as deleted.
                 Ok(Event::Apply(object)) => trim(&object).map_or_else(
                     || What::Removed(object.name_any().into()),

@@ -3,6 +3,7 @@ mod access;
 mod announce;
 mod around;
 mod beside;
+mod commons;
 mod events;
 mod facts;
 mod failure;

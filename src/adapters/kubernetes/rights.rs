@@ -1,7 +1,7 @@
 //! Asks the API server what we may do, for exactly the verbs that are used, without trying any of them.
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, ResourceRule, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
-    SelfSubjectRulesReview, SelfSubjectRulesReviewSpec,
+    SelfSubjectRulesReview, SelfSubjectRulesReviewSpec, SubjectRulesReviewStatus,
 };
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -51,22 +51,30 @@ pub(super) fn needed(workload: &Workload) -> Vec<Right<'_>> {
     watched.chain([on_it("get"), on_it("patch")]).collect()
 }
 
-/// Those of `rights` that we do not have in this namespace.
+/// What we may do in this namespace, as the API server lists it.
 ///
 /// # Errors
 /// When the API server does not say.
-pub(super) async fn lacking<'a>(
-    client: &Client,
-    namespace: &str,
-    rights: &[Right<'a>],
-) -> kube::Result<Vec<Right<'a>>> {
+pub(super) async fn rules(client: &Client, namespace: &str) -> kube::Result<SubjectRulesReviewStatus> {
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_string()) };
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
     let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await?;
-    let status = answer.status.unwrap_or_default();
-    let granted = |right: &Right<'_>| status.resource_rules.iter().any(|rule| right.granted_by(rule));
+    Ok(answer.status.unwrap_or_default())
+}
+
+/// Those of `rights` that we do not have in this namespace by these `rules`.
+///
+/// # Errors
+/// When the rules are incomplete and the API server does not say.
+pub(super) async fn lacking<'a>(
+    client: &Client,
+    namespace: &str,
+    rules: &SubjectRulesReviewStatus,
+    rights: &[Right<'a>],
+) -> kube::Result<Vec<Right<'a>>> {
+    let granted = |right: &Right<'_>| rules.resource_rules.iter().any(|rule| right.granted_by(rule));
     let mut lacking: Vec<Right<'a>> = rights.iter().filter(|right| !granted(right)).copied().collect();
-    if status.incomplete {
+    if rules.incomplete {
         // Some authorizers cannot list what they allow (a webhook, as on EKS), but all answer about one thing.
         let mut denied = Vec::new();
         for right in lacking {

@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 
 use super::beside::Beside;
+use super::commons::Commons;
 use super::owners::{OwnerOptions, Owners, changed_by};
 use super::survey::{selector, survey};
 use super::{KubernetesTarget, around, facts, failure, obstacles, resource, server_time};
@@ -40,6 +41,7 @@ pub struct KubernetesTargets {
     client: Client,
     targets: BTreeMap<TargetId, KubernetesTarget>,
     beside: Beside,
+    commons: Commons,
     clock: Arc<dyn Clock>,
     registry: Option<Arc<dyn ImageRegistry>>,
     owners: Owners,
@@ -91,7 +93,8 @@ impl KubernetesTargets {
         owners: OwnerOptions,
     ) -> Self {
         let owners = Owners::new(client.clone(), owners);
-        Self { client, targets, beside, clock, registry: None, owners }
+        let commons = Commons::new(clock.clone());
+        Self { client, targets, beside, commons, clock, registry: None, owners }
     }
 
     /// Who is asked whether images are still there.
@@ -256,7 +259,14 @@ impl Target for KubernetesTargets {
         needed: &[Version],
     ) -> Surroundings {
         let Some(known) = self.targets.get(target) else { return Surroundings::default() };
-        let around = around::surroundings(&self.client, known, self.beside.rights(target), survey, needed);
+        let around = around::surroundings(
+            &self.client,
+            &self.commons,
+            known,
+            self.beside.rights(target),
+            survey,
+            needed,
+        );
         let ahead = server_time::ahead_of(&self.client, self.clock.as_ref());
         let (around, images, clock_ahead) = tokio::join!(around, self.images(needed), ahead);
         Surroundings { images, clock_ahead, ..around }
