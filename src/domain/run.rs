@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::diagnosis::Diagnosis;
 use super::event::{RunEvent, RunOpened};
+use super::keepsake::Comparison;
 use super::outcome::{Finding, Outcome};
 use super::owner::HoldOwner;
 use super::plan::Action;
@@ -80,6 +81,8 @@ pub struct Run {
     checks: Vec<Option<Checked>>,
     /// What stood in the way of the step under way when it was last looked at: for people, so a new life keeps it.
     pub diagnosis: Diagnosis,
+    /// How the restored versions fared beside the time when they were healthy, as it was told last.
+    pub compared: Vec<Comparison>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +109,7 @@ impl Default for Run {
             answer: None,
             checks: Vec::new(),
             diagnosis: Diagnosis::default(),
+            compared: Vec::new(),
         }
     }
 }
@@ -192,6 +196,7 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
             run.verified = Some(*passed);
             run.phase = Phase::Watching { until: *watch_until };
         }
+        RunEvent::Compared { comparisons } => run.compared = comparisons.clone(),
         RunEvent::Relapsed { reason } => run.relapsed = Some(reason.clone()),
         RunEvent::WatchEnded { healthy, blind, .. } => {
             let good = run.verified == Some(true) && run.relapsed.is_none();
@@ -359,6 +364,7 @@ impl Run {
                 let known = self.checks.get(*check).and_then(Option::as_ref);
                 known.is_some_and(|c| c.result.outcome == result.outcome)
             }
+            RunEvent::Compared { comparisons } => self.compared == *comparisons,
             _ => false,
         }
     }
