@@ -4,7 +4,6 @@ pub mod aws;
 pub mod checks;
 pub mod endpoint;
 pub mod journal;
-pub mod keyed_hash;
 pub mod kill_file;
 pub mod kubernetes;
 pub mod notify;

@@ -9,10 +9,9 @@ use regex::Regex;
 use super::{AppError, outside};
 use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use crate::adapters::endpoint::Endpoint;
-use crate::adapters::keyed_hash::KeyedHash;
 use crate::adapters::kubernetes::logs::{LOGS_EVERY, LogRule, LogsSource};
 use crate::adapters::kubernetes::{
-    AccessError, ClusterAccess, Extras, Keeping, Kubernetes, KubernetesTarget, OwnerOptions,
+    AccessError, ClusterAccess, Extras, Keeping, KeyedHash, Kubernetes, KubernetesTarget, OwnerOptions,
 };
 use crate::adapters::notify::{
     alertmanager::{Alertmanager, AlertmanagerConfig},

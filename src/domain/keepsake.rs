@@ -174,8 +174,8 @@ impl Comparison {
             let (version, since) = (&self.version, since.strftime("%Y-%m-%d %H:%M"));
             let when = format!("{} {version} was healthy ({since} UTC)", self.target.target);
             match (self.differences.is_empty(), self.alike.is_empty()) {
-                (false, _) => Some(format!("Not as when {when}:")),
-                (true, false) => Some(format!("As when {when}: {}", self.alike.join(", "))),
+                (false, _) => Some(format!("Changed since {when}:")),
+                (true, false) => Some(format!("Unchanged since {when}: {}", self.alike.join(", "))),
                 (true, true) => None,
             }
         });
@@ -195,7 +195,7 @@ impl fmt::Display for Difference {
                 let short = |digests: &[String]| digests.iter().map(|d| short(d)).collect::<Vec<_>>();
                 write!(
                     f,
-                    "container {container} runs {}, and ran {}",
+                    "container {container} runs {}, it ran {}",
                     listed(&short(now)),
                     listed(&short(then))
                 )

@@ -187,11 +187,7 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
             }
         }
         RunEvent::Aborted { .. } => run = close(run, End::Aborted, at),
-        RunEvent::Checked { check, result } => {
-            if let Some(slot) = run.checks.get_mut(*check) {
-                *slot = Some(Checked { result: result.clone(), at });
-            }
-        }
+        RunEvent::Checked { check, result } => take_check(&mut run, *check, result, at),
         RunEvent::Verified { passed, watch_until } => {
             run.verified = Some(*passed);
             run.phase = Phase::Watching { until: *watch_until };
@@ -210,6 +206,12 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
         RunEvent::Superseded { .. } => run = close(run, End::Superseded, at),
     }
     run
+}
+
+fn take_check(run: &mut Run, check: usize, result: &CheckResult, at: Timestamp) {
+    if let Some(slot) = run.checks.get_mut(check) {
+        *slot = Some(Checked { result: result.clone(), at });
+    }
 }
 
 fn diagnosed(finding: &Finding, before: Diagnosis) -> Diagnosis {

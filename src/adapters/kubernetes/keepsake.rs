@@ -8,11 +8,11 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use super::keyed_hash::KeyedHash;
 use super::references::{References, Used};
 use super::rights::{self, Right};
 use super::target::{Trouble, in_time};
 use super::trim::containers;
-use crate::adapters::keyed_hash::KeyedHash;
 use crate::domain::keepsake::{KeptObject, ObjectKind, ObjectName, Unread};
 
 /// Objects that are read for one target; a template with more is rare.

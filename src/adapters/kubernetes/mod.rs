@@ -9,6 +9,7 @@ mod failure;
 mod feed;
 mod index;
 mod keepsake;
+mod keyed_hash;
 pub mod logs;
 mod obstacles;
 mod owners;
@@ -45,6 +46,7 @@ pub use beside::{Beside, Extras};
 pub use events::KubernetesEvents;
 pub use feed::KubernetesFeed;
 pub use keepsake::Keeping;
+pub use keyed_hash::{KeyError, KeyedHash};
 pub use owners::OwnerOptions;
 pub use target::KubernetesTargets;
 

@@ -62,17 +62,19 @@ fn every_difference_is_told_by_name_and_key() {
     assert_eq!(
         compared(Some(&then), Ok(&now)),
         [
-            "Not as when backend v1 was healthy (2026-11-22 10:00 UTC):",
+            "Changed since backend v1 was healthy (2026-11-22 10:00 UTC):",
             "  ConfigMap shop-config has changed: A and B differ, C is new, D is gone",
             "  ConfigMap later is there, and was not",
             "  Secret db-credentials is gone",
             "  Secret mail has changed: password differs",
-            "  container app runs sha256:bbbbbbbbbbbb, and ran sha256:aaaaaaaaaaaa",
+            "  container app runs sha256:bbbbbbbbbbbb, it ran sha256:aaaaaaaaaaaa",
         ]
     );
     assert_eq!(
         compared(Some(&then), Ok(&then)),
-        ["As when backend v1 was healthy (2026-11-22 10:00 UTC): 3 ConfigMaps, 2 Secrets, the images"]
+        [
+            "Unchanged since backend v1 was healthy (2026-11-22 10:00 UTC): 3 ConfigMaps, 2 Secrets, the images"
+        ]
     );
 }
 
@@ -82,7 +84,7 @@ fn what_could_not_be_read_is_said_and_never_guessed() {
     let then = keepsake(vec![secret("1")], BEFORE);
     let unread = |why: &str| vec![Unread { what: "Secrets".into(), why: why.into() }];
     let blind = Keepsake { unread: unread("get secrets is not granted"), ..keepsake(vec![], BEFORE) };
-    let head = "As when backend v1 was healthy (2026-11-22 10:00 UTC): the images";
+    let head = "Unchanged since backend v1 was healthy (2026-11-22 10:00 UTC): the images";
     assert_eq!(
         compared(Some(&then), Ok(&blind)),
         [head, "Not compared: Secrets (get secrets is not granted)"]

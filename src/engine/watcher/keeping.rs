@@ -79,6 +79,8 @@ impl Watcher {
         if !current || (known && keep == Keep::First) {
             return Ok(());
         }
+        let objects = keepsake.objects.len();
+        tracing::info!(%target, version = %keepsake.version, objects, "what it runs with is kept");
         self.commit(target, vec![TargetEvent::Kept(Box::new(keepsake))]).await
     }
 
