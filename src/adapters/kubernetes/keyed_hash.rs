@@ -1,7 +1,7 @@
 //! Hashes that only this installation can make: from one alone nobody finds out a short value by trying.
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -78,6 +78,9 @@ fn random() -> Result<Vec<u8>, KeyError> {
 
 /// All of it or nothing: a crash leaves no half of a key.
 fn write(path: &Path, key: &[u8]) -> io::Result<()> {
+    if let Some(dir) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
     let unfinished = path.with_extension("new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
@@ -120,7 +123,7 @@ mod tests {
         fs::write(&path, "short").unwrap();
         let error = KeyedHash::open(&path).unwrap_err().to_string();
         assert!(error.contains("is no key of 32 bytes: delete it"), "{error}");
-        let nowhere = KeyedHash::open(&dir.path().join("not/there")).unwrap_err();
+        let nowhere = KeyedHash::open(&path.join("there")).unwrap_err();
         assert!(matches!(nowhere, KeyError::File { .. }), "{nowhere}");
     }
 }

@@ -15,6 +15,7 @@ mod obstacles;
 mod owners;
 mod quota;
 mod references;
+mod refusals;
 mod rights;
 mod rollout;
 mod server_time;

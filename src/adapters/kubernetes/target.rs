@@ -16,7 +16,7 @@ use super::keepsake::{self, Keeping};
 use super::owners::{OwnerOptions, Owners, changed_by};
 use super::references::References;
 use super::survey::{selector, survey};
-use super::{KubernetesTarget, around, facts, failure, obstacles, resource, server_time, trim};
+use super::{KubernetesTarget, around, facts, failure, obstacles, refusals, resource, server_time, trim};
 use crate::domain::diagnosis::{Diagnosis, diagnose};
 use crate::domain::keepsake::Keepsake;
 use crate::domain::names::TargetId;
@@ -200,8 +200,13 @@ impl KubernetesTargets {
             facts.blocked = facts::blocked(object, &others);
         }
         facts.waiting = facts::waiting(&wanted);
-        let stall = obstacles::stall(&step.workload, object, &wanted, &others, &self.beside);
-        Ok(diagnose(&stall, self.clock.now()))
+        let mut stall = obstacles::stall(&step.workload, object, &wanted, &others, &self.beside);
+        let now = self.clock.now();
+        if !step.workload.kind.is_deployment() && self.beside.reads_events() {
+            let namespace = &step.workload.namespace;
+            stall.refused = refusals::refusal(&self.client, namespace, &facts.uid, now).await;
+        }
+        Ok(diagnose(&stall, now))
     }
 
     async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, Trouble> {
