@@ -45,8 +45,16 @@ impl Watcher {
         let runs = guarded.memory.current.as_ref() == Some(good);
         let quiet = guarded.watch.is_none() && guarded.opening.is_none();
         let restored = self.runs.values().any(|run| run.targets.iter().any(|(t, _)| t == target));
+        // What is bad is no measure of anything.
+        let ended = guarded.memory.last_watch.as_ref().map(|last| last.end);
+        let well = matches!(ended, None | Some(WatchEnd::Healthy | WatchEnd::Inconclusive));
         let kept = guarded.memory.kept(&good.fingerprint);
-        if runs && quiet && !restored && kept.is_none_or(|kept| !around.readable.is_subset(&kept.read)) {
+        if runs
+            && well
+            && quiet
+            && !restored
+            && kept.is_none_or(|kept| !around.readable.is_subset(&kept.read))
+        {
             self.look_what_runs(target, Keep::First);
         }
     }
