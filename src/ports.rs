@@ -9,6 +9,7 @@ use crate::domain::detect::errors::Counts;
 use crate::domain::event::{Record, StreamId};
 use crate::domain::guardrails::Killed;
 use crate::domain::histogram::Histogram;
+use crate::domain::keepsake::Keepsake;
 use crate::domain::message::Message;
 use crate::domain::names::{RuleName, TargetId};
 use crate::domain::outcome::{Finding, Outcome};
@@ -116,6 +117,13 @@ pub trait Target: Send + Sync {
         _needed: &[Version],
     ) -> Surroundings {
         Surroundings::default()
+    }
+    /// What its version runs with now. What cannot be read is said in the answer.
+    ///
+    /// # Errors
+    /// When the target itself cannot be read.
+    async fn keepsake(&self, target: &TargetId) -> Result<Keepsake, SurveyError> {
+        Err(SurveyError::Unknown { target: target.clone() })
     }
     /// Whether the step is done. What cannot be read is [`Finding::Unseen`].
     async fn observe(&self, step: &Step) -> Finding;

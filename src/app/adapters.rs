@@ -20,7 +20,7 @@ pub(super) struct Adapters {
 impl Adapters {
     /// Nobody is asked anything yet, but for credentials that a program or a file holds.
     pub(super) async fn of(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
-        let cluster = build::cluster(config, clock).await?;
+        let cluster = build::cluster(config, clock).await?.with_keeping(build::keeping(config)?);
         let mut notifiers = build::notifiers(config)?;
         if config.kubernetes_events {
             notifiers.push(Arc::new(cluster.events()));

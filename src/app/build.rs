@@ -1,5 +1,5 @@
 //! From the configuration to adapters: one constructor per room.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::kubernetes::logs::{LOGS_EVERY, LogRule, LogsSource};
 use crate::adapters::kubernetes::{
-    AccessError, ClusterAccess, Extras, Kubernetes, KubernetesTarget, OwnerOptions,
+    AccessError, ClusterAccess, Extras, Keeping, KeyedHash, Kubernetes, KubernetesTarget, OwnerOptions,
 };
 use crate::adapters::notify::{
     alertmanager::{Alertmanager, AlertmanagerConfig},
@@ -27,6 +27,7 @@ use crate::config::{
     CloudWatchConfig, Config, GitOpsPolicy, KubernetesConfig, PrometheusConfig, RuleConfig, RuleQuery,
     ScrapeConfig, ServiceConfig, SourceName, TargetConfig, TargetKindConfig,
 };
+use crate::domain::keepsake::ObjectKind;
 use crate::domain::names::TargetId;
 use crate::domain::runbook::{Judging, Rule};
 use crate::engine::settings::{Fleet, ServiceSettings};
@@ -67,6 +68,18 @@ pub(super) async fn cluster(config: &Config, clock: Arc<dyn Clock>) -> Result<Ku
         .collect();
     let cluster = Kubernetes::open(&access, guarded, clock).await?;
     Ok(cluster.with_owners(owners(config)).with(extras(config)))
+}
+
+/// The key of the hashes is made only if something is hashed.
+pub(super) fn keeping(config: &Config) -> Result<Option<Keeping>, AppError> {
+    let on =
+        [(config.compare.config_maps, ObjectKind::ConfigMap), (config.compare.secrets, ObjectKind::Secret)];
+    let kinds: BTreeSet<ObjectKind> = on.into_iter().filter(|(on, _)| *on).map(|(_, kind)| kind).collect();
+    if kinds.is_empty() {
+        return Ok(None);
+    }
+    let key = KeyedHash::open(&config.state_dir.join("keepsake.key"));
+    Ok(Some(Keeping { kinds, hash: key.map_err(setup("kubernetes.compare"))? }))
 }
 
 fn extras(config: &Config) -> Extras {

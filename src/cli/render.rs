@@ -10,6 +10,7 @@ use crate::client::dto::{
 };
 use crate::domain::event::WatchEnd;
 use crate::domain::evidence::Cause;
+use crate::domain::keepsake::Comparison;
 use crate::domain::policy::{Decision, Mode};
 use crate::domain::verdict::Health as Verdict;
 use crate::domain::verification::CheckOutcome;
@@ -211,6 +212,7 @@ pub fn run(run: &RunAnswer, color: bool) -> String {
     );
     section("Checks", run.checks.iter().map(check).collect());
     section("Diagnosis", run.diagnosis.lines());
+    section("Then and now", run.compared.iter().flat_map(Comparison::lines).collect());
     section("Timeline (UTC)", run.timeline.iter().map(moment).collect());
     if let Some(advice) = advice(&run.phase, &run.run) {
         push_line(&mut text, &format!("\n{}", clean(&advice)));

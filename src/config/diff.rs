@@ -51,6 +51,7 @@ impl Changes {
             same(&old.people, &new.people, |people| people.iter().map(|p| &p.token).collect()),
         );
         note("kubernetes.events", old.kubernetes_events == new.kubernetes_events);
+        note("kubernetes.compare", old.compare == new.compare);
         note("kubernetes.failed_probes", old.watch_failed_probes == new.watch_failed_probes);
         note("kubernetes", old.kubernetes == new.kubernetes && old.argocd_namespace == new.argocd_namespace);
         note("sources.prometheus", same(&old.sources.prometheus, &new.sources.prometheus, prometheus));

@@ -89,6 +89,20 @@ const KUBERNETES: &[Field] = &[
         BOOL,
         "Whether Events about failed probes are watched; needs a right on events. false unless set.",
     ),
+    optional(
+        "compare",
+        Shape::Map(COMPARE),
+        "What is compared with the time when a version was healthy, if it is bad after its rollback.",
+    ),
+];
+
+const COMPARE: &[Field] = &[
+    optional(
+        "config_maps",
+        BOOL,
+        "The ConfigMaps that its template names, as hashes; needs get on them. false unless set.",
+    ),
+    optional("secrets", BOOL, "Its Secrets, as keyed hashes; needs get on them. false unless set."),
 ];
 
 const SOURCES: &[Field] = &[

@@ -63,6 +63,8 @@ pub struct Config {
     pub kubernetes_events: bool,
     /// Events about failed probes are watched, which needs a right of its own.
     pub watch_failed_probes: bool,
+    /// What versions run with is remembered, which needs rights of its own.
+    pub compare: CompareConfig,
     pub sources: SourcesConfig,
     pub registries: RegistriesConfig,
     pub alertmanager: Option<AlertmanagerConfig>,
@@ -92,6 +94,13 @@ pub enum KubernetesConfig {
     },
     /// An API server without credentials.
     Url(Url),
+}
+
+/// What is read of ConfigMaps and Secrets, to be compared later.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompareConfig {
+    pub config_maps: bool,
+    pub secrets: bool,
 }
 
 #[derive(Clone, Debug, Default)]

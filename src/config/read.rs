@@ -15,8 +15,9 @@ use super::secrets::{self, Outside};
 use super::value::KubernetesName;
 use super::yaml::Node;
 use super::{
-    AlertmanagerConfig, Config, KubernetesConfig, NotifyConfig, Paging, Person, PrometheusConfig,
-    ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, registries, services,
+    AlertmanagerConfig, CompareConfig, Config, KubernetesConfig, NotifyConfig, Paging, Person,
+    PrometheusConfig, ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, registries,
+    services,
 };
 use crate::domain::names::PersonName;
 use crate::domain::owner::ARGOCD_NAMESPACE;
@@ -36,6 +37,7 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
         people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),
         kubernetes_events: cluster.as_ref().and_then(|k| k.read("events")).unwrap_or(true),
         watch_failed_probes: cluster.as_ref().and_then(|k| k.read("failed_probes")).unwrap_or(false),
+        compare: cluster.as_ref().and_then(|k| k.map("compare")).map(|c| compare(&c)).unwrap_or_default(),
         argocd_namespace: argocd_namespace(cluster.as_ref()),
         kubernetes: cluster.map_or(KubernetesConfig::Infer, |k| kubernetes(&k, &outside)),
         sources: root.map("sources").map(|s| sources(&s, &outside)).unwrap_or_default(),
@@ -72,6 +74,11 @@ fn kubernetes(fields: &Fields<'_>, outside: &Outside<'_>) -> KubernetesConfig {
         return KubernetesConfig::Infer;
     }
     KubernetesConfig::Kubeconfig { path: path.map(|path| outside.path(path)), context }
+}
+
+fn compare(fields: &Fields<'_>) -> CompareConfig {
+    let on = |key: &str| fields.read(key).unwrap_or(false);
+    CompareConfig { config_maps: on("config_maps"), secrets: on("secrets") }
 }
 
 fn argocd_namespace(kubernetes: Option<&Fields<'_>>) -> String {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::Cause;
 use super::guardrails::{Bar, Killed};
+use super::keepsake::{Comparison, Keepsake};
 use super::names::{ServiceName, TargetId};
 use super::outcome::{Finding, Outcome};
 use super::owner::{Controller, HoldOwner};
@@ -120,6 +121,10 @@ pub enum RunEvent {
         passed: bool,
         watch_until: Timestamp,
     },
+    /// Before it is told that the restored versions are bad: what differs from the time when they were healthy.
+    Compared {
+        comparisons: Vec<Comparison>,
+    },
     /// The watch after the rollback found it bad again. Never a second rollback.
     Relapsed {
         reason: String,
@@ -162,6 +167,9 @@ pub struct RunOpened {
     pub watch_secs: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_page: Option<String>,
+    /// What is remembered of the versions that are restored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Keepsake>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +240,8 @@ pub enum TargetEvent {
         controller: Controller,
         why: String,
     },
+    /// What a version runs with while nothing speaks against it.
+    Kept(Box<Keepsake>),
 }
 
 /// What happens to all services at once.

@@ -103,7 +103,8 @@ impl Past {
             | TargetEvent::Paging { .. }
             | TargetEvent::OwnerHeld { .. }
             | TargetEvent::OwnerStillHeld { .. }
-            | TargetEvent::OwnerResumed { .. } => {}
+            | TargetEvent::OwnerResumed { .. }
+            | TargetEvent::Kept(_) => {}
         }
     }
 

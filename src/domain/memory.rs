@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::event::{TargetEvent, WatchEnd};
 use super::evidence::{Cause, is_blindness};
 use super::guardrails::Bar;
+use super::keepsake::Keepsake;
 use super::owner::{Controller, Held};
 use super::policy::Decision;
 use super::release::{Fingerprint, ReleaseKind, Version};
@@ -14,6 +15,8 @@ use super::watch::WatchSpec;
 
 /// Versions remembered as seen or as bad, each.
 const REMEMBERED: usize = 64;
+/// Versions of which it is remembered what they ran with.
+const KEPT: usize = 4;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetMemory {
@@ -35,6 +38,8 @@ pub struct TargetMemory {
     pub paging: Option<String>,
     /// Owners that runs suspended and nobody resumed yet.
     pub held: Vec<Held>,
+    /// What the latest versions ran with, each once.
+    pub kept: VecDeque<Keepsake>,
 }
 
 /// A watch that has not been closed.
@@ -135,6 +140,7 @@ impl TargetMemory {
             }
             TargetEvent::OwnerStillHeld { controller } => remind(&mut self.held, controller, at),
             TargetEvent::OwnerResumed { controller, .. } => end_hold(&mut self.held, controller),
+            TargetEvent::Kept(keepsake) => keep(&mut self.kept, keepsake, self.known_good.as_ref()),
         }
         self
     }
@@ -142,6 +148,11 @@ impl TargetMemory {
     /// The run that began to roll this target back last, and when.
     pub fn last_rollback(&self) -> Option<(&str, Timestamp)> {
         self.rollbacks.back().map(|(run, at)| (run.as_str(), *at))
+    }
+
+    /// What this version ran with when that was looked at last.
+    pub fn kept(&self, version: &Fingerprint) -> Option<&Keepsake> {
+        self.kept.iter().find(|kept| kept.version == *version)
     }
 
     fn take_good(&mut self, good: Version, at: Timestamp) {
@@ -182,6 +193,18 @@ fn remind(held: &mut [Held], controller: &Controller, at: Timestamp) {
 
 fn end_hold(held: &mut Vec<Held>, controller: &Controller) {
     held.retain(|held| held.hold.controller != *controller);
+}
+
+/// The one of the known good version stays, however many others came after it.
+fn keep(kept: &mut VecDeque<Keepsake>, keepsake: &Keepsake, good: Option<&Version>) {
+    kept.retain(|other| other.version != keepsake.version);
+    kept.push_back(keepsake.clone());
+    let spare = |kept: &Keepsake| good.is_none_or(|good| good.fingerprint != kept.version);
+    if kept.len() > KEPT
+        && let Some(oldest) = kept.iter().position(spare)
+    {
+        kept.remove(oldest);
+    }
 }
 
 fn remember(list: &mut VecDeque<Fingerprint>, fingerprint: &Fingerprint) {

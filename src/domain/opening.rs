@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::event::{ApprovalAsk, RunEvent, RunOpened};
 use super::evidence::{Cause, Strength};
+use super::keepsake::Keepsake;
 use super::names::ServiceName;
 use super::plan::Plan;
 use super::policy::{Decided, Decision, severity};
@@ -29,6 +30,8 @@ pub struct Request<'a> {
     pub verify_secs: u64,
     pub watch_secs: u64,
     pub status_page: Option<String>,
+    /// What is remembered of the versions that the plan goes to.
+    pub kept: Vec<Keepsake>,
 }
 
 /// A stable, short and typable id: the same decision about the same incident is the same run.
@@ -70,6 +73,7 @@ fn opened(request: Request<'_>, run: String, now: Timestamp) -> RunOpened {
         verify_secs: request.verify_secs,
         watch_secs: request.watch_secs,
         status_page: request.status_page,
+        kept: request.kept,
     }
 }
 

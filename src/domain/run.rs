@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::diagnosis::Diagnosis;
 use super::event::{RunEvent, RunOpened};
+use super::keepsake::Comparison;
 use super::outcome::{Finding, Outcome};
 use super::owner::HoldOwner;
 use super::plan::Action;
@@ -80,6 +81,8 @@ pub struct Run {
     checks: Vec<Option<Checked>>,
     /// What stood in the way of the step under way when it was last looked at: for people, so a new life keeps it.
     pub diagnosis: Diagnosis,
+    /// How the restored versions fared beside the time when they were healthy, as it was told last.
+    pub compared: Vec<Comparison>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +109,7 @@ impl Default for Run {
             answer: None,
             checks: Vec::new(),
             diagnosis: Diagnosis::default(),
+            compared: Vec::new(),
         }
     }
 }
@@ -183,15 +187,12 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
             }
         }
         RunEvent::Aborted { .. } => run = close(run, End::Aborted, at),
-        RunEvent::Checked { check, result } => {
-            if let Some(slot) = run.checks.get_mut(*check) {
-                *slot = Some(Checked { result: result.clone(), at });
-            }
-        }
+        RunEvent::Checked { check, result } => take_check(&mut run, *check, result, at),
         RunEvent::Verified { passed, watch_until } => {
             run.verified = Some(*passed);
             run.phase = Phase::Watching { until: *watch_until };
         }
+        RunEvent::Compared { comparisons } => run.compared = comparisons.clone(),
         RunEvent::Relapsed { reason } => run.relapsed = Some(reason.clone()),
         RunEvent::WatchEnded { healthy, blind, .. } => {
             let good = run.verified == Some(true) && run.relapsed.is_none();
@@ -205,6 +206,12 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
         RunEvent::Superseded { .. } => run = close(run, End::Superseded, at),
     }
     run
+}
+
+fn take_check(run: &mut Run, check: usize, result: &CheckResult, at: Timestamp) {
+    if let Some(slot) = run.checks.get_mut(check) {
+        *slot = Some(Checked { result: result.clone(), at });
+    }
 }
 
 fn diagnosed(finding: &Finding, before: Diagnosis) -> Diagnosis {
@@ -359,6 +366,7 @@ impl Run {
                 let known = self.checks.get(*check).and_then(Option::as_ref);
                 known.is_some_and(|c| c.result.outcome == result.outcome)
             }
+            RunEvent::Compared { comparisons } => self.compared == *comparisons,
             _ => false,
         }
     }

@@ -1,5 +1,9 @@
 //! What bears on a target's way back besides the target itself: rights, images, quotas, budgets and autoscalers.
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
+
+use super::keepsake::ObjectKind;
 
 /// As found a short while ago. What could not be looked at is in `unchecked`, and is never an obstacle.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -8,6 +12,8 @@ pub struct Surroundings {
     pub denied: Vec<String>,
     /// What the configuration asks to be measured, and we may not read: `get pods/log`.
     pub unseen: Vec<String>,
+    /// Of what it refers to, the kinds that are read and may be.
+    pub readable: BTreeSet<ObjectKind>,
     pub images: Vec<Image>,
     pub rollout: Option<Rollout>,
     /// Quotas without room for one more pod of the version to go back to, each with its numbers.

@@ -3,6 +3,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 
+use crate::domain::keepsake::Keepsake;
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
 use crate::domain::plan::Step;
@@ -52,6 +53,9 @@ impl Target for Current<dyn Target> {
         needed: &[Version],
     ) -> Surroundings {
         self.get().surroundings(target, survey, needed).await
+    }
+    async fn keepsake(&self, target: &TargetId) -> Result<Keepsake, SurveyError> {
+        self.get().keepsake(target).await
     }
     async fn observe(&self, step: &Step) -> Finding {
         self.get().observe(step).await

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use super::commands::Command;
 use super::kill::KillSwitch;
 use super::ledger::{Entry, Ledger};
-use super::measured;
 use super::snapshot::{CheckStatus, Picture, RunStatus, Viewer};
+use super::{comparing, measured};
 use crate::domain::event::{RunEvent, RunOpened, TargetEvent};
 use crate::domain::evidence::Strength;
 use crate::domain::guardrails::Bar;
@@ -171,6 +171,14 @@ fn fitting(run: &Run, command: Command) -> Option<RunEvent> {
 }
 
 async fn append(run: Run, event: RunEvent, tools: &Tools, row: Option<i64>) -> Result<Run, JournalError> {
+    let run = match comparing::before(&event, &run, tools).await {
+        Some(compared) => write(run, compared, tools, None).await?,
+        None => run,
+    };
+    write(run, event, tools, row).await
+}
+
+async fn write(run: Run, event: RunEvent, tools: &Tools, row: Option<i64>) -> Result<Run, JournalError> {
     let at = tools.clock.now();
     let (known, held) = (run.knows(&event), run.held.len());
     let after = evolve(run, &event, at);

@@ -1,6 +1,7 @@
 //! The engine: watches releases, drives runs, folds commands, delivers messages. It decides nothing itself: the domain does.
 pub mod clock;
 pub mod commands;
+mod comparing;
 pub mod current;
 pub mod driver;
 pub mod kill;

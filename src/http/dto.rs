@@ -9,6 +9,7 @@ use crate::domain::diagnosis::Diagnosis;
 use crate::domain::evidence::Cause;
 use crate::domain::guardrails::Killed;
 use crate::domain::history::PastVersion;
+use crate::domain::keepsake::Comparison;
 use crate::domain::names::{NameError, ServiceName, TargetId, TargetName};
 use crate::domain::plan::kubernetes::ImageChange;
 use crate::domain::plan::{Change, Plan, PlanDigest, Step};
@@ -123,6 +124,9 @@ pub struct RunAnswer {
     /// What stands in the way of the step under way.
     #[serde(default, skip_serializing_if = "Diagnosis::is_empty")]
     pub diagnosis: Diagnosis,
+    /// How the restored versions fare beside the time when they were healthy, where they are bad again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compared: Vec<Comparison>,
     pub timeline: Vec<Moment>,
 }
 

@@ -3,7 +3,8 @@ use jiff::Timestamp;
 
 use super::dto::{CheckStatus, Moment, PlanAnswer, RunAnswer};
 use crate::domain::event::{Record, RunEvent, RunOpened, from_record};
-use crate::domain::evidence::clock_time;
+use crate::domain::evidence::{clock_time, count_of};
+use crate::domain::keepsake::Comparison;
 use crate::domain::outcome::{Finding, Outcome};
 use crate::domain::run::{Run, evolve};
 use crate::domain::verification::{CheckOutcome, CheckResult};
@@ -46,6 +47,7 @@ fn answer(run: &Run, opened: RunOpened, timeline: Vec<Moment>, now: Timestamp) -
         verified: run.verified,
         relapsed: run.relapsed.clone(),
         diagnosis: run.diagnosis.clone(),
+        compared: run.compared.clone(),
         run: opened.run,
         incident: opened.incident,
         service: opened.service,
@@ -97,6 +99,7 @@ fn sentence(event: &RunEvent, before: &Run) -> String {
         RunEvent::Verified { passed: false, watch_until } => {
             format!("not verified in time; watching until {}", clock_time(*watch_until))
         }
+        RunEvent::Compared { comparisons } => compared(comparisons),
         RunEvent::Relapsed { reason } => format!("still bad after the rollback: {reason}"),
         RunEvent::WatchEnded { healthy, blind, reason } => match (healthy, blind) {
             (true, _) => format!("the watch ended well: {reason}"),
@@ -114,6 +117,15 @@ fn opening(opened: &RunOpened) -> String {
         (None, None) => "rollback decided by policy".to_string(),
     };
     format!("{asked}: {}", opened.decided.reason)
+}
+
+/// What differs is told in full beside the timeline.
+fn compared(comparisons: &[Comparison]) -> String {
+    let differences = comparisons.iter().map(|comparison| comparison.differences.len()).sum();
+    match differences {
+        0 => "no difference from the time when it was healthy was found".into(),
+        some => format!("{} from the time when it was healthy", count_of(some, "difference")),
+    }
 }
 
 fn step_of(run: &Run, step: usize) -> String {

@@ -211,6 +211,7 @@ fn show() {
         verified: None,
         relapsed: None,
         diagnosis: diagnosis(),
+        compared: vec![],
         timeline: vec![
             moment(0, &format!("approval asked for: {REASON}")),
             moment(75, "anna approved plan 0123456789ab"),

@@ -106,7 +106,7 @@ fn the_examples_service_is_typed() {
     assert!(shop.alarms[1].matches("shop-rds-deadlocks"));
     assert_eq!(shop.judging, rollguard::domain::runbook::Judging::standard(shop.watch));
     assert_eq!((shop.checks.len(), shop.targets[0].service.as_deref()), (10, Some("blockchain-backend")));
-    assert!(config.watch_failed_probes);
+    assert!(config.watch_failed_probes && config.compare.config_maps && !config.compare.secrets);
     assert_eq!(
         shop.checks[3].kind,
         CheckKind::EndpointsReady { targets: vec![shop.targets[0].name.clone()] }

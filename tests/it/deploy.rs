@@ -83,7 +83,7 @@ fn kubernetes_understands_every_field() {
             }
         }
     }
-    assert_eq!(seen, 35);
+    assert_eq!(seen, 39);
 }
 
 #[test]
@@ -109,6 +109,10 @@ fn what_is_optional_has_a_role_of_its_own_with_nothing_else_in_it() {
     let slices = right("discovery.k8s.io", "endpointslices", &["list", "watch"]);
     assert_eq!(rules("rollguard-endpoints"), slices);
     assert_eq!(rules("rollguard-logs"), right("", "pods/log", &["get"]));
+    assert_eq!(rules("rollguard-config-maps"), right("", "configmaps", &["get"]));
+    let mut secrets = right("", "secrets", &["get"]);
+    secrets[0]["resourceNames"] = json!(["db-credentials"]);
+    assert_eq!(rules("rollguard-secrets"), secrets, "never all Secrets of a namespace");
 }
 
 #[test]

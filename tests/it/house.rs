@@ -26,7 +26,7 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("aws_sdk", &["adapters"]),
     ("aws_config", &["adapters"]),
     ("reqwest", &["adapters", "client"]),
-    ("rustls::", &["adapters/probe"]),
+    ("rustls::", &["adapters/kubernetes/keyed_hash.rs", "adapters/probe"]),
     ("x509_cert", &["adapters/probe"]),
     ("prometheus_http_query", &["adapters/signals"]),
     ("axum", &["http", "sandbox"]),

@@ -4,6 +4,7 @@ mod adapter;
 mod approval;
 mod automatic;
 mod companions;
+mod compared;
 mod doctor;
 mod events;
 mod hindered;

@@ -1,4 +1,5 @@
 //! Golden transcripts: every message that people can be sent, word for word.
+mod compared;
 mod owners;
 
 use std::fmt::Write;
@@ -88,6 +89,7 @@ fn opened() -> RunOpened {
         verify_secs: 600,
         watch_secs: 1800,
         status_page: Some("https://status.example.com".into()),
+        kept: vec![],
     }
 }
 

@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::KubernetesTarget;
 use super::commons::{Common, Commons, Kept};
+use super::keepsake;
 use super::quota::shortages;
 use super::rights::{self, Right};
 use super::target::{Trouble, in_time};
@@ -46,16 +47,16 @@ struct Look<'a> {
     common: Arc<Common>,
     target: &'a KubernetesTarget,
     /// What is measured beside the workload takes these.
-    extras: Vec<Right<'static>>,
+    extras: Vec<Right<'a>>,
     around: Surroundings,
 }
 
 /// Everything but the images.
-pub(super) async fn surroundings(
-    client: &Client,
-    commons: &Commons,
-    target: &KubernetesTarget,
-    extras: Vec<Right<'static>>,
+pub(super) async fn surroundings<'a>(
+    client: &'a Client,
+    commons: &'a Commons,
+    target: &'a KubernetesTarget,
+    extras: Vec<Right<'a>>,
     survey: Option<&Survey>,
     needed: &[Version],
 ) -> Surroundings {
@@ -99,6 +100,7 @@ impl Look<'_> {
         self.around.denied.extend(denied);
         let unseen = self.extras.iter().filter(|right| lacking.contains(right)).map(Right::title);
         self.around.unseen.extend(unseen);
+        self.around.readable = keepsake::readable(&self.extras, &lacking);
         for right in optional.iter().filter(|right| lacking.contains(right)) {
             self.around
                 .unchecked

@@ -92,6 +92,11 @@ impl Beside {
         self.extras.rights(target)
     }
 
+    /// Whether Events of the namespaces may be read, as far as it is configured.
+    pub(super) fn reads_events(&self) -> bool {
+        self.extras.failed_probes
+    }
+
     pub(super) fn new(extras: Extras) -> Self {
         Self { extras, places: Arc::default() }
     }

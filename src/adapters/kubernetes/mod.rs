@@ -9,10 +9,14 @@ mod facts;
 mod failure;
 mod feed;
 mod index;
+mod keepsake;
+mod keyed_hash;
 pub mod logs;
 mod obstacles;
 mod owners;
 mod quota;
+mod references;
+mod refusals;
 mod rights;
 mod rollout;
 mod server_time;
@@ -43,6 +47,8 @@ pub use access::AccessError;
 pub use beside::{Beside, Extras};
 pub use events::KubernetesEvents;
 pub use feed::KubernetesFeed;
+pub use keepsake::Keeping;
+pub use keyed_hash::{KeyError, KeyedHash};
 pub use owners::OwnerOptions;
 pub use target::KubernetesTargets;
 
@@ -80,6 +86,7 @@ pub struct Kubernetes {
     owners: OwnerOptions,
     clock: Arc<dyn Clock>,
     beside: Beside,
+    keeping: Option<Keeping>,
 }
 
 impl Kubernetes {
@@ -94,7 +101,7 @@ impl Kubernetes {
     ) -> Result<Self, AccessError> {
         let client = access::client(access).await?;
         let (owners, beside) = (OwnerOptions::default(), Beside::default());
-        Ok(Self { client, targets, owners, clock, beside })
+        Ok(Self { client, targets, owners, clock, beside, keeping: None })
     }
 
     /// Watches more than workloads, where that is allowed.
@@ -119,6 +126,12 @@ impl Kubernetes {
         Self { owners, ..self }
     }
 
+    /// Reads what workloads refer to, where that is allowed.
+    #[must_use]
+    pub fn with_keeping(self, keeping: Option<Keeping>) -> Self {
+        Self { keeping, ..self }
+    }
+
     /// Starts the watches; they end when the feed is dropped. Call it within a tokio runtime.
     pub fn feed(&self) -> KubernetesFeed {
         KubernetesFeed::start(&self.client, self.targets.clone(), &self.beside, Arc::clone(&self.clock))
@@ -139,6 +152,7 @@ impl Kubernetes {
             Arc::clone(&self.clock),
             self.owners.clone(),
         )
+        .with_keeping(self.keeping.clone())
     }
 
     /// A channel that tells each workload's story in Events.

@@ -13,10 +13,13 @@ use serde_json::Value;
 
 use super::beside::Beside;
 use super::commons::Commons;
+use super::keepsake::{self, Keeping};
 use super::owners::{OwnerOptions, Owners, changed_by};
+use super::references::References;
 use super::survey::{selector, survey};
-use super::{KubernetesTarget, around, facts, failure, obstacles, resource, server_time};
+use super::{KubernetesTarget, around, facts, failure, obstacles, refusals, resource, server_time, trim};
 use crate::domain::diagnosis::{Diagnosis, diagnose};
+use crate::domain::keepsake::Keepsake;
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
 use crate::domain::owner::OURSELVES;
@@ -45,6 +48,7 @@ pub struct KubernetesTargets {
     clock: Arc<dyn Clock>,
     registry: Option<Arc<dyn ImageRegistry>>,
     owners: Owners,
+    keeping: Option<Keeping>,
 }
 
 /// Why something could not be read or done.
@@ -94,7 +98,11 @@ impl KubernetesTargets {
     ) -> Self {
         let owners = Owners::new(client.clone(), owners);
         let commons = Commons::new(clock.clone());
-        Self { client, targets, beside, commons, clock, registry: None, owners }
+        Self { client, targets, beside, commons, clock, registry: None, owners, keeping: None }
+    }
+
+    pub(super) fn with_keeping(self, keeping: Option<Keeping>) -> Self {
+        Self { keeping, ..self }
     }
 
     /// Who is asked whether images are still there.
@@ -195,13 +203,40 @@ impl KubernetesTargets {
             facts.blocked = facts::blocked(object, &others);
         }
         facts.waiting = facts::waiting(&wanted);
-        let stall = obstacles::stall(&step.workload, object, &wanted, &others, &self.beside);
-        Ok(diagnose(&stall, self.clock.now()))
+        let mut stall = obstacles::stall(&step.workload, object, &wanted, &others, &self.beside);
+        let now = self.clock.now();
+        if !step.workload.kind.is_deployment() && self.beside.reads_events() {
+            let namespace = &step.workload.namespace;
+            stall.refused = refusals::refusal(&self.client, namespace, &facts.uid, now).await;
+        }
+        Ok(diagnose(&stall, now))
     }
 
     async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>, Trouble> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
         Ok(in_time(api.list(&ListParams::default().labels(selector).limit(PODS_MAX))).await?.items)
+    }
+
+    async fn keep(&self, workload: &Workload) -> Result<Keepsake, Trouble> {
+        let object = in_time(self.workloads(workload).get(&workload.name)).await?;
+        let template = trim::template(&object);
+        let version = trim::version(template).fingerprint;
+        let references = References::of(template);
+        let sets = self.revisions(workload, &object).await?;
+        let pods = self.pods(&workload.namespace, &selector_of(&object)?).await?;
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        let (wanted, _) = facts::by_version(uid, &sets, &version, pods);
+        let found =
+            keepsake::belongings(&self.client, &workload.namespace, self.keeping.as_ref(), &references).await;
+        Ok(Keepsake {
+            version,
+            at: self.clock.now(),
+            key: self.keeping.as_ref().map_or(String::new(), |keeping| keeping.hash.name()),
+            read: found.read,
+            objects: found.objects,
+            images: keepsake::images(&wanted),
+            unread: found.unread,
+        })
     }
 
     async fn observe_restart(&self, step: &Restart) -> Result<Finding, Trouble> {
@@ -239,17 +274,22 @@ fn selector_of(object: &DynamicObject) -> Result<String, Trouble> {
     selector(object).ok_or_else(|| Trouble::Unclear("its selector cannot be read".into()))
 }
 
+fn unreadable(workload: &Workload, trouble: Trouble) -> SurveyError {
+    let what = workload.argument();
+    match trouble {
+        Trouble::Missing => SurveyError::Missing { what },
+        Trouble::Refused(why) | Trouble::Unclear(why) => SurveyError::Unreadable { what, why },
+    }
+}
+
 #[async_trait]
 impl Target for KubernetesTargets {
     async fn survey(&self, target: &TargetId) -> Result<Survey, SurveyError> {
         let known = self.targets.get(target);
         let known = known.ok_or_else(|| SurveyError::Unknown { target: target.clone() })?;
         let workload = &known.workload;
-        match self.read(known).await {
-            Ok(survey) => Ok(Survey::Kubernetes(survey)),
-            Err(Trouble::Missing) => Err(SurveyError::Missing { what: workload.argument() }),
-            Err(trouble) => Err(SurveyError::Unreadable { what: workload.argument(), why: trouble.reason() }),
-        }
+        let read = self.read(known).await;
+        read.map(Survey::Kubernetes).map_err(|trouble| unreadable(workload, trouble))
     }
 
     async fn surroundings(
@@ -259,17 +299,21 @@ impl Target for KubernetesTargets {
         needed: &[Version],
     ) -> Surroundings {
         let Some(known) = self.targets.get(target) else { return Surroundings::default() };
-        let around = around::surroundings(
-            &self.client,
-            &self.commons,
-            known,
-            self.beside.rights(target),
-            survey,
-            needed,
-        );
+        let references = survey.map(|Survey::Kubernetes(found)| References::of(&found.template));
+        let references = references.unwrap_or_default();
+        let mut extras = self.beside.rights(target);
+        extras.extend(keepsake::rights(self.keeping.as_ref(), &references));
+        let around = around::surroundings(&self.client, &self.commons, known, extras, survey, needed);
         let ahead = server_time::ahead_of(&self.client, self.clock.as_ref());
         let (around, images, clock_ahead) = tokio::join!(around, self.images(needed), ahead);
         Surroundings { images, clock_ahead, ..around }
+    }
+
+    async fn keepsake(&self, target: &TargetId) -> Result<Keepsake, SurveyError> {
+        let known = self.targets.get(target);
+        let known = known.ok_or_else(|| SurveyError::Unknown { target: target.clone() })?;
+        let kept = self.keep(&known.workload).await;
+        kept.map_err(|trouble| unreadable(&known.workload, trouble))
     }
 
     async fn observe(&self, step: &Step) -> Finding {

@@ -25,7 +25,8 @@ pub(super) fn of_owner(event: &TargetEvent, before: &TargetMemory) -> Vec<Messag
         | TargetEvent::MinorTrouble { .. }
         | TargetEvent::WatchClosed { .. }
         | TargetEvent::RolledBack { .. }
-        | TargetEvent::Paging { .. } => Vec::new(),
+        | TargetEvent::Paging { .. }
+        | TargetEvent::Kept(_) => Vec::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::domain::code::Code;
 use crate::domain::diagnosis::Diagnosis;
 use crate::domain::event::{RunEvent, RunOpened};
 use crate::domain::evidence::{clock_time, count_of};
+use crate::domain::keepsake::Comparison;
 use crate::domain::plan::Change;
 use crate::domain::run::{End, Phase, Run};
 use crate::domain::verification::{CheckOutcome, CheckResult};
@@ -55,7 +56,7 @@ pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
             vec![message("unverified", kind, "[FAILED] Rolled back, but not verified", lines)]
         }
         RunEvent::Relapsed { reason } => {
-            let lines = relapsed(opened, reason);
+            let lines = relapsed(after, opened, reason);
             let kind = (MessageKind::Page, Code::StillBad);
             vec![message("relapsed", kind, "[FAILED] Still bad after the rollback", lines)]
         }
@@ -69,7 +70,8 @@ pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
         | RunEvent::Observed { .. }
         | RunEvent::Applied { .. }
         | RunEvent::StepDone { .. }
-        | RunEvent::Checked { .. } => Vec::new(),
+        | RunEvent::Checked { .. }
+        | RunEvent::Compared { .. } => Vec::new(),
     }
 }
 
@@ -258,20 +260,27 @@ fn unverified(run: &Run, opened: &RunOpened, until: Timestamp) -> Vec<String> {
         restored(opened),
         clock_time(until)
     ));
-    lines.push(COMPARE.to_string());
+    lines.extend(compared(run));
     lines.extend(owner::held(run));
     lines.extend(owner::comes_again(opened));
     lines.push(details(opened));
     lines
 }
 
-fn relapsed(opened: &RunOpened, reason: &str) -> Vec<String> {
-    vec![
+fn relapsed(run: &Run, opened: &RunOpened, reason: &str) -> Vec<String> {
+    let mut lines = vec![
         format!("Reason: {reason}"),
         format!("No second rollback is made: {} keeps running", restored(opened)),
-        COMPARE.to_string(),
-        details(opened),
-    ]
+    ];
+    lines.extend(compared(run));
+    lines.push(details(opened));
+    lines
+}
+
+/// What differs from the time when it was healthy, and what a person may look at besides.
+fn compared(run: &Run) -> Vec<String> {
+    let differences = run.compared.iter().flat_map(Comparison::lines);
+    differences.chain(std::iter::once(COMPARE.to_string())).collect()
 }
 
 fn details(opened: &RunOpened) -> String {
@@ -319,7 +328,8 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
             (MessageKind::Note, "[SUPERSEDED] A newer release came", vec![line])
         }
         (_, RunEvent::WatchEnded { healthy, reason, .. }) => {
-            let lines = vec![still_bad(after, *healthy, reason), COMPARE.to_string()];
+            let reason = still_bad(after, *healthy, reason);
+            let lines = std::iter::once(reason).chain(compared(after)).collect();
             (still_bad_kind(after), "[FAILED] The rollback did not restore the service", lines)
         }
         (_, _) => return Vec::new(),

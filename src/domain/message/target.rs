@@ -34,7 +34,8 @@ pub fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
         | TargetEvent::WatchOpened(_)
         | TargetEvent::RolloutEnded { .. }
         | TargetEvent::RolledBack { .. }
-        | TargetEvent::Paging { .. } => Vec::new(),
+        | TargetEvent::Paging { .. }
+        | TargetEvent::Kept(_) => Vec::new(),
     }
 }
 

@@ -211,12 +211,13 @@ impl Watcher {
     /// Opens a run durably and lets it be driven.
     pub(super) async fn launch(
         &mut self,
-        request: Request<'_>,
+        mut request: Request<'_>,
         id: String,
         mut targets: Vec<(TargetId, TargetEvent)>,
         folded: Vec<i64>,
     ) -> Result<(), JournalError> {
         let now = self.now();
+        request.kept = self.kept_for(&request.plan);
         let (run, events) = open(request, id.clone(), now, self.parts.tools.ledger.epoch());
         let Some(opened) = run.opened.as_deref() else { return Ok(()) };
         if let Some(item) = blocking(opened).first() {
@@ -317,7 +318,11 @@ impl Watcher {
         if let Some(why) = active.trial.leaves_known_good(&active.watch, end, reached) {
             events.push(TargetEvent::KnownGood { version: spec.release.to.clone(), why });
         }
+        let good = events.len() > 1;
         self.commit(target, events).await?;
+        if good {
+            self.keep_what_is_good(target, end);
+        }
         self.heed_pods(target);
         self.parts.recorder.close(&spec.id).await;
         Ok(())
@@ -367,6 +372,7 @@ pub(super) fn request(
         verify_secs: settings.verify_deadline.as_secs(),
         watch_secs: settings.watch.as_secs(),
         status_page: settings.status_page.clone(),
+        kept: Vec::new(),
     }
 }
 

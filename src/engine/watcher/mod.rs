@@ -5,6 +5,7 @@ mod controls;
 mod guarded;
 mod history;
 mod inbox;
+mod keeping;
 mod minutes;
 mod noticing;
 mod owners;
@@ -32,6 +33,7 @@ use super::sources::{Answer, AskBook, Sensing};
 use crate::domain::controls::Controls;
 use crate::domain::event::TargetEvent;
 use crate::domain::guardrails::Killed;
+use crate::domain::keepsake::Keepsake;
 use crate::domain::message::{Message, MessageKind, of_target, paging};
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::policy::Mode;
@@ -43,6 +45,7 @@ use crate::domain::survey::Survey;
 use crate::ports::{FeedEvent, History, Journal, JournalError, Recorder, ReleaseFeed, SurveyError};
 use crate::telemetry::{Metric, label};
 use guarded::Guarded;
+use keeping::Keep;
 pub use reconfigure::Reconfigured;
 use reconfigure::{Older, publish};
 
@@ -79,6 +82,12 @@ enum Found {
         target: TargetId,
         survey: Result<Survey, SurveyError>,
         around: Surroundings,
+    },
+    /// What the version that runs has beside its template.
+    Kept {
+        target: TargetId,
+        keep: Keep,
+        keepsake: Result<Keepsake, SurveyError>,
     },
     /// The survey for a rollback that a person ordered.
     Ordered {

@@ -78,6 +78,7 @@ impl Watcher {
             let event = TargetEvent::RolloutEnded { watch: spec.id, ended_at };
             self.commit(target, vec![event]).await?;
             self.survey_again(target);
+            self.keep_what_began(target);
         }
         self.consider(target).await
     }
@@ -126,6 +127,7 @@ impl Watcher {
                 self.on_looked(&target, &survey, &around);
                 Ok(())
             }
+            Found::Kept { target, keep, keepsake } => self.on_kept(&target, keep, keepsake).await,
             Found::Ordered { row, command, survey } => self.open_ordered(row, command, survey).await,
         }
     }

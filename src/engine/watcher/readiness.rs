@@ -77,6 +77,7 @@ impl Watcher {
         });
         self.take_clock(around.clock_ahead);
         self.take_readiness(target, answer);
+        self.keep_what_is_missing(target, around);
         self.show(target);
     }
 

@@ -80,6 +80,9 @@ fn what_is_read_inside_takes_part_in_a_reload() {
     let probes = changes(&minimal("", "kubernetes: {failed_probes: true}\n"));
     assert_eq!(probes.settings, ["kubernetes.failed_probes"]);
     assert!(probes.workloads && !probes.measuring);
+    let compared = changes(&minimal("", "kubernetes: {compare: {secrets: true}}\n"));
+    assert_eq!(compared.settings, ["kubernetes.compare"]);
+    assert!(!compared.workloads && !compared.measuring);
     assert!(changes(&plain.replacen("deployment: ", "service: web, deployment: ", 1)).workloads);
     let logs = changes(&rule("above: 30"));
     assert!(logs.measuring && !logs.workloads);

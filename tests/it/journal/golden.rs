@@ -1,7 +1,7 @@
 //! The golden journal: records as version 1 wrote them must be read and folded for ever.
 //!
 //! `tests/fixtures/journal-v1.jsonl` is frozen: its lines are never changed. A new kind of event gets a line of its own at the
-//! end: add it to the end of `story.rs`' last list and run `the_golden_journal_reads_as_it_was_meant` alone, once, with
+//! end: add it to the end of [`all_events`] and run `the_golden_journal_reads_as_it_was_meant` alone, once, with
 //! `ROLLGUARD_EXTEND_GOLDEN=1`.
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,7 +49,8 @@ fn all_events() -> Vec<Event> {
     let target = super::story::target_events().into_iter().map(Event::Target);
     let run = super::story::run_events().into_iter().map(Event::Run);
     let later = super::story::later_target_events().into_iter().map(Event::Target);
-    target.chain(run).chain(later).collect()
+    let (kept, compared) = super::story::kept_events();
+    target.chain(run).chain(later).chain([Event::Target(kept), Event::Run(compared)]).collect()
 }
 
 fn record_of(event: &Event) -> NewRecord {
@@ -162,6 +163,7 @@ fn the_golden_run_folds_to_what_it_was() {
     assert_eq!(fold_until("superseded").phase, Phase::Closed(End::Superseded));
     assert_eq!(fold_until("denied").phase, Phase::Closed(End::Denied));
     assert_eq!(fold_until("approval_expired").phase, Phase::Closed(End::Expired));
+    assert_eq!(fold_until("compared").compared[0].differences.len(), 4);
     assert_eq!(fold_until("aborted").phase, Phase::Closed(End::Aborted));
 }
 
@@ -185,6 +187,7 @@ fn the_golden_target_folds_to_what_it_was() {
     assert_eq!(after("rolled_back").known_bad.len(), 1);
     assert!(after("rolled_back").last_rollback().is_some());
     assert_eq!(after("watch_closed").watch, None);
+    assert_eq!(after("kept").kept.len(), 1);
     assert_eq!(after("paging").paging.as_deref(), Some("shop/backend.v2.1"));
 }
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 use rollguard::domain::answer::{Expect, Wanted};
 use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, WatchEnd};
 use rollguard::domain::evidence::Cause;
+use rollguard::domain::keepsake::{
+    Comparison, Difference, Keepsake, KeptObject, KeyChanges, ObjectKind, ObjectName, Unread,
+};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
 use rollguard::domain::owner::{Controller, HoldOwner, Origin};
@@ -123,6 +126,7 @@ fn opened() -> RunOpened {
         verify_secs: 300,
         watch_secs: 1800,
         status_page: Some("https://status.example".into()),
+        kept: vec![],
     }
 }
 
@@ -173,6 +177,47 @@ pub(super) fn later_target_events() -> Vec<TargetEvent> {
             why: "Flux Kustomization flux-system/apps acts by itself again".into(),
         },
     ]
+}
+
+fn keepsake() -> Keepsake {
+    let object = |kind, name: &str| ObjectName { kind, name: name.into() };
+    let hash = |key: &str| [(key.to_string(), "0123456789abcdef".to_string())].into();
+    Keepsake {
+        version: version("v1").fingerprint,
+        at: at(40),
+        key: "fedcba9876543210".into(),
+        read: [ObjectKind::ConfigMap].into(),
+        objects: vec![
+            KeptObject { object: object(ObjectKind::ConfigMap, "shop-config"), keys: Some(hash("A")) },
+            KeptObject { object: object(ObjectKind::ConfigMap, "shop-extra"), keys: None },
+        ],
+        images: [("app".to_string(), ["sha256:aa".to_string()].into())].into(),
+        unread: vec![Unread { what: "Secrets".into(), why: "kubernetes.compare.secrets is not on".into() }],
+    }
+}
+
+/// Kinds that came after those of [`later_target_events`].
+pub(super) fn kept_events() -> (TargetEvent, RunEvent) {
+    let object = || ObjectName { kind: ObjectKind::ConfigMap, name: "shop-config".into() };
+    let keys = KeyChanges { differ: vec!["A".into()], added: vec!["B".into()], gone: vec!["C".into()] };
+    let comparison = Comparison {
+        target: target(),
+        version: "v1".into(),
+        since: Some(at(40)),
+        differences: vec![
+            Difference::Changed { object: object(), keys },
+            Difference::Gone { object: object() },
+            Difference::Made { object: object() },
+            Difference::Image {
+                container: "app".into(),
+                then: vec!["sha256:aa".into()],
+                now: vec!["sha256:bb".into()],
+            },
+        ],
+        alike: vec!["1 Secret".into()],
+        unread: keepsake().unread,
+    };
+    (TargetEvent::Kept(Box::new(keepsake())), RunEvent::Compared { comparisons: vec![comparison] })
 }
 
 /// In an order that folds through every phase; after the first end only the kinds of end that are left.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rollguard::adapters::kubernetes::{ClusterAccess, Kubernetes, KubernetesTarget};
+use rollguard::adapters::kubernetes::{ClusterAccess, Extras, Kubernetes, KubernetesTarget};
 use rollguard::domain::diagnosis::{Diagnosis, ObstacleKind};
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
@@ -62,7 +62,8 @@ async fn a_quota_and_a_finalizer_are_told_in_the_page_and_in_show() {
 async fn adapter(place: &Place) -> Kubernetes {
     let target = KubernetesTarget { target: id(), workload: place.workload() };
     let access = ClusterAccess::Kubeconfig { path: Some(place.cluster.kubeconfig()), context: None };
-    Kubernetes::open(&access, vec![target], Arc::new(SystemClock)).await.unwrap()
+    let cluster = Kubernetes::open(&access, vec![target], Arc::new(SystemClock)).await.unwrap();
+    cluster.with(Extras { failed_probes: true, ..Extras::default() })
 }
 
 fn id() -> TargetId {
@@ -129,4 +130,26 @@ async fn an_image_that_is_gone_is_told_with_its_pod() {
     let diagnosis = hindered(&place, 2).await;
     let sentence = diagnosis.obstacles[0].sentence();
     assert!(sentence.starts_with("pod web-") && sentence.contains("ImagePullBackOff"), "{sentence}");
+}
+
+/// Neither has a condition for it: their controllers say it in Events only.
+#[tokio::test]
+#[ignore = "tests/run kubernetes"]
+async fn a_quota_is_told_for_the_other_kinds_too() {
+    for (kind, left) in [("statefulset", 2), ("daemonset", 0)] {
+        let place = Place::of(kind, &format!("quota-{kind}"), |_| {}).await;
+        place.deploy("v2").await;
+        place.rolled_out().await;
+        place.cluster.apply(&place.namespace, &quota(left)).await;
+        let diagnosis = hindered(&place, 1).await;
+        let [obstacle, ..] = diagnosis.obstacles.as_slice() else { panic!("{diagnosis:?}") };
+        assert_eq!(obstacle.kind, ObstacleKind::Quota, "{diagnosis:?}");
+        assert!(
+            obstacle.why.starts_with("pods \"web-") && obstacle.why.contains("exceeded quota"),
+            "{obstacle:?}"
+        );
+        let describe = format!("kubectl describe resourcequota -n {}", place.namespace);
+        assert_eq!(obstacle.consider, [describe]);
+        place.kubectl(&format!("delete {kind} web")).await;
+    }
 }
