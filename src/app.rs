@@ -1,5 +1,6 @@
 //! The composition root: how a configuration becomes a running daemon.
 mod adapters;
+pub mod audit;
 #[cfg(feature = "aws")]
 mod aws;
 pub mod backtest;

@@ -1,4 +1,6 @@
 //! What the engine needs from the world: a few traits that adapters implement.
+pub mod calls;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

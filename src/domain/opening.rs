@@ -29,6 +29,8 @@ pub struct Request<'a> {
     pub verify_secs: u64,
     pub watch_secs: u64,
     pub status_page: Option<String>,
+    /// The hash of the configuration.
+    pub configuration: Option<String>,
 }
 
 /// A stable, short and typable id: the same decision about the same incident is the same run.
@@ -70,6 +72,7 @@ fn opened(request: Request<'_>, run: String, now: Timestamp) -> RunOpened {
         verify_secs: request.verify_secs,
         watch_secs: request.watch_secs,
         status_page: request.status_page,
+        configuration: request.configuration,
     }
 }
 

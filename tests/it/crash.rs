@@ -62,6 +62,7 @@ fn request(plan: Plan) -> Request<'static> {
         verify_secs: 600,
         watch_secs: WATCH_SECS,
         status_page: None,
+        configuration: None,
     }
 }
 

@@ -263,6 +263,7 @@ pub(crate) fn opened(run: &str, approval: bool) -> RunEvent {
         verify_secs: 600,
         watch_secs: 1800,
         status_page: None,
+        configuration: None,
     }))
 }
 

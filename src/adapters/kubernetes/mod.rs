@@ -3,6 +3,7 @@ mod access;
 mod announce;
 mod around;
 mod beside;
+mod call;
 mod events;
 mod facts;
 mod failure;

@@ -22,6 +22,7 @@ pub fn of_house(event: &HouseEvent, row: i64, at: Timestamp) -> Vec<Message> {
             reason,
             "Rollbacks that it stopped wait for a person: rollguard status lists them, rollguard resume goes on",
         ),
+        HouseEvent::Configured { .. } => return Vec::new(),
     };
     let reason = if reason.is_empty() { "none given" } else { reason };
     let lines =

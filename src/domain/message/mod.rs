@@ -34,6 +34,26 @@ pub struct Message {
     pub code: Option<Code>,
 }
 
+impl Message {
+    /// Whether something is over with it: a rollback, a watch or a page.
+    pub fn is_final(&self) -> bool {
+        let ends = [
+            Code::WatchHealthy,
+            Code::WatchEnded,
+            Code::PageOver,
+            Code::RollbackVerified,
+            Code::RollbackStable,
+            Code::RollbackUnseen,
+            Code::RollbackDenied,
+            Code::ApprovalExpired,
+            Code::RollbackAborted,
+            Code::RollbackSuperseded,
+            Code::RollbackFailed,
+        ];
+        self.code.is_some_and(|code| ends.contains(&code))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MessageKind {

@@ -49,7 +49,8 @@ fn all_events() -> Vec<Event> {
     let target = super::story::target_events().into_iter().map(Event::Target);
     let run = super::story::run_events().into_iter().map(Event::Run);
     let later = super::story::later_target_events().into_iter().map(Event::Target);
-    target.chain(run).chain(later).collect()
+    let later_run = super::story::later_run_events().into_iter().map(Event::Run);
+    target.chain(run).chain(later).chain(later_run).collect()
 }
 
 fn record_of(event: &Event) -> NewRecord {

@@ -13,7 +13,7 @@ use super::writer::Store;
 use super::{inbox, records};
 use crate::ports::JournalError;
 
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Records whose hashes are checked whenever the journal is opened.
 const CHECKED_AT_OPEN: u64 = 1000;
 
