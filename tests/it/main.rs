@@ -15,6 +15,7 @@ mod daemon;
 mod demo;
 mod deploy;
 mod detect;
+mod disk;
 mod explain;
 mod house;
 mod http_world;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use house::of_house;
+pub use house::{cannot_guard, journal_unwritable, journal_writable, of_house};
 pub use run::{joined, of_run};
 pub use target::of_target;
 

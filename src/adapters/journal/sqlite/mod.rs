@@ -10,6 +10,7 @@ mod records;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod wal;
 mod writer;
 
 use std::path::Path;
