@@ -76,7 +76,9 @@ fn handler(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
 /// JSON lines unless a person is looking. `RUST_LOG` chooses what; rollguard's own news by default.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("rollguard=info,warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost: to complain of that on stderr, which is full, would end the process.
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    let logs = logs.with_writer(std::io::stderr);
     let set = if std::io::stderr().is_terminal() { logs.try_init() } else { logs.json().try_init() };
     // Another subscriber was there first: then it is used.
     drop(set);

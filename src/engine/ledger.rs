@@ -103,15 +103,22 @@ impl Ledger {
             }
         }
         self.shown(true, String::new());
-        let over = self.outage.ended(self.clock.now());
-        if let Some(message) = &over {
-            let messages = self.address(vec![message.clone()]);
-            self.journal.commit(self.epoch, Commit { at, messages, ..Commit::default() }).await?;
+        if let Some(over) = self.outage.ended(self.clock.now()) {
+            self.enqueue(at, over).await;
         }
-        if any_messages || over.is_some() {
+        if any_messages {
             self.enqueued.notify_one();
         }
         Ok(())
+    }
+
+    /// A message about the journal itself, which nothing depends on: what was to be written is written.
+    async fn enqueue(&self, at: Timestamp, message: Message) {
+        let commit = Commit { at, messages: self.address(vec![message]), ..Commit::default() };
+        match self.journal.commit(self.epoch, commit).await {
+            Ok(()) => self.enqueued.notify_one(),
+            Err(error) => tracing::error!(%error, "nobody is told that the journal is written again"),
+        }
     }
 
     async fn unavailable(&self, why: &str, began: Stopwatch) {

@@ -35,6 +35,7 @@ async fn a_disk_that_fills_up_stops_everything_until_there_is_space_again() {
     let receiver = Receiver::start().await;
     let mut config = crate::reload::config(&sandbox, "shop");
     config["notify"]["webhook"]["url"] = json!(receiver.url("/messages"));
+    config["services"][0]["watch"] = json!("3m");
     let daemon = Daemon::start(config).await;
     daemon.await_known_good("v1").await;
     sandbox.deploy(&Deploy::new("v2", Fault::Errors(0.3))).unwrap();
