@@ -29,15 +29,23 @@ use super::{Outcome, millis, quantile};
 /// Alertmanagers that send at the same time, each the next request when the last is answered.
 const SENDERS: usize = 32;
 const ALERTS: usize = 40_000;
+/// What must be kept up with, when alerts come as they come and nobody waits for answers.
+const GOAL_PER_SECOND: f64 = 5000.0;
 
-pub(crate) async fn measure(dir: &Path, per_request: usize) -> Outcome<()> {
+/// At the pace of the goal, or each sender as fast as it is answered.
+pub(crate) async fn measure(dir: &Path, per_request: usize, paced: bool) -> Outcome<()> {
     let journal = Arc::new(SqliteJournal::open(dir)?);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let server = tokio::spawn(serve(listener, state(journal.clone())?, std::future::pending()));
     let began = Instant::now();
     let requests = ALERTS / SENDERS / per_request;
-    let sending = (0..SENDERS).map(|n| tokio::spawn(send(address, n, requests, per_request)));
+    let every = Duration::from_secs_f64((SENDERS * per_request) as f64 / GOAL_PER_SECOND);
+    let every = if paced { every } else { Duration::ZERO };
+    let sending = (0..SENDERS).map(|n| {
+        let first = began + every.mul_f64(n as f64 / SENDERS as f64);
+        tokio::spawn(send(address, n, requests, per_request, (first, every)))
+    });
     let mut times = Vec::new();
     for sent in try_join_all(sending).await? {
         times.extend(sent?);
@@ -48,7 +56,8 @@ pub(crate) async fn measure(dir: &Path, per_request: usize) -> Outcome<()> {
     assert_eq!(journal.inbox(usize::MAX).await?.len(), sent, "each alert that was answered is durable");
     times.sort_unstable();
     println!(
-        "alerts, {per_request} in a request, {SENDERS} requests at once: {:.0} per second; half of the answers within {}, 99 % within {}",
+        "alerts, {per_request} in a request, {}: {:.0} per second; half of the answers within {}, 99 % within {}",
+        if paced { "5000 sent per second" } else { "32 senders that wait for each answer" },
         sent as f64 / took,
         millis(quantile(&times, 0.5)),
         millis(quantile(&times, 0.99))
@@ -79,7 +88,13 @@ fn state(journal: Arc<dyn Journal>) -> Outcome<HttpState> {
     }))
 }
 
-async fn send(address: SocketAddr, n: usize, requests: usize, per_request: usize) -> Outcome<Vec<Duration>> {
+async fn send(
+    address: SocketAddr,
+    n: usize,
+    requests: usize,
+    per_request: usize,
+    (first, every): (Instant, Duration),
+) -> Outcome<Vec<Duration>> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(stream);
@@ -91,7 +106,10 @@ async fn send(address: SocketAddr, n: usize, requests: usize, per_request: usize
             "POST /webhook/alertmanager HTTP/1.1\r\nhost: rollguard\r\ncontent-type: application/json\r\nauthorization: Bearer token-of-the-alertmanager\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        let began = Instant::now();
+        let due = first + every * u32::try_from(request)?;
+        tokio::time::sleep_until(due.into()).await;
+        // Who is late because of the answer before has waited, too.
+        let began = if every.is_zero() { Instant::now() } else { due };
         stream.write_all((head + &body).as_bytes()).await?;
         answered(&mut stream).await?;
         times.push(began.elapsed());

@@ -20,8 +20,8 @@ async fn main() -> Outcome<()> {
     for writers in [1, 64, 512] {
         appends::measure(fresh()?.path(), writers).await?;
     }
-    for alerts in [1, 20] {
-        alerts::measure(fresh()?.path(), alerts).await?;
+    for (alerts, paced) in [(1, false), (20, false), (1, true), (20, true)] {
+        alerts::measure(fresh()?.path(), alerts, paced).await?;
     }
     restart::measure(fresh()?.path()).await
 }
