@@ -1,5 +1,7 @@
 //! The composition root: how a configuration becomes a running daemon.
 mod adapters;
+mod alarm;
+pub mod audit;
 #[cfg(feature = "aws")]
 mod aws;
 pub mod backtest;
@@ -38,6 +40,7 @@ use crate::engine::watcher::{Parts, Watcher};
 use crate::http::{HttpParts, HttpState, metrics, serve};
 use crate::ports::{Clock, Journal, JournalError, Recorder};
 use adapters::{Adapters, InUse};
+pub use alarm::Guarding;
 use inquiries::Answers;
 pub use reload::Reread;
 use reload::{Polling, Reloader};

@@ -1,4 +1,6 @@
 //! What the engine needs from the world: a few traits that adapters implement.
+pub mod calls;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -295,12 +297,17 @@ pub enum JournalError {
     Stale { ours: u64, current: u64 },
     #[error("the journal cannot be written or read: {why}")]
     Unavailable { why: String },
-    #[error("the journal is damaged at record {seq}: {why}; restore it from a backup, nothing was changed")]
+    #[error("the journal is damaged{}: {why}; restore it from a backup, nothing was changed", at_record(*seq))]
     Damaged { seq: u64, why: String },
     #[error(
         "the journal was written by a newer version ({found}, this one knows {known}): install that version"
     )]
     Newer { found: u32, known: u32 },
+}
+
+/// The place of a damage, where it is that of one record.
+fn at_record(seq: u64) -> String {
+    if seq == 0 { String::new() } else { format!(" at record {seq}") }
 }
 
 /// Keeps the samples of each watch, and gives them back after a restart.

@@ -114,7 +114,7 @@ fn owners(config: &Config) -> OwnerOptions {
 
 pub(super) fn fleet(config: &Config) -> Fleet {
     let services = config.services.iter().map(|service| settings(config, service)).collect();
-    Fleet::new(services, config.rollbacks_at_once)
+    Fleet::new(services, config.rollbacks_at_once).configured_by(config.hash())
 }
 
 fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {

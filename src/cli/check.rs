@@ -26,11 +26,12 @@ pub(super) async fn run(args: &CheckArgs, out: &Output) -> Result<Exit, Failure>
     let ok = findings.iter().all(|finding| finding.ok);
     let line = |f: &live::Finding| format!("[{}] {}: {}", if f.ok { "+" } else { "-" }, f.what, f.detail);
     let right = format!("{} is right: {}", args.config.display(), summary(&config));
-    let text = || std::iter::once(right).chain(findings.iter().map(line)).collect::<Vec<_>>().join("\n");
+    let hash = format!("hash, as the journal names it: {}", config.hash());
+    let text = || [right, hash].into_iter().chain(findings.iter().map(line)).collect::<Vec<_>>().join("\n");
     let listed: Vec<_> =
         findings.iter().map(|f| json!({"what": f.what, "ok": f.ok, "detail": f.detail})).collect();
     let services: Vec<_> = config.services.iter().map(|s| s.name.as_str()).collect();
-    out.result(&json!({"ok": ok, "services": services, "live": listed}), text)?;
+    out.result(&json!({"ok": ok, "services": services, "hash": config.hash(), "live": listed}), text)?;
     Ok(if ok { Exit::Ok } else { Exit::Failure })
 }
 

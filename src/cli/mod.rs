@@ -1,4 +1,5 @@
 //! The command line: what can be said, and who carries it out.
+mod audit;
 mod backtest;
 mod check;
 mod demo;
@@ -25,6 +26,7 @@ use crate::client::dto::{TargetError, parse_target};
 use crate::domain::names::TargetId;
 use crate::domain::plan::Destination;
 use crate::domain::plan::kubernetes::ImageChange;
+pub use audit::AuditCommand;
 pub use backtest::{BacktestArgs, chart};
 pub use check::CheckArgs;
 pub use demo::{DemoArgs, Scenario};
@@ -120,6 +122,9 @@ pub enum Verb {
     Abort(AbortArgs),
     /// Stop all automation, or let it go on
     Kill(KillArgs),
+    /// What was decided and done, in a chain of hashes: check it, or hand it to somebody else
+    #[command(subcommand, after_help = audit::AFTER_HELP)]
+    Audit(AuditCommand),
     /// Tell the daemon that a target was released
     Release(ReleaseArgs),
     /// Let the daemon read its configuration again; what is under way is finished as it began
@@ -272,6 +277,7 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Skip(args) => orders::skip(&args.run, &client()?, out).await,
         Verb::Abort(args) => orders::abort(args, &client()?, out).await,
         Verb::Kill(args) => orders::kill(args, &client()?, out).await,
+        Verb::Audit(command) => audit::run(command, out).await,
         Verb::Release(args) => orders::release(args, &client()?, out).await,
         Verb::Reload => reload::run(&client()?, out).await,
         Verb::Explain(args) => explain::explain(args, out),

@@ -54,6 +54,11 @@ impl Output {
         writeln!(std::io::stdout(), "{}", text.trim_end()).ok();
     }
 
+    /// A line as it is; false when nobody reads any more.
+    pub fn verbatim(&self, line: &str) -> bool {
+        writeln!(std::io::stdout(), "{line}").is_ok()
+    }
+
     /// Whether a person is there to be asked.
     pub fn interactive(&self) -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()

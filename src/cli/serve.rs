@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, Output};
-use crate::app::{Daemon, Reread};
+use crate::app::{Guarding, Reread};
 use crate::config::{Config, load};
 
 #[derive(Debug, Args)]
@@ -23,7 +23,8 @@ pub(super) async fn run(args: &ServeArgs, out: &Output) -> Result<Exit, Failure>
     let mut hang_up = handler(SignalKind::hangup())?;
     let file = args.config.clone();
     let reread: Reread = Box::new(move || load(&file, &env));
-    let daemon = Daemon::start(config, Some(reread)).await.map_err(|e| failure(&e))?;
+    let guarding = Guarding::of(&config).map_err(|e| failure(&e))?;
+    let daemon = guarding.start(config, Some(reread)).await.map_err(|e| failure(&e))?;
     let (stopper, reloads) = (daemon.stopper(), daemon.reloads());
     tokio::spawn(async move {
         while hang_up.recv().await.is_some() {
@@ -41,7 +42,7 @@ pub(super) async fn run(args: &ServeArgs, out: &Output) -> Result<Exit, Failure>
         tracing::info!("stopping: open runs are kept in the journal and go on with the next start");
         stopper.cancel();
     });
-    daemon.wait().await.map_err(|e| failure(&e))?;
+    guarding.wait(daemon).await.map_err(|e| failure(&e))?;
     tracing::info!("stopped");
     Ok(Exit::Ok)
 }
@@ -75,7 +76,9 @@ fn handler(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Failure> {
 /// JSON lines unless a person is looking. `RUST_LOG` chooses what; rollguard's own news by default.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("rollguard=info,warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written is lost: to complain of that on stderr, which is full, would end the process.
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
+    let logs = logs.with_writer(std::io::stderr);
     let set = if std::io::stderr().is_terminal() { logs.try_init() } else { logs.json().try_init() };
     // Another subscriber was there first: then it is used.
     drop(set);

@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
@@ -73,6 +74,14 @@ pub struct Config {
     pub rollbacks_at_once: usize,
     /// At least one, with distinct names.
     pub services: Vec<ServiceConfig>,
+}
+
+impl Config {
+    /// SHA-256 of all that is in force, in hexadecimal. Secrets take no part, since no Debug shows them. The same
+    /// configuration has the same hash under the same version of rollguard.
+    pub fn hash(&self) -> String {
+        Sha256::digest(format!("{self:?}")).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// Somebody who may approve, deny and order; no two have the same token.

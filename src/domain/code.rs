@@ -224,6 +224,12 @@ codes! {
     RG603 ConfigurationUnusable: "The configuration cannot be used",
         "It is well written, but what it names cannot be set up; the one before stays in force.",
         "See the reason after the colon.";
+    RG604 CannotStart: "rollguard cannot guard",
+        "It could not start, or had to stop. No release is judged, and no rollback goes on, until it runs again.",
+        "Do what the message says; what was under way is kept in the journal and goes on from there.";
+    RG605 JournalUnwritable: "The journal cannot be written",
+        "Nothing is changed that is not in the journal first, so nothing is changed until it can be written again.",
+        "Free some space, or see to the disk of `state_dir`; rollguard goes on by itself.";
 }
 
 impl fmt::Display for Code {

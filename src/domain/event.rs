@@ -2,11 +2,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::evidence::Cause;
+use super::evidence::{Cause, Evidence};
 use super::guardrails::{Bar, Killed};
 use super::keepsake::{Comparison, Keepsake};
 use super::names::{ServiceName, TargetId};
-use super::outcome::{Finding, Outcome};
+use super::outcome::{Call, Finding, Outcome};
 use super::owner::{Controller, HoldOwner};
 use super::plan::{Plan, PlanDigest};
 use super::policy::Decided;
@@ -94,6 +94,9 @@ pub enum RunEvent {
     Applied {
         step: usize,
         outcome: Outcome,
+        /// The calls that were made for it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<Call>,
     },
     StepDone {
         step: usize,
@@ -170,6 +173,9 @@ pub struct RunOpened {
     /// What is remembered of the versions that are restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Keepsake>,
+    /// The hash of the configuration by which it was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,6 +209,9 @@ pub enum TargetEvent {
         /// Several services tripped together: held back for the rest of the watch.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         together: Option<Box<Bar>>,
+        /// All that was known when it was decided, with the numbers.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        evidence: Vec<Evidence>,
     },
     /// Nothing to roll back for, such as trouble for under 1 % of the users: told once for each rule, with the alternatives.
     MinorTrouble {
@@ -257,16 +266,23 @@ pub enum HouseEvent {
         by: String,
         reason: String,
     },
+    /// A configuration came into force: at a start, or while running.
+    Configured {
+        hash: String,
+        /// The version of rollguard that runs by it.
+        version: String,
+    },
 }
 
 impl HouseEvent {
-    /// The kill switch after this event.
-    pub fn killed(&self, at: Timestamp) -> Option<Killed> {
+    /// The kill switch after this event, which was as `before`.
+    pub fn killed(&self, before: Option<Killed>, at: Timestamp) -> Option<Killed> {
         match self {
             HouseEvent::KillSwitchOn { by, reason } => {
                 Some(Killed { by: by.clone(), at, reason: reason.clone() })
             }
             HouseEvent::KillSwitchOff { .. } => None,
+            HouseEvent::Configured { .. } => before,
         }
     }
 }

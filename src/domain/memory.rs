@@ -104,7 +104,7 @@ impl TargetMemory {
             TargetEvent::RolloutEnded { watch, ended_at } => {
                 self.in_watch(watch, |w| w.rollout_ended = Some(*ended_at));
             }
-            TargetEvent::Decided { watch, decided, cause, rule, tripped, together } => {
+            TargetEvent::Decided { watch, decided, cause, rule, tripped, together, .. } => {
                 if *tripped {
                     self.tripped_at = Some(at);
                 }

@@ -9,6 +9,7 @@ pub mod diagnosis;
 pub mod event;
 pub mod evidence;
 pub mod guardrails;
+pub mod head;
 pub mod histogram;
 pub mod history;
 pub mod journey;

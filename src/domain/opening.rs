@@ -32,6 +32,8 @@ pub struct Request<'a> {
     pub status_page: Option<String>,
     /// What is remembered of the versions that the plan goes to.
     pub kept: Vec<Keepsake>,
+    /// The hash of the configuration.
+    pub configuration: Option<String>,
 }
 
 /// A stable, short and typable id: the same decision about the same incident is the same run.
@@ -74,6 +76,7 @@ fn opened(request: Request<'_>, run: String, now: Timestamp) -> RunOpened {
         watch_secs: request.watch_secs,
         status_page: request.status_page,
         kept: request.kept,
+        configuration: request.configuration,
     }
 }
 

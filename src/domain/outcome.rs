@@ -40,6 +40,17 @@ impl Finding {
     }
 }
 
+/// A call that changes something outside, as the audit of the other side can be asked about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    pub method: String,
+    pub path: String,
+    pub request_id: String,
+    /// HTTP status of the answer; none if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
 /// What became of an application. An unknown one is resolved by observing, never by guessing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]

@@ -226,7 +226,7 @@ fn diagnosed(finding: &Finding, before: Diagnosis) -> Diagnosis {
 fn note_hold(run: &mut Run, event: &RunEvent) {
     let step = match (event, &run.phase) {
         (RunEvent::StepDone { step }, _) => *step,
-        (RunEvent::Applied { step, outcome: Outcome::Done { .. } | Outcome::Unknown { .. } }, _) => *step,
+        (RunEvent::Applied { step, outcome: Outcome::Done { .. } | Outcome::Unknown { .. }, .. }, _) => *step,
         (RunEvent::Aborted { .. }, Phase::Executing { step, started: Some(_) }) => *step,
         _ => return,
     };

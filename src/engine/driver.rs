@@ -21,7 +21,7 @@ use crate::domain::plan::{Change, Plan, Step};
 use crate::domain::run::{Effect, End, Next, Phase, Run, evolve, next};
 use crate::domain::verdict::Verdict;
 use crate::domain::verification::{CheckKind, CheckOutcome, CheckResult};
-use crate::ports::{CheckContext, Checks, Clock, JournalError, Target};
+use crate::ports::{CheckContext, Checks, Clock, JournalError, Target, calls};
 use crate::telemetry::{Metric, label};
 
 /// What a driver works with.
@@ -250,13 +250,21 @@ async fn perform(run: &Run, effect: Effect, tools: &Tools) -> RunEvent {
         Effect::Apply(step) => match opened.plan.steps.get(step) {
             Some(planned) => match stopped(&opened.plan, step, tools).await {
                 Some(event) => event,
-                None => RunEvent::Applied { step, outcome: tools.target.apply(planned).await },
+                None => apply(step, planned, tools).await,
             },
-            None => RunEvent::Applied { step, outcome: Outcome::Refused { why: "no such step".into() } },
+            None => {
+                let outcome = Outcome::Refused { why: "no such step".into() };
+                RunEvent::Applied { step, outcome, calls: vec![] }
+            }
         },
         Effect::Check(check) => RunEvent::Checked { check, result: verify(opened, check, tools).await },
         Effect::Conclude => conclude(run, opened, &tools.viewer),
     }
+}
+
+async fn apply(step: usize, planned: &Step, tools: &Tools) -> RunEvent {
+    let (outcome, calls) = calls::noting(tools.target.apply(planned)).await;
+    RunEvent::Applied { step, outcome, calls }
 }
 
 /// What keeps a change from being made now, as the event that says so.
@@ -347,7 +355,7 @@ impl std::fmt::Debug for Brief<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             RunEvent::Opened(opened) => write!(f, "Opened({})", opened.plan.summary()),
-            RunEvent::Applied { step, outcome } => write!(f, "Applied({step}, {outcome:?})"),
+            RunEvent::Applied { step, outcome, .. } => write!(f, "Applied({step}, {outcome:?})"),
             other => write!(f, "{other:?}"),
         }
     }

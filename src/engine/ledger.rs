@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::alarm::Outage;
 use super::current::Notifiers;
 use super::snapshot::{Health, Picture};
 use crate::domain::event::{HouseEvent, RunEvent, StreamId, TargetEvent, to_parts};
@@ -31,6 +32,7 @@ pub struct Ledger {
     picture: Picture,
     epoch: u64,
     enqueued: Arc<Notify>,
+    outage: Arc<Outage>,
     stop: CancellationToken,
 }
 
@@ -52,6 +54,7 @@ impl Ledger {
             picture,
             epoch,
             enqueued: Arc::new(Notify::new()),
+            outage: Arc::default(),
             stop: CancellationToken::new(),
         };
         // The epoch was claimed by writing: a daemon is ready even if nothing happens after its start.
@@ -100,10 +103,22 @@ impl Ledger {
             }
         }
         self.shown(true, String::new());
+        if let Some(over) = self.outage.ended(self.clock.now()) {
+            self.enqueue(at, over).await;
+        }
         if any_messages {
             self.enqueued.notify_one();
         }
         Ok(())
+    }
+
+    /// A message about the journal itself, which nothing depends on: what was to be written is written.
+    async fn enqueue(&self, at: Timestamp, message: Message) {
+        let commit = Commit { at, messages: self.address(vec![message]), ..Commit::default() };
+        match self.journal.commit(self.epoch, commit).await {
+            Ok(()) => self.enqueued.notify_one(),
+            Err(error) => tracing::error!(%error, "nobody is told that the journal is written again"),
+        }
     }
 
     async fn unavailable(&self, why: &str, began: Stopwatch) {
@@ -111,6 +126,7 @@ impl Ledger {
         self.shown(false, why.to_string());
         let after_ms = began.elapsed().as_millis();
         tracing::error!(why, after_ms, "the journal cannot be written: nothing is done until it can");
+        self.outage.goes_on(&self.notifiers.get(), why, self.clock.now()).await;
         let again = self.clock.now().saturating_add(RETRY).unwrap_or(Timestamp::MAX);
         tokio::select! {
             () = self.clock.sleep_until(again) => {}

@@ -1,4 +1,5 @@
 //! The engine: watches releases, drives runs, folds commands, delivers messages. It decides nothing itself: the domain does.
+pub mod alarm;
 pub mod clock;
 pub mod commands;
 mod comparing;

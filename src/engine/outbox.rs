@@ -1,4 +1,5 @@
 //! Delivers what is enqueued: at least once, in order per incident and channel, without ever holding up a rollback.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::current::Notifiers;
 use super::ledger::Ledger;
 use super::snapshot::{Health, Picture};
+use crate::domain::head::HeadMark;
+use crate::domain::message::Message;
 use crate::ports::{Clock, Delivered, Delivery, Journal, NotifyError, OutboxRow};
 use crate::telemetry::{Metric, label};
 
@@ -108,7 +111,8 @@ impl Outbox {
         };
         let now = self.clock.now();
         let channel = || vec![label("channel", &row.channel)];
-        let outcome = notifier.deliver(&row.message, now).await;
+        let message = self.anchored(&row.message).await;
+        let outcome = notifier.deliver(&message, now).await;
         self.show_channel(&row.channel, outcome.as_ref().err(), now);
         match outcome {
             Ok(delivered) => {
@@ -139,6 +143,18 @@ impl Outbox {
                 Delivery::Dropped { why }
             }
         }
+    }
+
+    /// A final message carries the journal's head out of the house. Another delivery of the same message may name a later
+    /// head, which proves no less; and a journal that cannot be read holds up no message.
+    async fn anchored<'a>(&self, message: &'a Message) -> Cow<'a, Message> {
+        if !message.is_final() {
+            return Cow::Borrowed(message);
+        }
+        let Ok(head) = self.journal.head().await else { return Cow::Borrowed(message) };
+        let mut message = message.clone();
+        message.lines.push(format!("Journal: {}", HeadMark::short(head.seq, &head.hash)));
+        Cow::Owned(message)
     }
 
     async fn show_depth(&self) {

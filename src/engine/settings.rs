@@ -37,12 +37,19 @@ pub struct Fleet {
     services: BTreeMap<ServiceName, Arc<ServiceSettings>>,
     /// Rollbacks that are carried out at once by themselves.
     pub at_once: usize,
+    /// The hash of the configuration that said so; none if there was no configuration.
+    pub configuration: Option<String>,
 }
 
 impl Fleet {
     pub fn new(services: Vec<ServiceSettings>, at_once: usize) -> Self {
         let services = services.into_iter().map(|s| (s.name.clone(), Arc::new(s))).collect();
-        Self { services, at_once }
+        Self { services, at_once, configuration: None }
+    }
+
+    #[must_use]
+    pub fn configured_by(self, hash: String) -> Self {
+        Self { configuration: Some(hash), ..self }
     }
 
     pub fn service(&self, name: &ServiceName) -> Option<Arc<ServiceSettings>> {

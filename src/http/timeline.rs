@@ -83,8 +83,9 @@ fn sentence(event: &RunEvent, before: &Run) -> String {
         RunEvent::Observed { step, finding } => {
             format!("{}: {}", step_of(before, *step), finding_text(finding))
         }
-        RunEvent::Applied { step, outcome } => {
-            format!("{}: {}", step_of(before, *step), outcome_text(outcome))
+        RunEvent::Applied { step, outcome, calls } => {
+            let called: String = calls.iter().map(|call| format!("; request {}", call.request_id)).collect();
+            format!("{}: {}{called}", step_of(before, *step), outcome_text(outcome))
         }
         RunEvent::StepDone { step } => format!("{} done", step_of(before, *step)),
         RunEvent::Stuck { step, why } => format!("stuck at {}: {why}", step_of(before, *step)),

@@ -63,6 +63,7 @@ fn request(plan: Plan) -> Request<'static> {
         watch_secs: WATCH_SECS,
         status_page: None,
         kept: vec![],
+        configuration: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod events;
 mod hindered;
 mod inside;
 mod interrupted;
+mod killed;
 mod kinds;
 mod left_alone;
 mod logs;

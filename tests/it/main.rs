@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at the first surprise")]
 
 mod api;
+mod audit;
 #[cfg(feature = "aws")]
 mod aws;
 mod backtest;
@@ -14,6 +15,7 @@ mod daemon;
 mod demo;
 mod deploy;
 mod detect;
+mod disk;
 mod explain;
 mod house;
 mod http_world;

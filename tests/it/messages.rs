@@ -90,6 +90,7 @@ fn opened() -> RunOpened {
         watch_secs: 1800,
         status_page: Some("https://status.example.com".into()),
         kept: vec![],
+        configuration: None,
     }
 }
 
@@ -294,7 +295,15 @@ fn watched(known_good: Option<Version>, reached: Option<Decision>) -> TargetMemo
 
 fn paging(cause: Cause, decided: Decided) -> TargetEvent {
     let watch = "shop/backend.v2.1795341600".into();
-    TargetEvent::Decided { watch, decided, cause, rule: None, tripped: false, together: None }
+    TargetEvent::Decided {
+        watch,
+        decided,
+        cause,
+        rule: None,
+        tripped: false,
+        together: None,
+        evidence: vec![],
+    }
 }
 
 /// What people are told at once, without the target's own story.

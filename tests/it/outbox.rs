@@ -1,10 +1,11 @@
 //! The outbox over a journal that can be read and not written: nobody is told the same thing in a loop.
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rollguard::adapters::journal::MemoryJournal;
+use rollguard::domain::code::Code;
 use rollguard::domain::event::{Record, StreamId};
 use rollguard::domain::message::{Message, MessageKind};
 use rollguard::domain::names::{ServiceName, TargetId};
@@ -14,7 +15,7 @@ use rollguard::engine::outbox::{Outbox, Unsettled};
 use rollguard::engine::snapshot::Picture;
 use rollguard::ports::{
     Clock, Commit, Delivered, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow,
-    Notifier, NotifyError, OutboxRow, Outgoing, Received,
+    NewRecord, Notifier, NotifyError, OutboxRow, Outgoing, Received,
 };
 
 /// A journal on a disk that may be full.
@@ -79,7 +80,10 @@ impl Journal for Disk {
 }
 
 #[derive(Default)]
-struct Chat(AtomicUsize);
+struct Chat {
+    taken: AtomicUsize,
+    last: Mutex<Option<Message>>,
+}
 
 #[async_trait]
 impl Notifier for Chat {
@@ -89,46 +93,70 @@ impl Notifier for Chat {
     fn wants(&self, _: &Message) -> bool {
         true
     }
-    async fn deliver(&self, _: &Message, _: Timestamp) -> Result<Delivered, NotifyError> {
-        self.0.fetch_add(1, Ordering::SeqCst);
+    async fn deliver(&self, message: &Message, _: Timestamp) -> Result<Delivered, NotifyError> {
+        self.taken.fetch_add(1, Ordering::SeqCst);
+        *self.last.lock().unwrap() = Some(message.clone());
         Ok(Delivered::Once)
     }
+}
+
+fn message(what: &str, kind: MessageKind, code: Option<Code>) -> Outgoing {
+    let message = Message {
+        key: format!("i/{what}"),
+        incident: "i".into(),
+        kind,
+        service: ServiceName::parse("shop").unwrap(),
+        title: format!("[{what}]"),
+        lines: vec![],
+        targets: vec![],
+        code,
+    };
+    Outgoing { channel: "chat".into(), message }
+}
+
+/// An outbox that has this to deliver.
+async fn outbox(disk: &Arc<Disk>, chat: &Arc<Chat>, commit: Commit) -> Outbox {
+    let (journal, clock): (Arc<dyn Journal>, Arc<dyn Clock>) = (disk.clone(), Arc::new(SystemClock));
+    let notifiers: Arc<[Arc<dyn Notifier>]> = Arc::new([chat.clone() as Arc<dyn Notifier>]);
+    let epoch = journal.claim().await.unwrap();
+    journal.commit(epoch, Commit { at: clock.now(), ..commit }).await.unwrap();
+    let picture = Picture::default();
+    let ledger = Ledger::new(journal.clone(), notifiers.clone(), clock.clone(), picture.clone(), epoch);
+    let notifiers = notifiers.into();
+    Outbox { journal, notifiers, clock, ledger, picture, unsettled: Unsettled::default() }
 }
 
 #[tokio::test]
 async fn a_full_disk_repeats_no_message() {
     let (disk, chat) = (Arc::new(Disk::default()), Arc::new(Chat::default()));
-    let (journal, clock): (Arc<dyn Journal>, Arc<dyn Clock>) = (disk.clone(), Arc::new(SystemClock));
-    let notifiers: Arc<[Arc<dyn Notifier>]> = Arc::new([chat.clone() as Arc<dyn Notifier>]);
-    let epoch = journal.claim().await.unwrap();
-    let message = Message {
-        key: "i/note".into(),
-        incident: "i".into(),
-        kind: MessageKind::Note,
-        service: ServiceName::parse("shop").unwrap(),
-        title: "[NOTE]".into(),
-        lines: vec![],
-        targets: vec![],
-        code: None,
-    };
-    let messages = vec![Outgoing { channel: "chat".into(), message }];
-    journal.commit(epoch, Commit { at: clock.now(), messages, ..Commit::default() }).await.unwrap();
-    let picture = Picture::default();
-    let ledger = Ledger::new(journal.clone(), notifiers.clone(), clock.clone(), picture.clone(), epoch);
-    let outbox = Outbox {
-        journal,
-        notifiers: notifiers.into(),
-        clock,
-        ledger,
-        picture,
-        unsettled: Unsettled::default(),
-    };
+    let messages = vec![message("note", MessageKind::Note, None)];
+    let outbox = outbox(&disk, &chat, Commit { messages, ..Commit::default() }).await;
 
     disk.full.store(true, Ordering::SeqCst);
     assert!(!outbox.deliver_due().await, "nothing is done with, so nothing more is due at once");
     assert!(!outbox.deliver_due().await);
     disk.full.store(false, Ordering::SeqCst);
     assert!(outbox.deliver_due().await);
-    assert_eq!(chat.0.load(Ordering::SeqCst), 1);
+    assert_eq!(chat.taken.load(Ordering::SeqCst), 1);
     assert_eq!(disk.outbox_depth().await, Ok(0));
+}
+
+#[tokio::test]
+async fn a_final_message_carries_the_head_of_the_journal() {
+    let record =
+        NewRecord { stream: StreamId::run("r"), kind: "opened".into(), body: serde_json::json!({"n": 1}) };
+    for (kind, code, is_final) in [
+        (MessageKind::Resolve, Code::PageOver, true),
+        (MessageKind::Note, Code::RollbackDenied, true),
+        (MessageKind::Action, Code::RollbackStarted, false),
+    ] {
+        let (disk, chat) = (Arc::new(Disk::default()), Arc::new(Chat::default()));
+        let messages = vec![message("it", kind, Some(code))];
+        let commit = Commit { messages, events: vec![record.clone()], ..Commit::default() };
+        assert!(outbox(&disk, &chat, commit).await.deliver_due().await);
+        let head = disk.head().await.unwrap();
+        let line = format!("Journal: 1:{}", &head.hash[..16]);
+        let told = chat.last.lock().unwrap().take().unwrap();
+        assert_eq!(told.lines, if is_final { vec![line] } else { vec![] }, "{code:?}");
+    }
 }

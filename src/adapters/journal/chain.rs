@@ -8,11 +8,11 @@ use crate::ports::{Head, JournalError, NewRecord};
 
 /// A record as text. The body is kept verbatim: read and written again, a number could come out differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub struct Line {
     pub(super) v: u32,
-    pub(super) seq: u64,
-    pub(super) stream: String,
-    pub(super) at: String,
+    pub seq: u64,
+    pub stream: String,
+    pub at: String,
     pub(super) epoch: u64,
     pub(super) kind: String,
     pub(super) body: String,
@@ -64,8 +64,8 @@ impl Tail {
 }
 
 impl Line {
-    /// The record's JSON, byte for byte as serde writes it.
-    fn json(&self) -> String {
+    /// The record's JSON, byte for byte as serde writes it: what its hash is made of.
+    pub fn json(&self) -> String {
         let text = |s: &str| Value::from(s).to_string();
         format!(
             r#"{{"v":{},"seq":{},"stream":{},"at":{},"epoch":{},"kind":{},"body":{},"prev_hash":{}}}"#,

@@ -1,4 +1,5 @@
 //! The journal: what happened, what came in and what must go out, durable in SQLite or kept in memory.
+pub mod audit;
 mod chain;
 mod memory;
 mod sqlite;
@@ -6,7 +7,7 @@ mod sqlite;
 use jiff::{SignedDuration, Timestamp};
 
 pub use memory::MemoryJournal;
-pub use sqlite::SqliteJournal;
+pub use sqlite::{SqliteAudit, SqliteJournal};
 
 use crate::ports::MinuteRow;
 

@@ -83,7 +83,11 @@ pub(super) async fn belongings(
     found.leave_what_is_off(keeping, references);
     let Some(keeping) = keeping else { return found };
     let asked = rights(Some(keeping), references);
-    let lacking = match in_time(rights::lacking(client, namespace, &asked)).await {
+    let lacking = async {
+        let rules = rights::rules(client, namespace).await?;
+        rights::lacking(client, namespace, &rules, &asked).await
+    };
+    let lacking = match in_time(lacking).await {
         Ok(lacking) => lacking,
         Err(trouble) => {
             found.leave("ConfigMaps and Secrets".into(), trouble.reason());

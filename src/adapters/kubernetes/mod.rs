@@ -3,6 +3,7 @@ mod access;
 mod announce;
 mod around;
 mod beside;
+mod call;
 mod commons;
 mod events;
 mod facts;

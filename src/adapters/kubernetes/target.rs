@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -17,12 +17,13 @@ use super::keepsake::{self, Keeping};
 use super::owners::{OwnerOptions, Owners, changed_by};
 use super::references::References;
 use super::survey::{selector, survey};
-use super::{KubernetesTarget, around, facts, failure, obstacles, refusals, resource, server_time, trim};
+use super::{
+    KubernetesTarget, around, call, facts, failure, obstacles, refusals, resource, server_time, trim,
+};
 use crate::domain::diagnosis::{Diagnosis, diagnose};
 use crate::domain::keepsake::Keepsake;
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
-use crate::domain::owner::OURSELVES;
 use crate::domain::plan::kubernetes::{
     AwaitRollout, Restart, RestoreTemplate, Workload, WorkloadFacts, assess_restart, assess_restore,
     assess_rollout,
@@ -260,8 +261,8 @@ impl KubernetesTargets {
 
     async fn patch(&self, workload: &Workload, patch: &Patch<Value>, done: &str) -> Outcome {
         let what = workload.argument();
-        let params = PatchParams { field_manager: Some(OURSELVES.into()), ..PatchParams::default() };
-        match in_time(self.workloads(workload).patch(&workload.name, &params, patch)).await {
+        let api = self.workloads(workload);
+        match in_time(call::patch(&self.client, &api, &workload.name, patch)).await {
             Ok(_) => Outcome::Done { detail: format!("the template of {what} {done}") },
             Err(Trouble::Missing) => Outcome::Refused { why: format!("{what} does not exist") },
             Err(Trouble::Refused(why)) => Outcome::Refused { why: format!("{what} was not changed: {why}") },

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use house::of_house;
+pub use house::{cannot_guard, journal_unwritable, journal_writable, of_house};
 pub use run::{joined, of_run};
 pub use target::of_target;
 
@@ -32,6 +32,26 @@ pub struct Message {
     /// What it says, in one stable word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
+}
+
+impl Message {
+    /// Whether something is over with it: a rollback, a watch or a page.
+    pub fn is_final(&self) -> bool {
+        let ends = [
+            Code::WatchHealthy,
+            Code::WatchEnded,
+            Code::PageOver,
+            Code::RollbackVerified,
+            Code::RollbackStable,
+            Code::RollbackUnseen,
+            Code::RollbackDenied,
+            Code::ApprovalExpired,
+            Code::RollbackAborted,
+            Code::RollbackSuperseded,
+            Code::RollbackFailed,
+        ];
+        self.code.is_some_and(|code| ends.contains(&code))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

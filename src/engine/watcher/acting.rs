@@ -166,7 +166,8 @@ impl Watcher {
     /// A decision as it is journaled.
     fn decision(&self, target: &TargetId, verdict: &Verdict, decided: Decided) -> Option<TargetEvent> {
         let guarded = self.targets.get(target)?;
-        let (watch, trial) = (guarded.memory.watch.as_ref()?.spec.id.clone(), &guarded.watch.as_ref()?.trial);
+        let (watch, active) = (guarded.memory.watch.as_ref()?.spec.id.clone(), guarded.watch.as_ref()?);
+        let trial = &active.trial;
         self.count_decision(target, &decided);
         Some(TargetEvent::Decided {
             watch,
@@ -175,6 +176,7 @@ impl Watcher {
             rule: verdict.rule.clone(),
             tripped: verdict.trips(),
             together: trial.together(verdict).cloned().map(Box::new),
+            evidence: active.last.as_ref().map(|last| last.evidence.clone()).unwrap_or_default(),
         })
     }
 
@@ -218,6 +220,7 @@ impl Watcher {
     ) -> Result<(), JournalError> {
         let now = self.now();
         request.kept = self.kept_for(&request.plan);
+        request.configuration = self.parts.fleet.configuration.clone();
         let (run, events) = open(request, id.clone(), now, self.parts.tools.ledger.epoch());
         let Some(opened) = run.opened.as_deref() else { return Ok(()) };
         if let Some(item) = blocking(opened).first() {
@@ -373,6 +376,7 @@ pub(super) fn request(
         watch_secs: settings.watch.as_secs(),
         status_page: settings.status_page.clone(),
         kept: Vec::new(),
+        configuration: None,
     }
 }
 

@@ -80,8 +80,16 @@ impl Watcher {
             let watch = self.targets.get(other)?.memory.watch.as_ref()?.spec.id.clone();
             let reason = format!("released together with {}: {}", target.target, decided.reason);
             let decided = Decided { reason, ..decided.clone() };
-            let event =
-                TargetEvent::Decided { watch, decided, cause, rule: None, tripped: false, together: None };
+            // The evidence stands with the decision about the other one.
+            let event = TargetEvent::Decided {
+                watch,
+                decided,
+                cause,
+                rule: None,
+                tripped: false,
+                together: None,
+                evidence: vec![],
+            };
             Some((other.clone(), event))
         };
         others.filter_map(event).collect()

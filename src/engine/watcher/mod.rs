@@ -156,6 +156,7 @@ impl Watcher {
             failed,
         };
         watcher.restore().await?;
+        watcher.note_configuration().await?;
         watcher.begin_rounds();
         watcher.fold_inbox().await?;
         let mut next_look = watcher.now();

@@ -47,7 +47,7 @@ impl Watcher {
         let mut killed = None;
         for record in &self.parts.journal.read(&StreamId::house()).await? {
             let event: HouseEvent = from_record(record).map_err(|error| unreadable(record, &error))?;
-            killed = event.killed(record.at);
+            killed = event.killed(killed, record.at);
         }
         self.parts.tools.kill.order(killed);
         self.look_at_kill_switch().await;
@@ -87,11 +87,11 @@ impl Watcher {
         };
         if on {
             // At once: the journal may be slow, and stopping is always safe.
-            self.parts.tools.kill.order(event.killed(now));
+            self.parts.tools.kill.order(event.killed(None, now));
         }
         let entry = Entry::House { event: event.clone() };
         self.parts.tools.ledger.commit(now, &[entry], of_house(&event, row, now), vec![row]).await?;
-        self.parts.tools.kill.order(event.killed(now));
+        self.parts.tools.kill.order(event.killed(None, now));
         self.look_at_kill_switch().await;
         Ok(())
     }

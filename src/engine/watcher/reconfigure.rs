@@ -6,8 +6,9 @@ use tokio::sync::oneshot;
 
 use super::Watcher;
 use super::guarded::Guarded;
-use crate::domain::event::WatchEnd;
+use crate::domain::event::{HouseEvent, WatchEnd};
 use crate::domain::names::{RuleName, ServiceName, TargetId};
+use crate::engine::ledger::Entry;
 use crate::engine::settings::{Fleet, ServiceSettings};
 use crate::engine::sources::{AskBook, Sensing};
 use crate::ports::{JournalError, ReleaseFeed};
@@ -56,10 +57,20 @@ impl Watcher {
         for (target, settings) in wanted {
             self.settle_in(target, settings, &new.remeasured).await?;
         }
+        self.parts.fleet = new.fleet;
+        self.note_configuration().await?;
         self.publish_book();
         // Whoever asked may have stopped listening.
         new.done.send(()).ok();
         Ok(new.feed)
+    }
+
+    /// The journal names the configuration by which it is decided from now on.
+    pub(super) async fn note_configuration(&self) -> Result<(), JournalError> {
+        let Some(hash) = self.parts.fleet.configuration.clone() else { return Ok(()) };
+        tracing::info!(hash, "this configuration is in force");
+        let event = HouseEvent::Configured { hash, version: env!("CARGO_PKG_VERSION").into() };
+        self.parts.tools.ledger.commit(self.now(), &[Entry::House { event }], vec![], vec![]).await
     }
 
     /// Ends what is seen of a target. Its runs go on: they know from their first moment all that they need.

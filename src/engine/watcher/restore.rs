@@ -1,4 +1,6 @@
 //! The beginning of every life: what the journal holds is folded, and what was open goes on. There is no other path.
+use futures::future::{try_join, try_join_all};
+
 use super::Watcher;
 use super::guarded::ActiveWatch;
 use super::minutes::history_begins;
@@ -10,32 +12,60 @@ use crate::domain::names::TargetId;
 use crate::domain::run::{Phase, Run, evolve};
 use crate::domain::signal::{Reading, Sample};
 use crate::engine::driver::show;
-use crate::ports::JournalError;
+use crate::ports::{JournalError, MinuteRow};
+
+/// Streams that are read at once: the journal reads them in one turn, and only so many are in memory.
+const AT_ONCE: usize = 128;
+
+/// What the journal holds of a target.
+type Past = (Vec<Record>, Vec<MinuteRow>);
 
 impl Watcher {
     pub(super) async fn restore(&mut self) -> Result<(), JournalError> {
         self.restore_house().await?;
         let targets: Vec<TargetId> = self.targets.keys().cloned().collect();
-        for target in targets {
-            self.restore_target(&target).await?;
-            self.show(&target);
+        for some in targets.chunks(AT_ONCE) {
+            let pasts = try_join_all(some.iter().map(|target| self.past_of(target))).await?;
+            for (target, past) in some.iter().zip(pasts) {
+                self.take_up(target, past).await?;
+                self.show(target);
+            }
         }
-        for stream in self.parts.journal.streams(RUN_STREAMS).await? {
-            let run = self.restore_run(&stream).await?;
-            show(&run, &self.parts.tools.picture);
-            if let (Phase::Closed(end), Some(opened)) = (&run.phase, &run.opened) {
-                // The process may have died between a run's end and that of its watch.
-                self.end_watches_after(&opened.run, *end).await?;
-            } else if run.is_open() {
-                tracing::info!(stream = stream.as_str(), phase = run.phase_title(), "an open run goes on");
-                self.start(run);
+        let streams = self.parts.journal.streams(RUN_STREAMS).await?;
+        for some in streams.chunks(AT_ONCE) {
+            for run in try_join_all(some.iter().map(|stream| self.restore_run(stream))).await? {
+                self.go_on(run).await?;
             }
         }
         Ok(())
     }
 
+    async fn go_on(&mut self, run: Run) -> Result<(), JournalError> {
+        show(&run, &self.parts.tools.picture);
+        let Some(opened) = &run.opened else { return Ok(()) };
+        if let Phase::Closed(end) = &run.phase {
+            // The process may have died between a run's end and that of its watch.
+            self.end_watches_after(&opened.run, *end).await?;
+        } else if run.is_open() {
+            tracing::info!(run = opened.run, phase = run.phase_title(), "an open run goes on");
+            self.start(run);
+        }
+        Ok(())
+    }
+
     pub(super) async fn restore_target(&mut self, target: &TargetId) -> Result<(), JournalError> {
-        let records = self.parts.journal.read(&StreamId::target(target)).await?;
+        let past = self.past_of(target).await?;
+        self.take_up(target, past).await
+    }
+
+    async fn past_of(&self, target: &TargetId) -> Result<Past, JournalError> {
+        let (journal, stream) = (&self.parts.journal, StreamId::target(target));
+        let minutes = journal.minutes(target, history_begins(self.now()));
+        try_join(journal.read(&stream), minutes).await
+    }
+
+    async fn take_up(&mut self, target: &TargetId, past: Past) -> Result<(), JournalError> {
+        let (records, minutes) = past;
         let mut memory = TargetMemory::default();
         for record in &records {
             let event: TargetEvent = from_record(record).map_err(|e| unreadable(record, &e))?;
@@ -45,7 +75,6 @@ impl Watcher {
             Some(open) => Some(self.restore_watch(open).await),
             None => None,
         };
-        let minutes = self.parts.journal.minutes(target, history_begins(self.now())).await?;
         if let Some(guarded) = self.targets.get_mut(target) {
             if watch.is_none() {
                 let past = minutes.iter().map(|row| (row.rule.clone(), row.counts));

@@ -49,8 +49,10 @@ fn all_events() -> Vec<Event> {
     let target = super::story::target_events().into_iter().map(Event::Target);
     let run = super::story::run_events().into_iter().map(Event::Run);
     let later = super::story::later_target_events().into_iter().map(Event::Target);
+    let later_run = super::story::later_run_events().into_iter().map(Event::Run);
     let (kept, compared) = super::story::kept_events();
-    target.chain(run).chain(later).chain([Event::Target(kept), Event::Run(compared)]).collect()
+    let kept = [Event::Target(kept), Event::Run(compared)];
+    target.chain(run).chain(later).chain(later_run).chain(kept).collect()
 }
 
 fn record_of(event: &Event) -> NewRecord {

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use rollguard::domain::answer::{Expect, Wanted};
 use rollguard::domain::event::{ApprovalAsk, RunEvent, RunOpened, TargetEvent, WatchEnd};
-use rollguard::domain::evidence::Cause;
+use rollguard::domain::evidence::{Cause, Evidence, Numbers, Strength};
 use rollguard::domain::keepsake::{
     Comparison, Difference, Keepsake, KeptObject, KeyChanges, ObjectKind, ObjectName, Unread,
 };
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
-use rollguard::domain::outcome::{Finding, Outcome};
+use rollguard::domain::outcome::{Call, Finding, Outcome};
 use rollguard::domain::owner::{Controller, HoldOwner, Origin};
 use rollguard::domain::plan::kubernetes::{AwaitRollout, RestoreTemplate, Workload};
 use rollguard::domain::plan::{Action, Change, Plan, PlanDigest, Step};
@@ -57,6 +57,7 @@ pub(super) fn target_events() -> Vec<TargetEvent> {
             rule: None,
             tripped: false,
             together: None,
+            evidence: vec![],
         },
         TargetEvent::RolledBack { run: "shop-1".into(), bad: version("v2") },
         TargetEvent::WatchClosed {
@@ -127,6 +128,7 @@ fn opened() -> RunOpened {
         watch_secs: 1800,
         status_page: Some("https://status.example".into()),
         kept: vec![],
+        configuration: None,
     }
 }
 
@@ -176,6 +178,15 @@ pub(super) fn later_target_events() -> Vec<TargetEvent> {
             controller,
             why: "Flux Kustomization flux-system/apps acts by itself again".into(),
         },
+        TargetEvent::Decided {
+            watch: WATCH.into(),
+            decided: decided(),
+            cause: Cause::Release,
+            rule: Some("error-rate".into()),
+            tripped: true,
+            together: None,
+            evidence: vec![evidence()],
+        },
     ]
 }
 
@@ -220,6 +231,35 @@ pub(super) fn kept_events() -> (TargetEvent, RunEvent) {
     (TargetEvent::Kept(Box::new(keepsake())), RunEvent::Compared { comparisons: vec![comparison] })
 }
 
+/// Run events whose bodies grew, likewise.
+pub(super) fn later_run_events() -> Vec<RunEvent> {
+    let configuration = Some("c0ffee".repeat(10) + "c0ff");
+    let call = Call {
+        method: "PATCH".into(),
+        path: "/apis/apps/v1/namespaces/shop/deployments/web".into(),
+        request_id: "rollguard-0123456789abcdef0123456789abcdef".into(),
+        status: Some(200),
+    };
+    let outcome = Outcome::Done { detail: "the template of deployment/web was put back".into() };
+    vec![
+        RunEvent::Opened(Box::new(RunOpened { configuration, ..opened() })),
+        RunEvent::Applied { step: 0, outcome, calls: vec![call] },
+    ]
+}
+
+fn evidence() -> Evidence {
+    let numbers =
+        Numbers { e_value: 5000.0, e_needed: 1000.0, bad: 60.0, total: 400.0, ..Numbers::default() };
+    Evidence {
+        rule: "error-rate".into(),
+        strength: Strength::Rollback,
+        cause: Cause::Release,
+        sentence: "errors at 15.0 % > 5 %".into(),
+        since: Some(at(30)),
+        numbers: Some(numbers),
+    }
+}
+
 /// In an order that folds through every phase; after the first end only the kinds of end that are left.
 pub(super) fn run_events() -> Vec<RunEvent> {
     let detail = || "as planned".to_string();
@@ -231,14 +271,14 @@ pub(super) fn run_events() -> Vec<RunEvent> {
         RunEvent::Approved { by: by(), digest: PlanDigest::named("0123456789abcdef") },
         RunEvent::StepStarted { step: 0, attempt: 1, epoch: 1, deadline: at(220) },
         RunEvent::Observed { step: 0, finding: Finding::not_yet(detail()) },
-        RunEvent::Applied { step: 0, outcome: Outcome::Unknown { why: why() } },
+        RunEvent::Applied { step: 0, outcome: Outcome::Unknown { why: why() }, calls: vec![] },
         RunEvent::Observed { step: 0, finding: Finding::Unseen { why: why() } },
-        RunEvent::Applied { step: 0, outcome: Outcome::Refused { why: why() } },
+        RunEvent::Applied { step: 0, outcome: Outcome::Refused { why: why() }, calls: vec![] },
         RunEvent::Observed { step: 0, finding: Finding::Conflict { why: why() } },
         RunEvent::Stuck { step: 0, why: why() },
         RunEvent::Resumed { by: by() },
         RunEvent::StepStarted { step: 0, attempt: 2, epoch: 1, deadline: at(420) },
-        RunEvent::Applied { step: 0, outcome: Outcome::Done { detail: detail() } },
+        RunEvent::Applied { step: 0, outcome: Outcome::Done { detail: detail() }, calls: vec![] },
         RunEvent::Observed { step: 0, finding: Finding::Satisfied { detail: detail() } },
         RunEvent::StepDone { step: 0 },
         RunEvent::Skipped { by: by(), step: 1 },

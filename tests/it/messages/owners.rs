@@ -113,7 +113,7 @@ fn a_hold_that_may_have_been_made_is_told_and_one_that_was_not_is_not() {
         transcript(opened, vec![started(0), event, aborted]).contains("flux resume kustomization apps")
     };
     let why = || "HTTP 409".to_string();
-    let applied = |outcome| RunEvent::Applied { step: 0, outcome };
+    let applied = |outcome| RunEvent::Applied { step: 0, outcome, calls: vec![] };
     assert!(ends_with(applied(Outcome::Unknown { why: why() })));
     assert!(ends_with(applied(Outcome::Refused { why: why() })), "it is tried again, and may just have been");
     assert!(!ends_with(RunEvent::Stuck { step: 0, why: why() }));
@@ -126,7 +126,11 @@ fn a_right_that_is_missing_is_in_the_page_about_the_step() {
     let why = "HTTP 403 Forbidden".to_string();
     let mut events = vec![opened, RunEvent::Adopted { epoch: 1 }, started(0)];
     for _ in 0..5 {
-        events.push(RunEvent::Applied { step: 0, outcome: Outcome::Refused { why: why.clone() } });
+        events.push(RunEvent::Applied {
+            step: 0,
+            outcome: Outcome::Refused { why: why.clone() },
+            calls: vec![],
+        });
         let finding = Finding::not_yet("it still acts by itself");
         events.push(RunEvent::Observed { step: 0, finding });
     }

@@ -109,12 +109,22 @@ impl Daemon {
 
     /// Starts it again after [`Daemon::kill`] or [`Daemon::terminate`], with the state and at the address that it had.
     pub(crate) async fn restart(&mut self) {
+        self.launch();
+        self.ready().await;
+    }
+
+    /// As [`Daemon::restart`], without waiting for anything.
+    pub(crate) fn launch(&mut self) {
         assert!(self.process.is_none(), "it is running");
         let mut command = Command::new(BINARY);
         command.args(["serve", "--config", "rollguard.yaml"]).env("RUST_LOG", "rollguard=info,warn");
-        let mut process = Process::start(self.dir.path(), &command);
-        process.ready(&format!("{}/readyz", self.url)).await;
-        self.process = Some(process);
+        self.process = Some(Process::start(self.dir.path(), &command));
+    }
+
+    /// Waits until /readyz answers.
+    pub(crate) async fn ready(&mut self) {
+        let url = format!("{}/readyz", self.url);
+        self.process.as_mut().unwrap().ready(&url).await;
     }
 
     /// SIGKILL.
@@ -141,6 +151,11 @@ impl Daemon {
     pub(crate) fn log(&self) -> String {
         let log = std::fs::read(self.dir.path().join("rollguard.log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
+    }
+
+    /// The configuration of the current life.
+    pub(crate) fn configuration(&self) -> PathBuf {
+        self.dir.path().join("rollguard.yaml")
     }
 
     /// The state directory.

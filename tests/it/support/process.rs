@@ -11,9 +11,10 @@ use std::time::Duration;
 use super::until;
 
 /// Runs "$@" and ends as it ends. Each line on standard input is a signal to send to it; the end of standard input, which comes
-/// also when the test process was killed, is SIGKILL.
+/// also when the test process was killed, is SIGKILL. A limit on the size of files is an error to it, as a full disk is.
 const SUPERVISOR: &str = r#"
 exec 3<&0
+trap '' XFSZ
 "$@" </dev/null 3<&- &
 program=$!
 {

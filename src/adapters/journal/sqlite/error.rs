@@ -7,6 +7,17 @@ use crate::ports::JournalError;
 
 impl From<rusqlite::Error> for JournalError {
     fn from(error: rusqlite::Error) -> Self {
+        // What we wrote reads back as what it was.
+        let unlike_written = matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::Utf8Error(..)
+        );
+        if unlike_written {
+            return damaged(0, error.to_string());
+        }
         let advice = match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 return JournalError::Damaged { seq: 0, why: error.to_string() };

@@ -1,4 +1,5 @@
 //! The journal in one SQLite file with write-ahead logging, synced before anything is answered.
+mod audit;
 mod error;
 mod inbox;
 mod minutes;
@@ -9,6 +10,7 @@ mod records;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod wal;
 mod writer;
 
 use std::path::Path;
@@ -26,6 +28,7 @@ use crate::ports::{
     Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
 };
 use crate::telemetry::{Metric, Stopwatch};
+pub use audit::SqliteAudit;
 use writer::{Job, Store};
 
 /// Requests that wait for the writer; more callers wait for their turn.

@@ -2,69 +2,111 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::{damaged, file_error};
 use super::schema::{CREATE, FROM_1_TO_2, SCHEMA_VERSION};
 use super::writer::Store;
-use super::{inbox, records};
+use super::{inbox, records, wal};
 use crate::ports::JournalError;
 
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Records whose hashes are checked whenever the journal is opened.
 const CHECKED_AT_OPEN: u64 = 1000;
 
 /// Opens `journal.db` in `dir`, creating both if neither exists, and holds the directory's lock.
 pub(super) fn open(dir: &Path) -> Result<Store, JournalError> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| file_error(dir, &e))?;
-    let lock = lock(&dir.join("journal.lock"))?;
+    let mut lock = Lock::take(&dir.join("journal.lock"))?;
     let path = dir.join("journal.db");
     match fs::metadata(&path) {
         Ok(found) if found.is_file() && found.len() == 0 => {
             return Err(damaged(0, format!("{} is empty", path.display())));
         }
         Ok(_) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && lock.had_journal => {
+            return Err(damaged(
+                0,
+                format!(
+                    "{} is gone, and journal.lock beside it remembers one (to begin anew, remove that too)",
+                    path.display()
+                ),
+            ));
+        }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => create(dir, &path)?,
         Err(e) => return Err(file_error(&path, &e)),
     }
+    wal::check(&dir.join("journal.db-wal"))?;
     let conn = connect(&path)?;
     check(&conn)?;
     let tail = records::check_tail(&conn, CHECKED_AT_OPEN)?;
+    prepare(&conn, &path)?;
     let unfolded = inbox::count_unfolded(&conn)?;
-    Ok(Store::new(conn, tail, unfolded, lock))
+    lock.note_journal()?;
+    Ok(Store::new(conn, tail, unfolded, lock.file))
 }
 
+/// What stands in the lock's file beside the process: an empty directory is not taken for a first start.
+const HAD_JOURNAL: &str = "journal.db";
+
 /// Held by this process until it ends; the kernel releases it even if the process is killed.
-fn lock(path: &Path) -> Result<File, JournalError> {
-    let failed = |e: std::io::Error| file_error(path, &e);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::Error(e)) => return Err(failed(e)),
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            file.read_to_string(&mut pid).map_err(failed)?;
-            let why = format!(
-                "{} is held by process {}: stop that one, or give this one another state directory",
-                path.display(),
-                pid.trim()
-            );
-            return Err(JournalError::Unavailable { why });
+struct Lock {
+    file: File,
+    path: PathBuf,
+    had_journal: bool,
+}
+
+impl Lock {
+    fn take(path: &Path) -> Result<Self, JournalError> {
+        let failed = |e: std::io::Error| file_error(path, &e);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed)?;
+        let taken = file.try_lock();
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        match taken {
+            Ok(()) => {}
+            Err(TryLockError::Error(e)) => return Err(failed(e)),
+            Err(TryLockError::WouldBlock) => {
+                let why = format!(
+                    "{} is held by process {}: stop that one, or give this one another state directory",
+                    path.display(),
+                    text.lines().next().unwrap_or_default()
+                );
+                return Err(JournalError::Unavailable { why });
+            }
         }
+        let had_journal = text.lines().any(|line| line == HAD_JOURNAL);
+        let mut lock = Self { file, path: path.to_path_buf(), had_journal };
+        lock.write()?;
+        Ok(lock)
     }
-    file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).map_err(failed)?;
-    writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    Ok(file)
+
+    fn note_journal(&mut self) -> Result<(), JournalError> {
+        self.had_journal = true;
+        self.write()
+    }
+
+    fn write(&mut self) -> Result<(), JournalError> {
+        let noted = if self.had_journal { HAD_JOURNAL } else { "" };
+        let text = format!("{}\n{noted}\n", std::process::id());
+        let (file, path) = (&mut self.file, &self.path);
+        // Over what is there, and only then the rest is cut off: a disk that fills up in between takes nothing away.
+        file.seek(SeekFrom::Start(0))
+            .and_then(|_| file.write_all(text.as_bytes()))
+            .and_then(|()| file.set_len(text.len() as u64))
+            .map_err(|e| file_error(path, &e))
+    }
 }
 
 /// Creates the file under another name first: an existing `journal.db` always has its tables.
@@ -100,19 +142,27 @@ fn flags() -> OpenFlags {
 fn connect(path: &Path) -> Result<Connection, JournalError> {
     let conn = Connection::open_with_flags(path, flags())?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
+    // What is found to be damaged is left as it is: closing it must not move its log into it.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     if conn.is_readonly("main")? {
         let why = format!("{} is read-only: make it writable for this user", path.display());
         return Err(JournalError::Unavailable { why });
     }
     let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match found {
-        SCHEMA_VERSION => {}
-        1 => {
-            let sql = format!("BEGIN; {FROM_1_TO_2} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
-            conn.execute_batch(&sql)?;
-        }
-        0 => return Err(damaged(0, format!("{} is no journal", path.display()))),
-        _ => return Err(JournalError::Newer { found, known: SCHEMA_VERSION }),
+        1..=SCHEMA_VERSION => Ok(conn),
+        0 => Err(damaged(0, format!("{} is no journal", path.display()))),
+        _ => Err(JournalError::Newer { found, known: SCHEMA_VERSION }),
+    }
+}
+
+/// Makes a sound journal one that is written.
+fn prepare(conn: &Connection, path: &Path) -> Result<(), JournalError> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found < SCHEMA_VERSION {
+        let sql = format!("BEGIN; {FROM_1_TO_2} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
+        conn.execute_batch(&sql)?;
     }
     let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
@@ -127,11 +177,12 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
     // Keeps the write-ahead log from staying large after a flood.
     conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
     conn.set_prepared_statement_cache_capacity(64);
-    Ok(conn)
+    Ok(())
 }
 
 fn check(conn: &Connection) -> Result<(), JournalError> {
-    let verdict: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    // The quick one does not look into the indexes, and a run is read through one.
+    let verdict: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if verdict != "ok" {
         return Err(damaged(0, verdict));
     }

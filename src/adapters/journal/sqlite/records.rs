@@ -92,12 +92,19 @@ fn start(conn: &Connection, seq: u64) -> Result<Tail, JournalError> {
 
 /// Follows the chain from `tail` over at most `count` records.
 pub(super) fn check_after(conn: &Connection, mut tail: Tail, count: u64) -> Result<Tail, JournalError> {
-    let sql = format!("SELECT {COLUMNS} FROM records WHERE seq > ?1 ORDER BY seq LIMIT ?2");
-    let mut select = conn.prepare_cached(&sql)?;
-    for line in select.query_map([Number(tail.seq), Number(count)], line)? {
-        tail = tail.follow(&line?)?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    for line in lines_after(conn, tail.seq, count)? {
+        tail = tail.follow(&line)?;
     }
     Ok(tail)
+}
+
+/// The next `limit` records after `seq`, as they are stored.
+pub(super) fn lines_after(conn: &Connection, seq: u64, limit: usize) -> Result<Vec<Line>, JournalError> {
+    let sql = format!("SELECT {COLUMNS} FROM records WHERE seq > ?1 ORDER BY seq LIMIT ?2");
+    let mut select = conn.prepare_cached(&sql)?;
+    let lines = select.query_map(params![Number(seq), super::sql_limit(limit)], line)?;
+    Ok(lines.collect::<Result<_, _>>()?)
 }
 
 fn line(row: &Row<'_>) -> rusqlite::Result<Line> {

@@ -6,18 +6,18 @@ mod writer;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
 
-use super::failure;
 use super::trim::controller;
+use super::{call, failure};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
 use crate::domain::owner::{
-    ARGOCD_NAMESPACE, Clues, Controller, GitOps, Guess, HoldOwner, OURSELVES, Origin, Owner, OwnerState,
-    assess_hold, recognise,
+    ARGOCD_NAMESPACE, Clues, Controller, GitOps, Guess, HoldOwner, Origin, Owner, OwnerState, assess_hold,
+    recognise,
 };
 
 pub(super) use writer::{changed_by, writer};
@@ -195,9 +195,8 @@ impl Owners {
             let Ok(operations) = serde_json::from_value(patch.clone()) else {
                 return Outcome::Refused { why: format!("the plan's patch for {title} is no JSON Patch") };
             };
-            let params = PatchParams { field_manager: Some(OURSELVES.into()), ..PatchParams::default() };
             let name = name_of(&hold.controller);
-            match in_time(api.patch(name, &params, &Patch::<()>::Json(operations))).await {
+            match in_time(call::patch(&self.client, &api, name, &Patch::<()>::Json(operations))).await {
                 Ok(stored) => match state_of(&hold.controller, &stored) {
                     OwnerState::Manual | OwnerState::Suspended => {
                         return Outcome::Done { detail: format!("{title} was suspended") };
