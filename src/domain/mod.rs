@@ -12,6 +12,7 @@ pub mod guardrails;
 pub mod histogram;
 pub mod history;
 pub mod journey;
+pub mod lease;
 pub mod log_patterns;
 pub mod memory;
 pub mod message;
