@@ -9,6 +9,7 @@ use crate::domain::detect::errors::Counts;
 use crate::domain::event::{Record, StreamId};
 use crate::domain::guardrails::Killed;
 use crate::domain::histogram::Histogram;
+use crate::domain::lease::{Bid, StoredLease};
 use crate::domain::message::Message;
 use crate::domain::names::{RuleName, TargetId};
 use crate::domain::outcome::{Finding, Outcome};
@@ -293,6 +294,23 @@ pub enum JournalError {
         "the journal was written by a newer version ({found}, this one knows {known}): install that version"
     )]
     Newer { found: u32, known: u32 },
+}
+
+/// The one record that replicas compete for. The first of two writes over the same version wins.
+#[async_trait]
+pub trait Lease: Send + Sync {
+    /// `None` while there is none.
+    async fn read(&self) -> Result<Option<StoredLease>, LeaseError>;
+    /// Answers with the version that the record has now.
+    async fn write(&self, bid: &Bid) -> Result<String, LeaseError>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    #[error("{lease} was written by another replica meanwhile")]
+    Conflict { lease: String },
+    #[error("{lease} cannot be read or written: {why}")]
+    Unavailable { lease: String, why: String },
 }
 
 /// Keeps the samples of each watch, and gives them back after a restart.

@@ -76,6 +76,7 @@ impl Changes {
         let mut note = |key, same: bool| self.needs_restart.extend((!same).then_some(key));
         note("listen", old.listen == new.listen);
         note("state_dir", old.state_dir == new.state_dir);
+        note("leadership", old.leadership == new.leadership);
     }
 
     fn note_measuring(&mut self, old: &Config, new: &Config) {

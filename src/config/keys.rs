@@ -47,6 +47,7 @@ pub(super) const ROOT: &[Field] = &[
         "Where the API, the webhook, the dashboard and /metrics are served.",
     ),
     optional("state_dir", PATH, "Directory of the journal and the recordings; it must survive restarts."),
+    optional("leadership", Shape::Map(LEADERSHIP), "Which of several replicas leads."),
     optional("status_page", URL, "Your public status page, named in messages."),
     optional("api", Shape::Map(API), "Who may approve, deny and order."),
     optional(
@@ -65,6 +66,17 @@ pub(super) const ROOT: &[Field] = &[
         "Any key of a service except name and targets; a service's own key wins whole.",
     ),
     required("services", Shape::Maps(SERVICE), "What is protected."),
+];
+
+const LEADERSHIP: &[Field] =
+    &[required("lease", Shape::Map(LEASE), "The Lease of Kubernetes that replicas compete for.")];
+
+const LEASE: &[Field] = &[
+    optional("namespace", leaf(Leaf::KubernetesName), "Its namespace, the pod's own unless said otherwise."),
+    optional("name", leaf(Leaf::KubernetesName), "Its name, rollguard unless said otherwise."),
+    optional("duration", span(1_000, HOUR), "After so long without a renewal another replica takes it; 15s."),
+    optional("renew_deadline", span(500, HOUR), "After so long without a renewal the leader stops; 10s."),
+    optional("retry", span(100, 600), "Between two renewals, or looks at the lease; 2s."),
 ];
 
 const API: &[Field] = &[optional("people", Shape::Maps(PERSON), "People and their bearer tokens.")];

@@ -5,6 +5,7 @@ mod diff;
 mod durations;
 mod journeys;
 mod keys;
+mod leadership;
 mod load;
 mod probes;
 mod problem;
@@ -32,6 +33,7 @@ use url::Url;
 
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use diff::Changes;
+pub use leadership::LeadershipConfig;
 pub use load::{Env, Loaded, load, parse};
 pub use problem::{LoadError, Problem, Severity};
 pub use registries::{EcrConfig, RegistriesConfig};
@@ -54,6 +56,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Of the journal and the recordings.
     pub state_dir: PathBuf,
+    /// `Some` where several replicas take turns.
+    pub leadership: Option<LeadershipConfig>,
     pub status_page: Option<Url>,
     pub people: Vec<Person>,
     pub kubernetes: KubernetesConfig,

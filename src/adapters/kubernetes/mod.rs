@@ -8,6 +8,7 @@ mod facts;
 mod failure;
 mod feed;
 mod index;
+mod lease;
 pub mod logs;
 mod obstacles;
 mod owners;
@@ -42,6 +43,7 @@ pub use access::AccessError;
 pub use beside::{Beside, Extras};
 pub use events::KubernetesEvents;
 pub use feed::KubernetesFeed;
+pub use lease::KubernetesLease;
 pub use owners::OwnerOptions;
 pub use target::KubernetesTargets;
 
@@ -138,6 +140,12 @@ impl Kubernetes {
             Arc::clone(&self.clock),
             self.owners.clone(),
         )
+    }
+
+    /// The Lease of this name, in our own namespace unless another is named.
+    pub fn lease(&self, namespace: Option<&str>, name: &str) -> KubernetesLease {
+        let namespace = namespace.unwrap_or_else(|| self.client.default_namespace());
+        KubernetesLease::new(&self.client, namespace, name)
     }
 
     /// A channel that tells each workload's story in Events.

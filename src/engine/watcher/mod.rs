@@ -14,7 +14,7 @@ mod reconfigure;
 mod restore;
 mod together;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -106,8 +106,9 @@ pub struct Watcher {
     found: mpsc::Sender<Found>,
     /// The feed has changed what is worth asking: told at the next look, since it may tell of thousands of targets at once.
     book_stale: bool,
-    /// Inbox rows up to here were handed on in this life.
-    inbox_seen: i64,
+    /// Inbox rows that were handed on in this life and are not folded yet. Not the highest number: rows that several
+    /// replicas write become visible in any order.
+    handed_on: BTreeSet<i64>,
     began_at: Timestamp,
     /// The kill switch, as it was looked at last.
     killed: Option<Killed>,
@@ -141,7 +142,7 @@ impl Watcher {
             rounds: Rounds::default(),
             found,
             book_stale: false,
-            inbox_seen: 0,
+            handed_on: BTreeSet::new(),
             began_at,
             killed: None,
             failed,
