@@ -191,6 +191,12 @@ pub trait Journal: Send + Sync {
         rows: Vec<MinuteRow>,
     ) -> Result<(), JournalError>;
     async fn minutes(&self, target: &TargetId, since: Timestamp) -> Result<Vec<MinuteRow>, JournalError>;
+
+    /// The epoch that writes now, 0 while there was none.
+    async fn epoch(&self) -> Result<u64, JournalError>;
+    /// Shows the other replicas what this one sees, in place of what was shown before. No part of the chain.
+    async fn publish(&self, epoch: u64, shown: Published) -> Result<(), JournalError>;
+    async fn published(&self) -> Result<Option<Published>, JournalError>;
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -280,6 +286,13 @@ pub struct MinuteRow {
     pub minute: Timestamp,
     pub counts: Counts,
     pub times: Option<Histogram>,
+}
+
+/// What the replica that leads sees, for the others to show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Published {
+    pub at: Timestamp,
+    pub picture: serde_json::Value,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

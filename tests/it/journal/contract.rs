@@ -8,7 +8,9 @@ use rollguard::domain::event::{RECORD_VERSION, StreamId};
 use rollguard::domain::histogram::Histogram;
 use rollguard::domain::message::MessageKind::{Action, Note, Page, Resolve};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
-use rollguard::ports::{Commit, Delivery, Head, Journal, JournalError, MinuteRow, NewRecord, Received};
+use rollguard::ports::{
+    Commit, Delivery, Head, Journal, JournalError, MinuteRow, NewRecord, Published, Received,
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -48,6 +50,7 @@ contract!(
     what_is_done_is_forgotten_after_a_week,
     minutes_add_up_and_go_after_a_day,
     minutes_keep_response_times,
+    what_is_published_takes_the_place_of_what_was,
 );
 
 /// Titles of what is due, in order.
@@ -340,4 +343,18 @@ async fn minutes_add_up_and_go_after_a_day(journal: &dyn Journal) {
     assert_eq!(journal.minutes(&api, at(0)).await.unwrap().len(), 1);
     journal.outbox(at(days(3)), 1).await.unwrap();
     assert_eq!(journal.minutes(&api, at(0)).await, Ok(vec![]));
+}
+
+async fn what_is_published_takes_the_place_of_what_was(journal: &dyn Journal) {
+    assert_eq!(journal.epoch().await, Ok(0));
+    assert_eq!(journal.published().await, Ok(None));
+    let (stale, epoch) = (journal.claim().await.unwrap(), journal.claim().await.unwrap());
+    assert_eq!(journal.epoch().await, Ok(epoch));
+    let shown = |at, n: u32| Published { at, picture: json!({ "services": [{ "n": n, "big": 1e300 }] }) };
+    journal.publish(epoch, shown(at(0), 1)).await.unwrap();
+    journal.publish(epoch, shown(at(5), 2)).await.unwrap();
+    let refused = journal.publish(stale, shown(at(6), 3)).await;
+    assert_eq!(refused, Err(JournalError::Stale { ours: stale, current: epoch }));
+    assert_eq!(journal.published().await, Ok(Some(shown(at(5), 2))));
+    assert_eq!(journal.head().await, Ok(Head::default()));
 }

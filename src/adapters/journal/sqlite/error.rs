@@ -36,7 +36,3 @@ pub(super) fn file_error(path: &Path, error: &std::io::Error) -> JournalError {
     );
     JournalError::Unavailable { why }
 }
-
-pub(super) fn damaged(seq: u64, why: impl Into<String>) -> JournalError {
-    JournalError::Damaged { seq, why: why.into() }
-}

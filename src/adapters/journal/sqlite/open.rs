@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::error::{damaged, file_error};
-use super::schema::{CREATE, FROM_1_TO_2, SCHEMA_VERSION};
+use super::super::damaged;
+use super::error::file_error;
+use super::schema::{CREATE, FROM_1_TO_2, FROM_2_TO_3, SCHEMA_VERSION};
 use super::writer::Store;
 use super::{inbox, records};
 use crate::ports::JournalError;
@@ -107,10 +108,8 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
     let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match found {
         SCHEMA_VERSION => {}
-        1 => {
-            let sql = format!("BEGIN; {FROM_1_TO_2} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
-            conn.execute_batch(&sql)?;
-        }
+        1 => migrate(&conn, &[FROM_1_TO_2, FROM_2_TO_3])?,
+        2 => migrate(&conn, &[FROM_2_TO_3])?,
         0 => return Err(damaged(0, format!("{} is no journal", path.display()))),
         _ => return Err(JournalError::Newer { found, known: SCHEMA_VERSION }),
     }
@@ -128,6 +127,11 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
     conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(conn)
+}
+
+fn migrate(conn: &Connection, steps: &[&str]) -> rusqlite::Result<()> {
+    let steps = steps.concat();
+    conn.execute_batch(&format!("BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))
 }
 
 fn check(conn: &Connection) -> Result<(), JournalError> {
