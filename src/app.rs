@@ -220,7 +220,7 @@ impl World {
             clock: house.clock.clone(),
             in_use,
             http,
-            duty: Duty::Standby(equipment),
+            duty: Duty::Standby(Box::new(equipment)),
             picture: house.picture.clone(),
             stop: house.stop.clone(),
         };

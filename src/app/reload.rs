@@ -56,7 +56,7 @@ pub(super) struct Reloader {
 /// What this process has to do, and what a new configuration reaches therefore.
 pub(super) enum Duty {
     /// Nothing but to be ready.
-    Standby(Equipment),
+    Standby(Box<Equipment>),
     Leading {
         watcher: mpsc::Sender<Reconfigured>,
         polling: Polling,
@@ -115,7 +115,7 @@ impl Reloader {
         let token = config.alertmanager.as_ref().and_then(|a| a.webhook_token.as_ref());
         self.http.admit(build::people(config), token, build::alert_routes(config));
         let Duty::Leading { watcher, polling } = &self.duty else {
-            self.duty = Duty::Standby(equipment);
+            self.duty = Duty::Standby(Box::new(equipment));
             return Ok(());
         };
         let (done, in_force) = oneshot::channel();

@@ -4,6 +4,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::adapters::Equipment;
 use super::leading::House;
 use super::reload::{Duty, Reloader};
 use super::{AppError, Tasks, build};
@@ -122,7 +123,7 @@ impl Replica {
 
     pub(super) fn lead(&mut self, epoch: u64) {
         let Duty::Standby(equipment) = &self.reloader.duty else { return };
-        let equipment = equipment.clone();
+        let equipment = Equipment::clone(equipment);
         self.reloader.duty = self.house.lead(epoch, &self.reloader.in_use, equipment, &mut self.tasks);
         if let Some(standing) = &self.standing {
             let publisher = Publisher {

@@ -27,6 +27,7 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
     let around = Around::of(&root, outside);
     let listen = root.read::<SocketAddr>("listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9095)));
     check::exposed(&root, listen, &around);
+    check::replicas(&root);
     let state_dir = root.read::<PathBuf>("state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/rollguard"));
     let cluster = root.map("kubernetes");
     let config = Config {

@@ -67,7 +67,7 @@ impl Publisher {
 
     async fn publish(&self) -> Result<(), JournalError> {
         let unreadable = |e: serde_json::Error| JournalError::Unavailable { why: e.to_string() };
-        let picture = self.viewer.look(serde_json::to_value).map_err(unreadable)?;
+        let picture = self.viewer.look(|seen| serde_json::to_value(seen)).map_err(unreadable)?;
         let shown = Published { at: self.clock.now(), picture };
         in_time(self.journal.publish(self.epoch, shown)).await
     }
