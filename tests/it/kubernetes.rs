@@ -16,4 +16,4 @@ mod owners;
 mod restart;
 mod rights;
 mod undo;
-mod world;
+pub(crate) mod world;
