@@ -24,6 +24,7 @@ mod metrics;
 mod notify;
 mod outbox;
 mod outside;
+mod postgres;
 mod recorder;
 mod reference;
 mod reload;

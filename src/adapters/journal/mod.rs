@@ -3,11 +3,13 @@ mod chain;
 mod memory;
 mod minutes;
 mod outbox;
+mod postgres;
 mod sqlite;
 
 use jiff::{SignedDuration, Timestamp};
 
 pub use memory::MemoryJournal;
+pub use postgres::{PostgresJournal, PostgresOptions, TlsMode};
 pub use sqlite::SqliteJournal;
 
 use crate::ports::JournalError;

@@ -16,6 +16,7 @@ pub(crate) mod lever;
 #[cfg(feature = "aws")]
 pub(crate) mod moto;
 pub(crate) mod pod_status;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod receiver;
