@@ -40,21 +40,19 @@ impl Watcher {
             }
             Err(error) => return Err(error),
         };
-        self.handed_on.retain(|id| rows.iter().any(|row| row.id == *id));
         let mut folded = Vec::new();
         for row in rows {
-            let id = row.id;
-            if self.handed_on.contains(&id) {
+            if row.id <= self.inbox_seen {
                 continue;
             }
+            let id = row.id;
             match self.fold_row(row).await? {
                 Handled::Folded => folded.push(id),
-                Handled::HandedOn => {
-                    self.handed_on.insert(id);
-                }
+                Handled::HandedOn => {}
                 // Its run is busy: this row and the later ones are looked at again with the next look.
                 Handled::NotYet => break,
             }
+            self.inbox_seen = id;
         }
         if folded.is_empty() {
             return Ok(());

@@ -14,7 +14,7 @@ mod reconfigure;
 mod restore;
 mod together;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -106,9 +106,8 @@ pub struct Watcher {
     found: mpsc::Sender<Found>,
     /// The feed has changed what is worth asking: told at the next look, since it may tell of thousands of targets at once.
     book_stale: bool,
-    /// Inbox rows that were handed on in this life and are not folded yet. Not the highest number: rows that several
-    /// replicas write become visible in any order.
-    handed_on: BTreeSet<i64>,
+    /// Inbox rows up to here were handed on in this life.
+    inbox_seen: i64,
     began_at: Timestamp,
     /// The kill switch, as it was looked at last.
     killed: Option<Killed>,
@@ -142,7 +141,7 @@ impl Watcher {
             rounds: Rounds::default(),
             found,
             book_stale: false,
-            handed_on: BTreeSet::new(),
+            inbox_seen: 0,
             began_at,
             killed: None,
             failed,
