@@ -34,6 +34,13 @@ struct Outside {
     postgres: Wire,
 }
 
+impl Outside {
+    async fn between(place: &Place, postgres: &Postgres) -> Self {
+        let kubernetes = Faulty::start(place.cluster).await;
+        Self { kubernetes, postgres: Wire::to(postgres.port()).await }
+    }
+}
+
 /// Two replicas with the rights that are shipped, the first of which leads.
 struct Pair {
     place: Place,
@@ -49,19 +56,14 @@ impl Pair {
     async fn start(purpose: &str, lease: Value, change: impl Fn(&mut Value)) -> Self {
         let place = Place::with(purpose, slowly).await;
         let released = Timestamp::now();
-        let postgres = Postgres::start().await;
+        let postgres = Postgres::start(&[]).await;
         let token = place.shipped_role().await;
         place.optional_role(LEASE_ROLE).await;
-        let outside = [(), ()].map(async |()| Outside {
-            kubernetes: Faulty::start(place.cluster).await,
-            postgres: Wire::to(postgres.port()).await,
-        });
-        let [first, second] = outside;
-        let outside = [first.await, second.await];
+        let outside = [Outside::between(&place, &postgres).await, Outside::between(&place, &postgres).await];
         let config = |outside: &Outside| {
             let kubeconfig = outside.kubernetes.kubeconfig_as(place.cluster, &token);
             let mut config = config(&kubeconfig, &place.namespace, &place.receiver.url("/messages"));
-            config["journal"] = json!({ "postgres": { "url": postgres.url_through(outside.postgres.port()) } });
+            config["journal"] = json!({ "postgres": { "url": postgres.url_through(outside.postgres.port()), "tls": "disable" } });
             let mut lease = lease.clone();
             lease["namespace"] = json!(place.namespace);
             config["leadership"] = json!({ "lease": lease });

@@ -15,6 +15,7 @@ mod demo;
 mod deploy;
 mod detect;
 mod explain;
+mod ha;
 mod house;
 mod http_world;
 mod journal;

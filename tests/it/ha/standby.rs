@@ -37,8 +37,7 @@ async fn an_alert_and_an_approval_at_the_standby_are_the_leaders_work() {
     assert!(run.reason.contains("HighErrorRate"), "{run:?}");
 
     let status = pair.second.cli_ok("status").await;
-    let leader = format!("leads; this is ");
-    assert!(status.contains(&leader) && status.contains("which stands by, as "), "{status}");
+    assert!(status.contains(" leads; this is ") && status.contains("which stands by, as "), "{status}");
     assert!(status.contains("shop/backend") && status.contains(&run.run), "{status}");
     assert!(pair.second.cli_ok(&format!("show {}", run.run)).await.contains("awaiting approval"));
     let unclear = pair.second.cli("approve no-such-run").await;
