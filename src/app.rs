@@ -5,6 +5,7 @@ mod aws;
 pub mod backtest;
 mod build;
 mod inquiries;
+mod journal;
 pub mod live;
 mod outside;
 mod reload;
@@ -21,7 +22,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::adapters::journal::SqliteJournal;
 use crate::adapters::kill_file::FileSwitch;
 use crate::adapters::kubernetes::AccessError;
 use crate::adapters::recording::{FileRecorder, RecordingError, RecordingLimits};
@@ -47,7 +47,7 @@ use reload::{Polling, Reloader};
 pub enum AppError {
     #[error("cannot listen on {address}: choose another `listen` address, or stop what listens there")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("the state directory cannot be used")]
+    #[error("the journal cannot be used")]
     Journal(#[from] JournalError),
     #[error("the recordings cannot be kept")]
     Recording(#[from] RecordingError),
@@ -74,7 +74,7 @@ impl Daemon {
     /// Starts everything that the configuration asks for. With `reread` it can be changed while it runs.
     ///
     /// # Errors
-    /// When the address, the state directory or the cluster's credentials cannot be used. Nothing runs then.
+    /// When the address, the journal or the cluster's credentials cannot be used. Nothing runs then.
     pub async fn start(config: Config, reread: Option<Reread>) -> Result<Self, AppError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = metrics_handle(clock.now())?;
@@ -82,7 +82,7 @@ impl Daemon {
         let listener = listener.map_err(|source| AppError::Listen { address: config.listen, source })?;
         let address =
             listener.local_addr().map_err(|source| AppError::Listen { address: config.listen, source })?;
-        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&config.state_dir)?);
+        let journal = journal::open(&config).await?;
         let recordings = config.state_dir.join("recordings");
         let recorder: Arc<dyn Recorder> =
             Arc::new(FileRecorder::new(&recordings, RecordingLimits::default())?);

@@ -3,6 +3,7 @@ mod check;
 mod cloudwatch;
 mod diff;
 mod durations;
+mod journal;
 mod journeys;
 mod keys;
 mod load;
@@ -32,6 +33,7 @@ use url::Url;
 
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use diff::Changes;
+pub use journal::{JournalConfig, PostgresConfig, PostgresTls};
 pub use load::{Env, Loaded, load, parse};
 pub use problem::{LoadError, Problem, Severity};
 pub use registries::{EcrConfig, RegistriesConfig};
@@ -54,6 +56,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Of the journal and the recordings.
     pub state_dir: PathBuf,
+    pub journal: JournalConfig,
     pub status_page: Option<Url>,
     pub people: Vec<Person>,
     pub kubernetes: KubernetesConfig,

@@ -16,7 +16,7 @@ use super::value::KubernetesName;
 use super::yaml::Node;
 use super::{
     AlertmanagerConfig, Config, KubernetesConfig, NotifyConfig, Paging, Person, PrometheusConfig,
-    ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, registries, services,
+    ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, journal, registries, services,
 };
 use crate::domain::names::PersonName;
 use crate::domain::owner::ARGOCD_NAMESPACE;
@@ -32,6 +32,7 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
     let config = Config {
         listen,
         state_dir: outside.path(state_dir),
+        journal: root.map("journal").map(|j| journal::journal(&j, &outside)).unwrap_or_default(),
         status_page: root.read("status_page"),
         people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),
         kubernetes_events: cluster.as_ref().and_then(|k| k.read("events")).unwrap_or(true),
