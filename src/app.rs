@@ -5,6 +5,7 @@ mod aws;
 pub mod backtest;
 mod build;
 mod inquiries;
+mod journal;
 mod leading;
 pub mod live;
 mod outside;
@@ -24,7 +25,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::journal::SqliteJournal;
 use crate::adapters::kill_file::FileSwitch;
 use crate::adapters::kubernetes::AccessError;
 use crate::adapters::recording::{FileRecorder, RecordingError, RecordingLimits};
@@ -83,7 +83,7 @@ impl Daemon {
     /// Starts everything that the configuration asks for. With `reread` it can be changed while it runs.
     ///
     /// # Errors
-    /// When the address, the state directory or the cluster's credentials cannot be used. Nothing runs then.
+    /// When the address, the journal or the cluster's credentials cannot be used. Nothing runs then.
     pub async fn start(config: Config, reread: Option<Reread>) -> Result<Self, AppError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = metrics_handle(clock.now())?;
@@ -91,7 +91,7 @@ impl Daemon {
         let listener = listener.map_err(|source| AppError::Listen { address: config.listen, source })?;
         let address =
             listener.local_addr().map_err(|source| AppError::Listen { address: config.listen, source })?;
-        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&config.state_dir)?);
+        let journal = journal::open(&config).await?;
         let recordings = config.state_dir.join("recordings");
         let recorder: Arc<dyn Recorder> =
             Arc::new(FileRecorder::new(&recordings, RecordingLimits::default())?);

@@ -3,6 +3,7 @@ mod check;
 mod cloudwatch;
 mod diff;
 mod durations;
+mod journal;
 mod journeys;
 mod keys;
 mod leadership;
@@ -33,6 +34,7 @@ use url::Url;
 
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use diff::Changes;
+pub use journal::{JournalConfig, PostgresConfig, PostgresTls};
 pub use leadership::LeadershipConfig;
 pub use load::{Env, Loaded, load, parse};
 pub use problem::{LoadError, Problem, Severity};
@@ -56,6 +58,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Of the journal and the recordings.
     pub state_dir: PathBuf,
+    pub journal: JournalConfig,
     /// `Some` where several replicas take turns.
     pub leadership: Option<LeadershipConfig>,
     pub status_page: Option<Url>,

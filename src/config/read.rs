@@ -16,7 +16,8 @@ use super::value::KubernetesName;
 use super::yaml::Node;
 use super::{
     AlertmanagerConfig, Config, KubernetesConfig, NotifyConfig, Paging, Person, PrometheusConfig,
-    ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, leadership, registries, services,
+    ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, journal, leadership, registries,
+    services,
 };
 use crate::domain::names::PersonName;
 use crate::domain::owner::ARGOCD_NAMESPACE;
@@ -33,6 +34,7 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
     let config = Config {
         listen,
         state_dir: outside.path(state_dir),
+        journal: root.map("journal").map(|j| journal::journal(&j, &outside)).unwrap_or_default(),
         leadership: leadership::leadership(&root),
         status_page: root.read("status_page"),
         people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),

@@ -31,6 +31,7 @@ fn env(name: &str) -> Option<String> {
         "SLACK_WEBHOOK_URL" => "https://hooks.slack.example/services/T0/B0/slack-secret",
         "HOOK_URL" => "https://hooks.example.com/in?key=hook-secret",
         "SHOP_CHECK_PASSWORD" => "check-password-xyz",
+        "ROLLGUARD_POSTGRES_URL" => "postgres://rollguard:postgres-secret@db.example.com/rollguard",
         "HOOK_SECRET" => "signing-secret-0123456789",
         _ => return None,
     };
@@ -160,9 +161,15 @@ fn a_counter_is_judged_by_its_growth() {
 #[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
 fn no_secret_is_shown_by_debug() {
     let shown = format!("{:?}", example());
-    for secret in
-        [ANN, "prometheus-token", "alertmanager-token", "slack-secret", "hook-secret", "signing-secret"]
-    {
+    for secret in [
+        ANN,
+        "prometheus-token",
+        "alertmanager-token",
+        "postgres-secret",
+        "slack-secret",
+        "hook-secret",
+        "signing-secret",
+    ] {
         assert!(!shown.contains(secret), "{secret} is in {shown}");
     }
 }

@@ -63,7 +63,8 @@ impl Pair {
         let config = |outside: &Outside| {
             let kubeconfig = outside.kubernetes.kubeconfig_as(place.cluster, &token);
             let mut config = config(&kubeconfig, &place.namespace, &place.receiver.url("/messages"));
-            config["journal"] = json!({ "postgres": { "url": postgres.url_through(outside.postgres.port()), "tls": "disable" } });
+            let url = postgres.url_through(outside.postgres.port());
+            config["journal"] = json!({ "postgres": { "url": url, "tls": { "mode": "disable" } } });
             let mut lease = lease.clone();
             lease["namespace"] = json!(place.namespace);
             config["leadership"] = json!({ "lease": lease });

@@ -6,7 +6,7 @@ use rollguard::domain::lease::LeaseTimes;
 
 use super::{example, minimal, problems, read};
 
-const SHARED: &str = "journal: {postgres: {url: \"postgres://rollguard:secret@db/rollguard\"}}\n";
+const SHARED: &str = "journal: {postgres: {url_env: ROLLGUARD_POSTGRES_URL, tls: {mode: disable}}}\n";
 
 fn lease(lease: &str) -> String {
     minimal("", &format!("{SHARED}leadership: {{lease: {{{lease}}}}}\n"))
