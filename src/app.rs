@@ -38,7 +38,7 @@ use crate::engine::published::PublishError;
 use crate::engine::reload::{ReloadOrder, Reloads};
 use crate::engine::snapshot::Picture;
 use crate::http::{HttpParts, HttpState, metrics, serve};
-use crate::ports::{Clock, Journal, JournalError, Recorder};
+use crate::ports::{Clock, JournalError, Recorder};
 use crate::telemetry::Metric;
 use adapters::{Adapters, InUse};
 use inquiries::Answers;
@@ -199,8 +199,7 @@ impl World {
             Metric::Leader.set(1.0, vec![]);
             return Ok(Post::Leading { epoch: self.house.journal.claim().await? });
         };
-        let (candidate, standing) =
-            standing::stand(leadership, &adapters.cluster, self.house.clock.clone());
+        let (candidate, standing) = standing::stand(leadership, &adapters.cluster, self.house.clock.clone());
         self.house.tenure = candidate.tenure();
         self.tasks.spawn(candidate.run(standing.leave.clone()).map_err(AppError::from));
         Ok(Post::Standing(standing))

@@ -37,17 +37,16 @@ pub(super) struct House {
 
 impl House {
     /// Sets everything going that acts, as the holder of `epoch`.
-    pub(super) fn lead(
-        &self,
-        epoch: u64,
-        in_use: &InUse,
-        equipment: Equipment,
-        tasks: &mut Tasks,
-    ) -> Duty {
+    pub(super) fn lead(&self, epoch: u64, in_use: &InUse, equipment: Equipment, tasks: &mut Tasks) -> Duty {
         let (clock, stop) = (self.clock.clone(), self.stop.clone());
-        let ledger =
-            Ledger::new(self.journal.clone(), in_use.notifiers.clone(), clock.clone(), self.picture.clone(), epoch)
-                .until(stop.clone());
+        let ledger = Ledger::new(
+            self.journal.clone(),
+            in_use.notifiers.clone(),
+            clock.clone(),
+            self.picture.clone(),
+            epoch,
+        )
+        .until(stop.clone());
         let (notes, told) = mpsc::channel(WAITING);
         let (answers, answered) = mpsc::channel(WAITING);
         let (watcher, reconfigured) = mpsc::channel(1);

@@ -25,8 +25,7 @@ pub(super) fn stand(
     let jitter = (chance & 0xffff) as f64 / f64::from(0xffff);
     let candidate = Candidate::new(lease, me.clone(), config.times, jitter, clock, is_fit);
     let leave = CancellationToken::new();
-    let standing =
-        Standing { me, role: candidate.role(), fit, leave, away_max: config.times.duration };
+    let standing = Standing { me, role: candidate.role(), fit, leave, away_max: config.times.duration };
     (candidate, standing)
 }
 

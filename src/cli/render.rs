@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use super::output::{Table, Tone, clean};
 use crate::client::dto::{
-    CheckStatus, Health, LeadershipStatus, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetStatus,
-    WayBack,
+    CheckStatus, Health, LeadershipStatus, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer,
+    ServicesAnswer, TargetStatus, WayBack,
 };
 use crate::domain::event::WatchEnd;
 use crate::domain::evidence::Cause;

@@ -42,7 +42,9 @@ fn times(lease: &Fields<'_>) -> LeaseTimes {
     }
     if times.retry * 2 > times.renew_deadline {
         let deadline = told(times.renew_deadline);
-        let why = format!("retry: longer than half of renew_deadline ({deadline}): one lost message would end a leadership");
+        let why = format!(
+            "retry: longer than half of renew_deadline ({deadline}): one lost message would end a leadership"
+        );
         lease.notes.error(lease.at("retry"), why);
     }
     times

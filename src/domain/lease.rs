@@ -204,7 +204,8 @@ impl Elector {
         self.notice_deadline(now);
         match written {
             Written::Done { version } => {
-                self.seen = Some(Seen { lease: StoredLease { record: bid.record, version }, changed_at: now });
+                self.seen =
+                    Some(Seen { lease: StoredLease { record: bid.record, version }, changed_at: now });
                 self.is_fresh = true;
                 // An answer that comes too late makes nobody a leader: what it granted is over.
                 if self.down.is_none() && now < began + self.times.renew_deadline {
@@ -227,8 +228,7 @@ impl Elector {
     pub fn release(&mut self, wall: Timestamp) -> Option<Bid> {
         self.renewed_at = None;
         let seen = self.seen.as_ref().filter(|_| self.is_fresh && self.holder() == Some(self.me.as_str()))?;
-        let record =
-            LeaseRecord { holder: None, renewed_at: Some(wall), ..seen.lease.record.clone() };
+        let record = LeaseRecord { holder: None, renewed_at: Some(wall), ..seen.lease.record.clone() };
         Some(Bid { record, over: over(&seen.lease) })
     }
 

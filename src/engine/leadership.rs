@@ -19,7 +19,10 @@ use crate::telemetry::Stopwatch;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// It serves, and waits. `holder` is who leads, as far as is known.
-    Standby { holder: Option<String>, trouble: Option<String> },
+    Standby {
+        holder: Option<String>,
+        trouble: Option<String>,
+    },
     Leading,
 }
 
@@ -173,7 +176,9 @@ impl Candidate {
         let Some(bid) = bid else { return };
         match tokio::time::timeout(RELEASE_MAX, self.lease.write(&bid)).await {
             Ok(Ok(_)) => tracing::info!("the lease is given back: another replica may lead at once"),
-            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be given back: it runs out by itself"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the lease could not be given back: it runs out by itself")
+            }
             Err(_) => tracing::warn!("the lease could not be given back in time: it runs out by itself"),
         }
     }

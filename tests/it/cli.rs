@@ -8,8 +8,8 @@ use clap::{CommandFactory, Parser};
 use jiff::SignedDuration;
 use rollguard::cli::{Cli, render};
 use rollguard::client::dto::{
-    CheckStatus, LeadershipStatus, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetStatus,
-    WatchStatus, WayBack,
+    CheckStatus, LeadershipStatus, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer,
+    TargetStatus, WatchStatus, WayBack,
 };
 use rollguard::domain::diagnosis::{Diagnosis, PodState, Stall, StalledPod, diagnose};
 use rollguard::domain::event::WatchEnd;
@@ -177,7 +177,8 @@ fn status_says_which_replica_leads() {
     let leading = told(Some("rollguard-1_cd"), None);
     assert!(leading.contains("\nrollguard-1_cd leads\n"), "{leading}");
     let standby = told(Some("rollguard-0_ab"), None);
-    let expected = "rollguard-0_ab leads; this is rollguard-1_cd, which stands by, as rollguard-0_ab saw it 2s ago";
+    let expected =
+        "rollguard-0_ab leads; this is rollguard-1_cd, which stands by, as rollguard-0_ab saw it 2s ago";
     assert!(standby.contains(expected), "{standby}");
     let nobody = told(None, Some("lease a/b cannot be read or written: HTTP 403 Forbidden"));
     assert!(nobody.contains("no replica leads, so nothing is judged or rolled back: lease a/b"), "{nobody}");

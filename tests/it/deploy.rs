@@ -41,7 +41,8 @@ fn documents() -> BTreeMap<String, Vec<Value>> {
 const OPT_IN: [&str; 2] = ["kubernetes/owners/", "replicas/"];
 
 fn of_kind(kind: &str) -> Vec<Value> {
-    let all = documents().into_iter().filter(|(name, _)| !OPT_IN.iter().any(|folder| name.starts_with(folder)));
+    let all =
+        documents().into_iter().filter(|(name, _)| !OPT_IN.iter().any(|folder| name.starts_with(folder)));
     let all = all.flat_map(|(_, documents)| documents);
     all.filter(|document| document["kind"] == kind).collect()
 }

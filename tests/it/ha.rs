@@ -118,7 +118,8 @@ impl Pair {
 
     /// Waits until the watch after the rollback is over, which nothing has made shorter.
     async fn watched_to_the_end(&self, by: &Daemon, run: &str) {
-        let over = by.await_run("the watch is over", WATCH * 2, |status| status.run == run && !status.open).await;
+        let over =
+            by.await_run("the watch is over", WATCH * 2, |status| status.run == run && !status.open).await;
         assert_eq!(over.phase, "recovered", "{over:?}");
         let timeline = by.run(run).await.timeline;
         let at = |kind: &str| timeline.iter().find(|moment| moment.kind == kind).unwrap().at;

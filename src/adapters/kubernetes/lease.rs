@@ -39,7 +39,8 @@ impl KubernetesLease {
     /// The object's metadata at this version.
     fn metadata(&self, version: &str) -> ObjectMeta {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = last.as_ref().filter(|object| object.metadata.resource_version.as_deref() == Some(version));
+        let same =
+            last.as_ref().filter(|object| object.metadata.resource_version.as_deref() == Some(version));
         same.map(|object| object.metadata.clone()).unwrap_or_else(|| ObjectMeta {
             name: Some(self.name.clone()),
             resource_version: Some(version.to_string()),
