@@ -10,7 +10,7 @@ use crate::support::until;
 const SOON: Duration = Duration::from_secs(20);
 
 /// `shop` is the sandbox's Deployment, under this service name.
-fn config(sandbox: &Sandbox, service: &str) -> Value {
+pub(crate) fn config(sandbox: &Sandbox, service: &str) -> Value {
     let (front, kube) = (sandbox.front_url(), sandbox.kube_url());
     json!({
         "api": { "people": [{ "name": ANN.0, "token": ANN.1 }] },
@@ -34,7 +34,7 @@ fn config(sandbox: &Sandbox, service: &str) -> Value {
     })
 }
 
-async fn sandbox() -> Sandbox {
+pub(crate) async fn sandbox() -> Sandbox {
     let options = SandboxOptions { ready_after: Duration::from_secs(1), ..SandboxOptions::default() };
     Sandbox::start(options).await.unwrap()
 }

@@ -21,6 +21,7 @@ pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod receiver;
 pub(crate) mod server;
+pub(crate) mod wire;
 pub(crate) mod workload;
 
 use std::path::PathBuf;
