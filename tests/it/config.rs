@@ -1,5 +1,6 @@
 //! The configuration as its authors meet it: the example, the messages, and whatever else a file may hold.
 mod inside;
+mod journal;
 mod leadership;
 mod owners;
 mod rails;

@@ -7,6 +7,7 @@ use super::{Pair, WEB, leads, quick};
 use crate::kubernetes::world::SOON;
 use crate::support::faulty::Fault;
 use crate::support::until;
+use crate::support::wire::Loss;
 
 #[tokio::test]
 #[ignore = "tests/run ha"]
@@ -16,7 +17,7 @@ async fn a_leader_that_cannot_write_the_journal_changes_nothing_and_makes_room()
     pair.outside[0].kubernetes.plan(Fault::Refuse(503), 1, Method::PATCH, WEB);
     pair.place.deploy("v2-errors15").await;
     pair.first.await_watch("v2-errors15").await;
-    pair.outside[0].postgres.cut();
+    pair.outside[0].postgres.lose(Loss::Everything);
     assert_eq!(pair.first.ended(Duration::from_secs(30)).await, Some(1));
     let log = pair.first.log();
     assert!(log.contains("the journal could not be written for 4 s"), "{log}");
@@ -25,7 +26,7 @@ async fn a_leader_that_cannot_write_the_journal_changes_nothing_and_makes_room()
     assert_eq!(pair.outside[0].kubernetes.still_planned(), 1, "it acted without a journal");
 
     // It cannot be a standby without the journal either, and is one as soon as it is there again.
-    pair.outside[0].postgres.mend();
+    pair.outside[0].postgres.lose(Loss::Nothing);
     pair.first.restart().await;
     assert!(leads(&pair.second).await && !leads(&pair.first).await);
 }
@@ -41,7 +42,7 @@ async fn a_standby_that_cannot_reach_the_journal_is_not_ready_and_does_not_stand
     let url = pair.second.url().to_owned();
     let (status, told) = ready(&url).await;
     assert!(status == 200 && told.contains("[+]leadership ok (standby, "), "{told}");
-    pair.outside[1].postgres.cut();
+    pair.outside[1].postgres.lose(Loss::Everything);
     let down = async || Some(ready(&url).await).filter(|(status, _)| *status == 503);
     let (_, told) = until("it is not ready", SOON, down).await;
     assert!(told.contains("[-]journal failed: "), "{told}");
@@ -49,6 +50,6 @@ async fn a_standby_that_cannot_reach_the_journal_is_not_ready_and_does_not_stand
     pair.first.kill();
     tokio::time::sleep(Duration::from_secs(8)).await;
     assert!(!leads(&pair.second).await, "it leads without a journal");
-    pair.outside[1].postgres.mend();
+    pair.outside[1].postgres.lose(Loss::Nothing);
     pair.second_leads(SOON).await;
 }

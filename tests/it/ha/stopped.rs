@@ -18,6 +18,11 @@ async fn a_leader_that_is_stopped_gives_its_lease_back() {
     pair.second_leads(Duration::from_secs(5)).await;
     println!("the standby led {:?} after SIGTERM", asked.elapsed());
     pair.rolled_back_once(&pair.second).await;
+    assert!(!pair.first.state_dir().join("journal.db").exists(), "it keeps a journal of its own");
+    assert!(
+        ![&pair.first, &pair.second].iter().any(|daemon| daemon.log().contains("sesame")),
+        "a secret is logged"
+    );
     let lease = pair.place.kubectl("get lease rollguard -o jsonpath={.spec.leaseTransitions}").await;
     // The first one's first life, its second one, and the second one.
     assert_eq!(lease, "2");

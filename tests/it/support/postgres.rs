@@ -1,6 +1,5 @@
 //! A real Postgres that asks for its user's password, with a schema for each test.
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -47,7 +46,7 @@ impl Postgres {
         server
     }
 
-    /// Starts it again, after [`Postgres::stop`] or [`Postgres::kill`], with what it stored.
+    /// Starts it again, after [`Postgres::stop`], with what it stored.
     pub(crate) async fn restart(&mut self) {
         let mut command = Command::new(binary("postgres"));
         command.args(["-D", "data", "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
@@ -61,20 +60,16 @@ impl Postgres {
         self.process = Some(process);
     }
 
-    /// Stops it as an administrator in a hurry would: sessions are ended, what they had committed is there.
-    pub(crate) async fn stop(&mut self) {
+    /// Stops it, sessions and all: `INT` as an administrator in a hurry would, `QUIT` as a crash does.
+    pub(crate) async fn stop(&mut self, signal: &str) {
         if let Some(mut process) = self.process.take() {
-            process.signal("INT");
+            process.signal(signal);
             process.terminate().await;
         }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
-    }
-
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
     }
 
     pub(crate) fn url(&self) -> String {
