@@ -59,3 +59,14 @@ fn another_journal_needs_a_restart_and_so_does_another_password() {
     assert_eq!(Changes::between(&file, &one).needs_restart, ["journal"]);
     assert!(Changes::between(&one, &one).needs_restart.is_empty());
 }
+
+#[test]
+fn the_example_of_the_deployment_loads() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("postgres-url"), "postgres://u:p@db/x\n").unwrap();
+    let deployed = include_str!("../../../deploy/postgres.yaml").split("\n---\n").next().unwrap();
+    let here = deployed.replace("/etc/rollguard-secrets", dir.path().to_str().unwrap());
+    let config = read(&minimal("", &here)).unwrap().config;
+    let JournalConfig::Postgres(postgres) = config.journal else { panic!("it is in Postgres") };
+    assert_eq!(postgres.tls, PostgresTls::VerifyFull { ca_file: dir.path().join("postgres-ca.pem") });
+}
