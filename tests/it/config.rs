@@ -162,7 +162,8 @@ fn a_counter_is_judged_by_its_growth() {
 #[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
 fn no_secret_is_shown_by_debug() {
     let shown = format!("{:?}", example());
-    let others = "prometheus-token alertmanager-token postgres-secret slack-secret hook-secret signing-secret";
+    let others =
+        "prometheus-token alertmanager-token postgres-secret slack-secret hook-secret signing-secret";
     for secret in others.split(' ').chain([ANN]) {
         assert!(!shown.contains(secret), "{secret} is in {shown}");
     }

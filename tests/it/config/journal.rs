@@ -45,7 +45,7 @@ fn mistakes_are_told_with_what_to_write() {
         assert!(all.contains(told) && all.contains("config.yaml:5:"), "{postgres}: {all}");
         assert!(!all.contains("hook-secret") && !all.contains("postgres-secret"), "{all}");
     }
-    assert_eq!(problems(&of(&format!("{url}, tls: {{mode: require}}"))), "");
+    assert!(read(&of(&format!("{url}, tls: {{mode: require}}"))).is_ok());
 }
 
 #[test]
@@ -58,4 +58,15 @@ fn another_journal_needs_a_restart_and_so_does_another_password() {
     assert_eq!(Changes::between(&one, &other).needs_restart, ["journal"]);
     assert_eq!(Changes::between(&file, &one).needs_restart, ["journal", "leadership"]);
     assert!(Changes::between(&one, &one).needs_restart.is_empty());
+}
+
+#[test]
+fn the_example_of_the_deployment_loads() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("postgres-url"), "postgres://u:p@db/x\n").unwrap();
+    let deployed = include_str!("../../../deploy/postgres.yaml").split("\n---\n").next().unwrap();
+    let here = deployed.replace("/etc/rollguard-secrets", dir.path().to_str().unwrap());
+    let config = read(&minimal("", &here)).unwrap().config;
+    let JournalConfig::Postgres(postgres) = config.journal else { panic!("it is in Postgres") };
+    assert_eq!(postgres.tls, PostgresTls::VerifyFull { ca_file: dir.path().join("postgres-ca.pem") });
 }

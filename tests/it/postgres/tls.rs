@@ -16,10 +16,13 @@ async fn only_the_server_that_is_meant_is_believed() {
     let key = shown.path().join("key.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let cert = shown.path().join("own.pem");
+    let scram = shown.path().join("hba.conf");
+    fs::write(&scram, "host all all 127.0.0.1/32 scram-sha-256\n").unwrap();
     let settings = [
         "ssl=on".to_string(),
         format!("ssl_cert_file={}", cert.display()),
         format!("ssl_key_file={}", key.display()),
+        format!("hba_file={}", scram.display()),
     ];
     let server = Postgres::start(&settings.each_ref().map(String::as_str)).await;
     let verify = |dir: &tempfile::TempDir| TlsMode::VerifyFull { ca_file: dir.path().join("own.pem") };

@@ -36,7 +36,7 @@ impl Postgres {
         std::fs::write(dir.path().join("password"), PASSWORD).unwrap();
         let mut command = Command::new(binary("initdb"));
         command
-            .args(["--pgdata=data", "--username=rollguard", "--pwfile=password", "--auth=scram-sha-256"])
+            .args(["--pgdata=data", "--username=rollguard", "--pwfile=password", "--auth=password"])
             .args(["--encoding=UTF8", "--locale=C", "--no-sync"]);
         let output = command.current_dir(dir.path()).output().unwrap();
         assert!(output.status.success(), "initdb: {output:?}");
