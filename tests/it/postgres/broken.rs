@@ -76,6 +76,22 @@ async fn a_commit_whose_answer_is_lost_is_not_written_twice() {
 
 #[tokio::test]
 #[ignore = "tests/run postgres"]
+async fn a_lost_answer_makes_no_refused_commit_a_written_one() {
+    let (wire, journal, direct) = behind(Postgres::shared().await).await;
+    let epoch = journal.claim().await.unwrap();
+    // Postgres' text cannot hold this name, so that this one fails alone in their transaction.
+    let (good, bad) = (one("r", 1), one("r\0", 2));
+    wire.lose(Loss::CommitAnswer);
+    let (first, second) = join!(journal.commit(epoch, good.clone()), journal.commit(epoch, bad.clone()));
+    assert!(is_unavailable(&first) && is_unavailable(&second), "{first:?} {second:?}");
+    assert!(is_unavailable(&journal.commit(epoch, bad).await));
+    journal.commit(epoch, good).await.unwrap();
+    assert_eq!(numbers(&direct, "r").await, [1]);
+    assert_eq!(direct.verify().await, Ok(1));
+}
+
+#[tokio::test]
+#[ignore = "tests/run postgres"]
 async fn a_commit_that_never_arrived_is_written_by_its_repetition() {
     let (wire, journal, direct) = behind(Postgres::shared().await).await;
     let epoch = journal.claim().await.unwrap();

@@ -102,6 +102,7 @@ impl Server {
         let (client, connection) = self.config.connect(tls).await.map_err(|e| explain(&e))?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
+                let error = explain(&error);
                 tracing::warn!(%error, "the connection to Postgres has ended");
             }
         });

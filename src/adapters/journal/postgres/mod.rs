@@ -137,19 +137,20 @@ impl Journal for PostgresJournal {
 
     async fn commit(&self, epoch: u64, commit: Commit) -> Result<(), JournalError> {
         let sent = Arc::new((epoch, commit));
-        let work = sent.clone();
-        timed(self.ask(Kind::Commits(sent), move |store| {
+        self.write(move |store| {
             Box::pin(async move {
-                let (epoch, commit) = &*work;
+                let (epoch, commit) = &*sent;
                 store.check_epoch(*epoch)?;
-                if store.has_landed(&work) {
+                if store.has_landed(&sent) {
                     return Ok(());
                 }
                 records::append(store, *epoch, commit.at, &commit.events).await?;
                 outbox::enqueue(store, &commit.messages, commit.at).await?;
-                inbox::fold(store, &commit.folded, commit.at).await
+                inbox::fold(store, &commit.folded, commit.at).await?;
+                store.has_written(sent);
+                Ok(())
             })
-        }))
+        })
         .await
     }
 

@@ -43,6 +43,7 @@ CREATE TABLE records (
     prev_hash TEXT NOT NULL
 );
 CREATE INDEX records_stream ON records (stream, seq);
+CREATE INDEX records_v ON records (v);
 
 CREATE TABLE inbox (
     id        BIGINT PRIMARY KEY,
@@ -95,15 +96,10 @@ pub(super) async fn set_up(session: &mut Session, schema: &str) -> Result<(), Jo
     if found(session, schema).await?.meta {
         return Ok(());
     }
+    // With an error the session is given up, and the transaction with it.
     session.run("BEGIN").await?;
-    let made = create(session, schema).await;
-    match made {
-        Ok(()) => session.run("COMMIT").await,
-        Err(error) => {
-            // The session is given up with the error, and the transaction with it.
-            Err(error)
-        }
-    }
+    create(session, schema).await?;
+    session.run("COMMIT").await
 }
 
 async fn create(session: &mut Session, schema: &str) -> Result<(), JournalError> {

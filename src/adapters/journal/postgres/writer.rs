@@ -31,6 +31,8 @@ pub(super) struct Store {
     /// Who this process is in the table of writers, and the number of its last transaction there.
     id: String,
     number: i64,
+    /// The commits of the open transaction.
+    written: Vec<Sent>,
     doubt: Option<Doubt>,
     /// Commits that are durable, though whoever asked for them was told that they may not be.
     landed: Vec<Sent>,
@@ -47,10 +49,10 @@ type Answer = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
 /// What a request does inside the open transaction, or learns that there is none.
 type Turn = Box<dyn for<'a> FnOnce(Result<&'a mut Store, JournalError>) -> BoxFuture<'a, Answer> + Send>;
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Reads,
     Writes,
-    Commits(Sent),
 }
 
 pub(super) struct Job {
@@ -132,6 +134,7 @@ impl Store {
             meta: Meta::default(),
             in_transaction: false,
             number: 0,
+            written: Vec::new(),
             doubt: None,
             landed: Vec::new(),
         })
@@ -164,6 +167,11 @@ impl Store {
         if current == ours { Ok(()) } else { Err(JournalError::Stale { ours, current }) }
     }
 
+    /// Looked for when the answer to this transaction's COMMIT is lost.
+    pub(super) fn has_written(&mut self, sent: Sent) {
+        self.written.push(sent);
+    }
+
     /// Whether this very commit was tried before and has been durable since, unknown to whoever asked.
     pub(super) fn has_landed(&mut self, sent: &Sent) -> bool {
         let known = self.landed.iter().position(|landed| landed == sent);
@@ -172,12 +180,7 @@ impl Store {
 
     /// The error is that of the whole transaction; each request has learnt of it, or of its own.
     async fn transact(&mut self, batch: Vec<Job>) -> Result<(), JournalError> {
-        let writes = !batch.iter().all(|job| matches!(job.kind, Kind::Reads));
-        let sent = batch.iter().filter_map(|job| match &job.kind {
-            Kind::Commits(sent) => Some(sent.clone()),
-            Kind::Reads | Kind::Writes => None,
-        });
-        let sent: Vec<Sent> = sent.collect();
+        let writes = batch.iter().any(|job| job.kind == Kind::Writes);
         let begun = if writes { self.begin().await } else { Ok(()) };
         let before = self.landed.clone();
         let mut answers = Vec::with_capacity(batch.len());
@@ -186,7 +189,7 @@ impl Store {
             answers.push((job.turn)(turn).await);
         }
         let ended = match begun {
-            Ok(()) if writes => self.end(sent).await,
+            Ok(()) if writes => self.end().await,
             begun => begun,
         };
         if ended.is_err() {
@@ -225,9 +228,10 @@ impl Store {
         Ok(())
     }
 
-    async fn end(&mut self, sent: Vec<Sent>) -> Result<(), JournalError> {
+    async fn end(&mut self) -> Result<(), JournalError> {
         self.in_transaction = false;
         self.number += 1;
+        let sent = std::mem::take(&mut self.written);
         let (meta, id, number) = (self.meta.clone(), self.id.clone(), self.number);
         if let Err(error) = meta.save(self.session()?, &id, number).await {
             return self.undo(error).await;
