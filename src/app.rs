@@ -7,51 +7,60 @@ mod aws;
 pub mod backtest;
 mod build;
 mod inquiries;
+mod journal;
+mod leading;
 pub mod live;
 mod outside;
 mod reload;
+mod replica;
+mod standing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{FutureExt, TryFutureExt};
+use futures::TryFutureExt;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::adapters::journal::SqliteJournal;
 use crate::adapters::kill_file::FileSwitch;
 use crate::adapters::kubernetes::AccessError;
 use crate::adapters::recording::{FileRecorder, RecordingError, RecordingLimits};
 use crate::config::Config;
+use crate::domain::lease::SteppedDown;
 use crate::engine::clock::SystemClock;
 use crate::engine::commands::Desk;
-use crate::engine::driver::{Note, Tools};
 use crate::engine::kill::KillSwitch;
-use crate::engine::ledger::Ledger;
-use crate::engine::outbox::{Outbox, Unsettled};
+use crate::engine::leadership::Tenure;
+use crate::engine::published::PublishError;
 use crate::engine::reload::{ReloadOrder, Reloads};
 use crate::engine::snapshot::Picture;
-use crate::engine::watcher::{Parts, Watcher};
 use crate::http::{HttpParts, HttpState, metrics, serve};
-use crate::ports::{Clock, Journal, JournalError, Recorder};
+use crate::ports::{Clock, JournalError, Recorder};
+use crate::telemetry::Metric;
 use adapters::{Adapters, InUse};
 pub use alarm::Guarding;
 use inquiries::Answers;
+use leading::House;
 pub use reload::Reread;
-use reload::{Polling, Reloader};
+use reload::{Duty, Reloader};
+use replica::{Replica, Standing};
 
 /// Why the daemon did not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error("cannot listen on {address}: choose another `listen` address, or stop what listens there")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("the state directory cannot be used")]
+    #[error("the journal cannot be used")]
     Journal(#[from] JournalError),
+    #[error("this replica leads no more, and stops: its next start stands by")]
+    LeadsNoMore(#[from] SteppedDown),
+    #[error("this replica cannot lead any more, and stops: its next start stands by")]
+    CannotLead(#[from] PublishError),
     #[error("the recordings cannot be kept")]
     Recording(#[from] RecordingError),
     #[error("the cluster cannot be reached")]
@@ -70,14 +79,14 @@ pub struct Daemon {
 
 type Tasks = JoinSet<Result<(), AppError>>;
 
-/// Answers and notes that may wait for the watcher.
-const WAITING: usize = 256;
+/// After a failure the other parts have so long to end; what does not is cut off.
+const GRACE: Duration = Duration::from_secs(5);
 
 impl Daemon {
     /// Starts everything that the configuration asks for. With `reread` it can be changed while it runs.
     ///
     /// # Errors
-    /// When the address, the state directory or the cluster's credentials cannot be used. Nothing runs then.
+    /// When the address, the journal or the cluster's credentials cannot be used. Nothing runs then.
     pub async fn start(config: Config, reread: Option<Reread>) -> Result<Self, AppError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = metrics_handle(clock.now())?;
@@ -85,26 +94,36 @@ impl Daemon {
         let listener = listener.map_err(|source| AppError::Listen { address: config.listen, source })?;
         let address =
             listener.local_addr().map_err(|source| AppError::Listen { address: config.listen, source })?;
-        let journal: Arc<dyn Journal> = Arc::new(SqliteJournal::open(&config.state_dir)?);
+        let journal = journal::open(&config).await?;
         let recordings = config.state_dir.join("recordings");
         let recorder: Arc<dyn Recorder> =
             Arc::new(FileRecorder::new(&recordings, RecordingLimits::default())?);
         let adapters = Adapters::of(&config, clock.clone()).await?;
-        let epoch = journal.claim().await?;
-        tracing::info!(%address, epoch, services = config.services.len(), "rollguard is up");
-        let stop = CancellationToken::new();
         let (reloads, orders) = Reloads::new();
-        let world = World {
-            clock,
-            journal,
-            recorder,
+        let (stop, picture) = (CancellationToken::new(), Picture::default());
+        let mut world = World {
+            house: House {
+                desk: Desk::new(journal.clone(), clock.clone(), picture.viewer()),
+                kill: KillSwitch::new(Arc::new(FileSwitch::new(config.state_dir.join("KILL")))),
+                stop: stop.clone(),
+                tenure: Tenure::unlimited(),
+                clock,
+                journal,
+                recorder,
+                picture,
+            },
             metrics,
             listener,
-            epoch,
-            stop: stop.clone(),
             reloads: reloads.clone(),
+            tasks: Tasks::new(),
         };
-        let tasks = world.set_going(config, adapters, reread, orders);
+        let post = world.post(&config, &adapters).await?;
+        let services = config.services.len();
+        match &post {
+            Post::Leading { epoch } => tracing::info!(%address, epoch, services, "rollguard is up"),
+            Post::Standing(own) => tracing::info!(%address, replica = own.me, services, "rollguard is up"),
+        }
+        let tasks = world.set_going(config, adapters, Reading { reread, orders }, post);
         Ok(Self { address, stop, reloads, tasks })
     }
 
@@ -127,14 +146,23 @@ impl Daemon {
     /// # Errors
     /// The failure of the part that failed first.
     pub async fn wait(mut self) -> Result<(), AppError> {
-        let mut outcome = Ok(());
-        while let Some(ended) = self.tasks.join_next().await {
-            self.stop.cancel();
-            let ended = ended.unwrap_or_else(|e| Err(build::setup("a task")(e)));
-            if outcome.is_ok() {
-                outcome = ended;
+        let outcome = match self.tasks.join_next().await {
+            None => return Ok(()),
+            Some(ended) => ended.unwrap_or_else(|e| Err(build::setup("a task")(e))),
+        };
+        self.stop.cancel();
+        let rest = async {
+            let mut rest = Ok(());
+            while let Some(ended) = self.tasks.join_next().await {
+                rest = rest.and(ended.unwrap_or_else(|e| Err(build::setup("a task")(e))));
             }
+            rest
+        };
+        if outcome.is_ok() {
+            return rest.await;
         }
+        // Whatever hangs is cut off with the process.
+        drop(tokio::time::timeout(GRACE, rest).await);
         outcome
     }
 }
@@ -145,108 +173,82 @@ fn metrics_handle(now: Timestamp) -> Result<PrometheusHandle, AppError> {
 
 /// What a daemon has in hand once it is allowed to start.
 struct World {
-    clock: Arc<dyn Clock>,
-    journal: Arc<dyn Journal>,
-    recorder: Arc<dyn Recorder>,
+    house: House,
     metrics: PrometheusHandle,
     listener: TcpListener,
-    epoch: u64,
-    stop: CancellationToken,
     reloads: Reloads,
+    tasks: Tasks,
+}
+
+/// What a replica begins as.
+enum Post {
+    /// The only one.
+    Leading {
+        epoch: u64,
+    },
+    Standing(Standing),
+}
+
+/// How the configuration is read again.
+struct Reading {
+    reread: Option<Reread>,
+    orders: mpsc::Receiver<ReloadOrder>,
 }
 
 impl World {
-    /// Spawns the parts: sources, outbox, HTTP, the watcher, and what replaces their parts when it is told to.
-    fn set_going(
-        self,
-        config: Config,
-        adapters: Adapters,
-        reread: Option<Reread>,
-        orders: mpsc::Receiver<ReloadOrder>,
-    ) -> Tasks {
-        let feed = Box::new(adapters.cluster.feed());
-        let (in_use, sources, fleet) = adapters.put_to_use();
-        let (picture, clock, stop) = (Picture::default(), self.clock.clone(), self.stop.clone());
-        let ledger = self.ledger(&in_use, &picture);
-        let desk = Desk::new(self.journal.clone(), clock.clone(), picture.viewer());
-        let (notes, told) = mpsc::channel(WAITING);
-        let (answers, answered) = mpsc::channel(WAITING);
-        let (watcher, reconfigured) = mpsc::channel(1);
-        let polling =
-            Polling { answers, clock: clock.clone(), stop: stop.clone(), tasks: TaskTracker::new() };
-        let http = HttpState::new(self.http_parts(&config, desk.clone(), &picture, &in_use));
-        let kill = KillSwitch::new(Arc::new(FileSwitch::new(config.state_dir.join("KILL"))));
-        let mut tasks = Tasks::new();
-        tasks.spawn(self.outbox(&in_use, &ledger, &picture).run(stop.clone()).map(Ok));
-        let parts = Parts {
-            tools: self.tools(&in_use, ledger, &picture, notes, kill),
-            journal: self.journal,
-            recorder: self.recorder,
-            sensing: polling.start(sources),
-            fleet,
-            desk,
-            notes: told,
-            answers: answered,
-            reconfigured,
-            stop: stop.clone(),
+    /// Where replicas take turns this one stands for the lease, otherwise it begins its epoch at once.
+    async fn post(&mut self, config: &Config, adapters: &Adapters) -> Result<Post, AppError> {
+        let Some(leadership) = &config.leadership else {
+            Metric::Leader.set(1.0, vec![]);
+            return Ok(Post::Leading { epoch: self.house.journal.claim().await? });
         };
-        tasks.spawn(Watcher::run(parts, feed).map_err(AppError::from));
-        let address = config.listen;
+        let (candidate, standing) = standing::stand(leadership, &adapters.cluster, self.house.clock.clone());
+        self.house.tenure = candidate.tenure();
+        self.tasks.spawn(candidate.run(standing.leave.clone()).map_err(AppError::from));
+        Ok(Post::Standing(standing))
+    }
+
+    /// Spawns the parts that every replica has, HTTP and what replaces parts when it is told to, and those that lead.
+    fn set_going(mut self, config: Config, adapters: Adapters, reading: Reading, post: Post) -> Tasks {
+        let (in_use, equipment) = adapters.put_to_use();
+        let http = HttpState::new(self.http_parts(&config, &in_use));
+        let (address, house) = (config.listen, self.house);
         let failed = move |source| AppError::Listen { address, source };
-        tasks.spawn(serve(self.listener, http.clone(), stop.cancelled_owned()).map_err(failed));
-        let reloader = Reloader { config, reread, clock, in_use, http, watcher, polling, picture };
-        tasks.spawn(reloader.run(orders).map(Ok));
-        tasks
-    }
-
-    fn ledger(&self, in_use: &InUse, picture: &Picture) -> Ledger {
-        let (journal, clock) = (self.journal.clone(), self.clock.clone());
-        let ledger = Ledger::new(journal, in_use.notifiers.clone(), clock, picture.clone(), self.epoch);
-        ledger.until(self.stop.clone())
-    }
-
-    fn outbox(&self, in_use: &InUse, ledger: &Ledger, picture: &Picture) -> Outbox {
-        Outbox {
-            journal: self.journal.clone(),
-            notifiers: in_use.notifiers.clone(),
-            clock: self.clock.clone(),
-            ledger: ledger.clone(),
-            picture: picture.clone(),
-            unsettled: Unsettled::default(),
+        let served = serve(self.listener, http.clone(), house.stop.clone().cancelled_owned());
+        self.tasks.spawn(served.map_err(failed));
+        let reloader = Reloader {
+            config,
+            reread: reading.reread,
+            clock: house.clock.clone(),
+            in_use,
+            http,
+            duty: Duty::Standby(Box::new(equipment)),
+            picture: house.picture.clone(),
+            stop: house.stop.clone(),
+        };
+        let (standing, epoch) = match post {
+            Post::Leading { epoch } => (None, Some(epoch)),
+            Post::Standing(standing) => (Some(standing), None),
+        };
+        let mut replica = Replica { reloader, house, standing, tasks: Tasks::new() };
+        if let Some(epoch) = epoch {
+            replica.lead(epoch);
         }
+        self.tasks.spawn(replica.run(reading.orders));
+        self.tasks
     }
 
-    fn tools(
-        &self,
-        in_use: &InUse,
-        ledger: Ledger,
-        picture: &Picture,
-        notes: mpsc::Sender<Note>,
-        kill: KillSwitch,
-    ) -> Tools {
-        Tools {
-            kill,
-            ledger,
-            clock: self.clock.clone(),
-            target: Arc::new(in_use.target.clone()),
-            checks: Arc::new(in_use.checks.clone()),
-            picture: picture.clone(),
-            viewer: picture.viewer(),
-            notes,
-            stop: self.stop.clone(),
-        }
-    }
-
-    fn http_parts(&self, config: &Config, desk: Desk, picture: &Picture, in_use: &InUse) -> HttpParts {
-        let clock = self.clock.clone();
+    fn http_parts(&self, config: &Config, in_use: &InUse) -> HttpParts {
+        let House { clock, picture, desk, journal, .. } = &self.house;
         let inquiries = Answers {
-            journal: self.journal.clone(),
+            journal: journal.clone(),
             target: in_use.target.clone(),
             viewer: picture.viewer(),
             fleet: in_use.fleet.clone(),
         };
+        let clock = clock.clone();
         HttpParts {
-            desk,
+            desk: desk.clone(),
             viewer: picture.viewer(),
             inquiries: Arc::new(inquiries),
             people: build::people(config),

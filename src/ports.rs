@@ -12,6 +12,7 @@ use crate::domain::event::{Record, StreamId};
 use crate::domain::guardrails::Killed;
 use crate::domain::histogram::Histogram;
 use crate::domain::keepsake::Keepsake;
+use crate::domain::lease::{Bid, StoredLease};
 use crate::domain::message::Message;
 use crate::domain::names::{RuleName, TargetId};
 use crate::domain::outcome::{Finding, Outcome};
@@ -200,6 +201,12 @@ pub trait Journal: Send + Sync {
         rows: Vec<MinuteRow>,
     ) -> Result<(), JournalError>;
     async fn minutes(&self, target: &TargetId, since: Timestamp) -> Result<Vec<MinuteRow>, JournalError>;
+
+    /// The epoch that writes now, 0 while there was none.
+    async fn epoch(&self) -> Result<u64, JournalError>;
+    /// Shows the other replicas what this one sees, in place of what was shown before. No part of the chain.
+    async fn publish(&self, epoch: u64, shown: Published) -> Result<(), JournalError>;
+    async fn published(&self) -> Result<Option<Published>, JournalError>;
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -291,6 +298,13 @@ pub struct MinuteRow {
     pub times: Option<Histogram>,
 }
 
+/// What the replica that leads sees, for the others to show.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Published {
+    pub at: Timestamp,
+    pub picture: serde_json::Value,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     #[error("epoch {ours} is over, {current} writes now: another process has taken this journal over")]
@@ -308,6 +322,23 @@ pub enum JournalError {
 /// The place of a damage, where it is that of one record.
 fn at_record(seq: u64) -> String {
     if seq == 0 { String::new() } else { format!(" at record {seq}") }
+}
+
+/// The one record that replicas compete for. The first of two writes over the same version wins.
+#[async_trait]
+pub trait Lease: Send + Sync {
+    /// `None` while there is none.
+    async fn read(&self) -> Result<Option<StoredLease>, LeaseError>;
+    /// Answers with the version that the record has now.
+    async fn write(&self, bid: &Bid) -> Result<String, LeaseError>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    #[error("{lease} was written by another replica meanwhile")]
+    Conflict { lease: String },
+    #[error("{lease} cannot be read or written: {why}")]
+    Unavailable { lease: String, why: String },
 }
 
 /// Keeps the samples of each watch, and gives them back after a restart.

@@ -21,6 +21,7 @@ pub enum Metric {
     AlertsReceivedTotal,
     JournalSeconds,
     JournalErrorsTotal,
+    Leader,
     FeedUp,
     RecordingBytes,
     RecordingDroppedTotal,
@@ -34,7 +35,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    pub const ALL: [Metric; 25] = [
+    pub const ALL: [Metric; 26] = [
         Metric::ReleasesTotal,
         Metric::WatchesOpen,
         Metric::DecisionsTotal,
@@ -50,6 +51,7 @@ impl Metric {
         Metric::AlertsReceivedTotal,
         Metric::JournalSeconds,
         Metric::JournalErrorsTotal,
+        Metric::Leader,
         Metric::FeedUp,
         Metric::RecordingBytes,
         Metric::RecordingDroppedTotal,
@@ -93,6 +95,7 @@ impl Metric {
             Metric::JournalErrorsTotal => {
                 ("rollguard_journal_errors_total", "Writes to the journal that failed.")
             }
+            Metric::Leader => ("rollguard_leader", "1 on the replica that leads."),
             Metric::FeedUp => ("rollguard_feed_up", "1 while the watches on the orchestrator are connected."),
             Metric::RecordingBytes => ("rollguard_recording_bytes", "Size of all recordings."),
             Metric::RecordingDroppedTotal => (

@@ -110,6 +110,7 @@ fn request(plan: &Plan) -> Request<'_> {
         watch_secs: WATCH.as_secs(),
         status_page: None,
         configuration: None,
+        kept: vec![],
     }
 }
 

@@ -15,6 +15,7 @@ use crate::config::Secrets;
 use crate::domain::answer::Wanted;
 use crate::domain::probe::{HttpProbe, Probe};
 use answer::{Answer, has_version, wrong_status};
+pub(super) use certificate::Witness;
 use mask::Mask;
 
 /// Whether the service answers as it should; either way with a short sentence about it. Every failure is one of the

@@ -48,8 +48,8 @@ impl Adapters {
         Arc::new(self.cluster.targets().with_registry(self.registry.clone()))
     }
 
-    /// As those hold them who use them, with what the watcher alone holds.
-    pub(super) fn put_to_use(self) -> (InUse, Vec<Arc<dyn SignalSource>>, Fleet) {
+    /// As those hold them who use them, with what the leader's watcher alone holds.
+    pub(super) fn put_to_use(self) -> (InUse, Equipment) {
         let (target, beside) = (self.targets(), self.cluster.beside());
         let in_use = InUse {
             beside,
@@ -58,7 +58,7 @@ impl Adapters {
             checks: self.checks.into(),
             fleet: Arc::new(self.fleet.clone()).into(),
         };
-        (in_use, self.sources, self.fleet)
+        (in_use, Equipment { cluster: self.cluster, sources: self.sources, fleet: self.fleet })
     }
 }
 
@@ -73,11 +73,20 @@ pub(super) struct InUse {
 }
 
 impl InUse {
-    pub(super) fn replace(&mut self, adapters: Adapters) {
+    pub(super) fn replace(&mut self, adapters: Adapters) -> Equipment {
         self.beside = adapters.cluster.beside();
         self.target.set(adapters.targets());
         self.notifiers.set(adapters.notifiers);
         self.checks.set(adapters.checks);
-        self.fleet.set(Arc::new(adapters.fleet));
+        self.fleet.set(Arc::new(adapters.fleet.clone()));
+        Equipment { cluster: adapters.cluster, sources: adapters.sources, fleet: adapters.fleet }
     }
+}
+
+/// What the watcher of the replica that leads is set going with.
+#[derive(Clone)]
+pub(super) struct Equipment {
+    pub(super) cluster: Kubernetes,
+    pub(super) sources: Vec<Arc<dyn SignalSource>>,
+    pub(super) fleet: Fleet,
 }

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::adapters::{Adapters, InUse};
+use super::adapters::{Adapters, Equipment, InUse};
 use super::build;
 use crate::config::{Changes, Config, LoadError, Loaded, Severity};
 use crate::engine::reload::{ReloadError, ReloadOrder, Reloaded};
@@ -48,31 +48,39 @@ pub(super) struct Reloader {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) in_use: InUse,
     pub(super) http: HttpState,
-    pub(super) watcher: mpsc::Sender<Reconfigured>,
-    pub(super) polling: Polling,
+    pub(super) duty: Duty,
     pub(super) picture: Picture,
+    pub(super) stop: CancellationToken,
+}
+
+/// What this process has to do, and what a new configuration reaches therefore.
+pub(super) enum Duty {
+    /// Nothing but to be ready.
+    Standby(Box<Equipment>),
+    Leading {
+        watcher: mpsc::Sender<Reconfigured>,
+        polling: Polling,
+    },
 }
 
 impl Reloader {
-    /// Takes orders until `stop`, and waits until nothing is polled any more.
-    pub(super) async fn run(mut self, mut orders: mpsc::Receiver<ReloadOrder>) {
-        let stop = self.polling.stop.clone();
-        self.measure(true);
-        loop {
-            let order = tokio::select! {
-                () = stop.cancelled() => break,
-                Some(order) = orders.recv() => order,
-            };
-            let outcome = tokio::select! {
-                () = stop.cancelled() => Err(ReloadError::Stopping),
-                outcome = self.reload() => outcome,
-            };
-            self.tell(&order.by, &outcome);
-            // Whoever asked may have gone away.
-            drop(order.answer.send(outcome));
+    pub(super) async fn obey(&mut self, order: ReloadOrder) {
+        let stop = self.stop.clone();
+        let outcome = tokio::select! {
+            () = stop.cancelled() => Err(ReloadError::Stopping),
+            outcome = self.reload() => outcome,
+        };
+        self.tell(&order.by, &outcome);
+        // Whoever asked may have gone away.
+        drop(order.answer.send(outcome));
+    }
+
+    /// Waits until nothing is polled any more.
+    pub(super) async fn finish(self) {
+        if let Duty::Leading { polling, .. } = self.duty {
+            polling.tasks.close();
+            polling.tasks.wait().await;
         }
-        self.polling.tasks.close();
-        self.polling.tasks.wait().await;
     }
 
     async fn reload(&mut self) -> Result<Reloaded, ReloadError> {
@@ -102,20 +110,24 @@ impl Reloader {
         adapters: Adapters,
         changes: &Changes,
     ) -> Result<(), ReloadError> {
-        let (done, in_force) = oneshot::channel();
         let adapters = if changes.workloads { adapters } else { adapters.beside(&self.in_use) };
+        let equipment = self.in_use.replace(adapters);
+        let token = config.alertmanager.as_ref().and_then(|a| a.webhook_token.as_ref());
+        self.http.admit(build::people(config), token, build::alert_routes(config));
+        let Duty::Leading { watcher, polling } = &self.duty else {
+            self.duty = Duty::Standby(Box::new(equipment));
+            return Ok(());
+        };
+        let (done, in_force) = oneshot::channel();
         let reconfigured = Reconfigured {
-            fleet: adapters.fleet.clone(),
-            feed: changes.workloads.then(|| Box::new(adapters.cluster.feed()) as Box<_>),
-            sensing: changes.measuring.then(|| self.polling.start(adapters.sources.clone())),
+            fleet: equipment.fleet,
+            feed: changes.workloads.then(|| Box::new(equipment.cluster.feed()) as Box<_>),
+            sensing: changes.measuring.then(|| polling.start(equipment.sources)),
             elsewhere: changes.elsewhere.clone(),
             remeasured: changes.remeasured.clone(),
             done,
         };
-        self.in_use.replace(adapters);
-        let token = config.alertmanager.as_ref().and_then(|a| a.webhook_token.as_ref());
-        self.http.admit(build::people(config), token, build::alert_routes(config));
-        self.watcher.send(reconfigured).await.map_err(|_| ReloadError::Stopping)?;
+        watcher.send(reconfigured).await.map_err(|_| ReloadError::Stopping)?;
         in_force.map(|told| told.map_err(|_| ReloadError::Stopping)).await
     }
 
@@ -142,7 +154,7 @@ impl Reloader {
         });
     }
 
-    fn measure(&self, successful: bool) {
+    pub(super) fn measure(&self, successful: bool) {
         Metric::ConfigLastReloadSuccessful.set(f64::from(u8::from(successful)), vec![]);
         if successful {
             let now = self.clock.now().as_duration().as_secs_f64();

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 
 use super::output::{Table, Tone, clean};
 use crate::client::dto::{
-    CheckStatus, Health, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetStatus,
-    WayBack,
+    CheckStatus, Health, LeadershipStatus, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer,
+    ServicesAnswer, TargetStatus, WayBack,
 };
 use crate::domain::event::WatchEnd;
 use crate::domain::evidence::Cause;
@@ -26,12 +26,24 @@ pub fn status(services: &ServicesAnswer, runs: &RunsAnswer, color: bool) -> Stri
         text.push('\n');
         text.push_str(&runs_table(&runs.runs, runs.now).render(color));
     }
+    if let Some(status) = &services.leadership
+        && let Some(leader) = &status.leader
+    {
+        push_line(&mut text, &format!("\n{}", clean(&leads(status, leader, services.now))));
+    }
     let troubles = troubles(services);
     if !troubles.is_empty() {
         text.push('\n');
         troubles.iter().for_each(|trouble| push_line(&mut text, &Tone::Bad.paint(&clean(trouble), color)));
     }
     text
+}
+
+/// Of several replicas.
+fn leads(status: &LeadershipStatus, leader: &str, now: Timestamp) -> String {
+    let seen = status.shown_at.map(|at| format!(", as {leader} saw it {} ago", span(at, now)));
+    let asked = format!("; this is {}, which stands by{}", status.me, seen.unwrap_or_default());
+    format!("{leader} leads{}", if status.leads() { "" } else { &asked })
 }
 
 fn push_line(text: &mut String, line: &str) {
@@ -159,6 +171,10 @@ fn troubles(services: &ServicesAnswer) -> Vec<String> {
         .map(|killed| format!("{killed}: nothing is changed until `rollguard kill off`"))
         .into_iter()
         .collect();
+    if let Some(LeadershipStatus { leader: None, trouble, .. }) = &services.leadership {
+        let why = trouble.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        troubles.push(format!("no replica leads, so nothing is judged or rolled back{why}"));
+    }
     troubles.extend(services.journal.as_ref().and_then(|h| down("the journal", h)));
     troubles.extend(services.feed.as_ref().and_then(|h| down("the feed of releases", h)));
     troubles.extend(services.sources.iter().filter_map(|(name, h)| down(&format!("source {name}"), h)));

@@ -85,6 +85,22 @@ pub(super) fn exposed(root: &Fields<'_>, listen: SocketAddr, around: &Around) {
     }
 }
 
+/// Replicas take turns where they share a journal, and share one only where they take turns.
+pub(super) fn replicas(root: &Fields<'_>) {
+    let shared = root.entry("journal").is_some_and(|journal| child(&journal.node, "postgres").is_some());
+    match (root.has("leadership"), shared) {
+        (true, false) => root.notes.error(
+            root.key_at("leadership"),
+            "leadership: the journal in state_dir belongs to one daemon alone: add journal.postgres, or leave this out",
+        ),
+        (false, true) => root.notes.error(
+            root.key_at("journal"),
+            "journal: several daemons may write in this Postgres: add `leadership: {lease: {}}`, so that one of them leads",
+        ),
+        (true, true) | (false, false) => {}
+    }
+}
+
 /// Notes the second of two that have the same name.
 pub(super) fn distinct(all: &[Fields<'_>], key: &str, what: &str) {
     let mut lines: HashMap<String, usize> = HashMap::new();

@@ -77,6 +77,8 @@ impl Changes {
         let mut note = |key, same: bool| self.needs_restart.extend((!same).then_some(key));
         note("listen", old.listen == new.listen);
         note("state_dir", old.state_dir == new.state_dir);
+        note("journal", same(&old.journal, &new.journal, |journal| journal.secret().into_iter().collect()));
+        note("leadership", old.leadership == new.leadership);
     }
 
     fn note_measuring(&mut self, old: &Config, new: &Config) {

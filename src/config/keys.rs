@@ -47,6 +47,8 @@ pub(super) const ROOT: &[Field] = &[
         "Where the API, the webhook, the dashboard and /metrics are served.",
     ),
     optional("state_dir", PATH, "Directory of the journal and the recordings; it must survive restarts."),
+    optional("journal", Shape::Map(JOURNAL), "Where the journal is; without it in state_dir."),
+    optional("leadership", Shape::Map(LEADERSHIP), "Which of several replicas leads."),
     optional("status_page", URL, "Your public status page, named in messages."),
     optional("api", Shape::Map(API), "Who may approve, deny and order."),
     optional(
@@ -65,6 +67,35 @@ pub(super) const ROOT: &[Field] = &[
         "Any key of a service except name and targets; a service's own key wins whole.",
     ),
     required("services", Shape::Maps(SERVICE), "What is protected."),
+];
+
+const JOURNAL: &[Field] =
+    &[optional("postgres", Shape::Map(POSTGRES), "A Postgres, 13 or later, that several replicas share.")];
+
+const POSTGRES: &[Field] = &[
+    required("url", Shape::Secret, "postgres://user:password@host:5432/database."),
+    optional("schema", TEXT, "The schema that is the journal's own; rollguard unless set."),
+    optional("tls", Shape::Map(POSTGRES_TLS), "How the connection is encrypted."),
+];
+
+const POSTGRES_TLS: &[Field] = &[
+    optional(
+        "mode",
+        leaf(Leaf::Choice(&["disable", "require", "verify-full"])),
+        "verify-full unless set; require takes any certificate.",
+    ),
+    optional("ca_file", PATH, "PEM file of the certificates that the server's must be signed by."),
+];
+
+const LEADERSHIP: &[Field] =
+    &[required("lease", Shape::Map(LEASE), "The Lease of Kubernetes that replicas compete for.")];
+
+const LEASE: &[Field] = &[
+    optional("namespace", leaf(Leaf::KubernetesName), "Its namespace, the pod's own unless said otherwise."),
+    optional("name", leaf(Leaf::KubernetesName), "Its name, rollguard unless said otherwise."),
+    optional("duration", span(1_000, HOUR), "After so long without a renewal another replica takes it; 15s."),
+    optional("renew_deadline", span(500, HOUR), "After so long without a renewal the leader stops; 10s."),
+    optional("retry", span(100, 600), "Between two renewals, or looks at the lease; 2s."),
 ];
 
 const API: &[Field] = &[optional("people", Shape::Maps(PERSON), "People and their bearer tokens.")];

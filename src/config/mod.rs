@@ -3,8 +3,10 @@ mod check;
 mod cloudwatch;
 mod diff;
 mod durations;
+mod journal;
 mod journeys;
 mod keys;
+mod leadership;
 mod load;
 mod probes;
 mod problem;
@@ -33,6 +35,8 @@ use url::Url;
 
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use diff::Changes;
+pub use journal::{JournalConfig, PostgresConfig, PostgresTls};
+pub use leadership::LeadershipConfig;
 pub use load::{Env, Loaded, load, parse};
 pub use problem::{LoadError, Problem, Severity};
 pub use registries::{EcrConfig, RegistriesConfig};
@@ -55,6 +59,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Of the journal and the recordings.
     pub state_dir: PathBuf,
+    pub journal: JournalConfig,
+    /// `Some` where several replicas take turns.
+    pub leadership: Option<LeadershipConfig>,
     pub status_page: Option<Url>,
     pub people: Vec<Person>,
     pub kubernetes: KubernetesConfig,

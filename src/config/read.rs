@@ -16,7 +16,8 @@ use super::value::KubernetesName;
 use super::yaml::Node;
 use super::{
     AlertmanagerConfig, CompareConfig, Config, KubernetesConfig, NotifyConfig, Paging, Person,
-    PrometheusConfig, ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, registries,
+    PrometheusConfig, ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, journal, leadership,
+    registries,
     services,
 };
 use crate::domain::names::PersonName;
@@ -28,11 +29,14 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
     let around = Around::of(&root, outside);
     let listen = root.read::<SocketAddr>("listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9095)));
     check::exposed(&root, listen, &around);
+    check::replicas(&root);
     let state_dir = root.read::<PathBuf>("state_dir").unwrap_or_else(|| PathBuf::from("/var/lib/rollguard"));
     let cluster = root.map("kubernetes");
     let config = Config {
         listen,
         state_dir: outside.path(state_dir),
+        journal: root.map("journal").map(|j| journal::journal(&j, &outside)).unwrap_or_default(),
+        leadership: leadership::leadership(&root),
         status_page: root.read("status_page"),
         people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),
         kubernetes_events: cluster.as_ref().and_then(|k| k.read("events")).unwrap_or(true),

@@ -190,6 +190,20 @@ pub(super) fn url(fields: &Fields<'_>, stem: &str, outside: &Outside<'_>) -> Opt
     })
 }
 
+/// How a Postgres is reached, most often with a password. Only the adapter knows all that may stand in it.
+pub(super) fn postgres_url(fields: &Fields<'_>, stem: &str, outside: &Outside<'_>) -> Option<SecretString> {
+    sound(fields, find(fields, stem, outside), |secret| {
+        let url = secret.expose_secret();
+        match url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            true => Ok(secret),
+            false => {
+                Err("this does not begin with postgres://: write postgres://user:password@host:5432/database"
+                    .into())
+            }
+        }
+    })
+}
+
 fn in_header(secret: SecretString) -> Result<SecretString, String> {
     if secret.expose_secret().chars().all(|c| c.is_ascii_graphic()) {
         return Ok(secret);

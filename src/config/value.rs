@@ -168,7 +168,7 @@ impl FromText for LateOnset {
     }
 }
 
-fn no_choice(leaf: Leaf) -> String {
+pub(super) fn no_choice(leaf: Leaf) -> String {
     format!("this is none of the choices: write {}", leaf.expected())
 }
 

@@ -14,6 +14,7 @@ pub mod histogram;
 pub mod history;
 pub mod journey;
 pub mod keepsake;
+pub mod lease;
 pub mod log_patterns;
 pub mod memory;
 pub mod message;

@@ -37,6 +37,30 @@ pub struct Snapshot {
     /// Whether our clock and the cluster's agree.
     #[serde(default)]
     pub clock: Option<Health>,
+    /// None where there is only one replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leadership: Option<LeadershipStatus>,
+}
+
+/// Which of several replicas leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeadershipStatus {
+    /// The replica that says so.
+    pub me: String,
+    /// None while nobody is known to lead.
+    pub leader: Option<String>,
+    /// When the leader saw what a standby shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown_at: Option<Timestamp>,
+    /// Why the lease could not be read or written when that was last tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+impl LeadershipStatus {
+    pub fn leads(&self) -> bool {
+        self.leader.as_ref() == Some(&self.me)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -166,6 +190,12 @@ pub struct Viewer(watch::Receiver<Snapshot>);
 impl Viewer {
     pub fn look<T>(&self, at: impl FnOnce(&Snapshot) -> T) -> T {
         at(&self.0.borrow())
+    }
+    /// Whether something changed since the last call.
+    pub fn has_changed(&mut self) -> bool {
+        let changed = self.0.has_changed().unwrap_or_default();
+        self.0.mark_unchanged();
+        changed
     }
     /// Returns when something changed since the last call; false when the engine is gone.
     pub async fn changed(&mut self) -> bool {

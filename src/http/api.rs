@@ -33,6 +33,7 @@ pub(super) async fn services(
         journal: s.journal.clone(),
         outbox_waiting: s.outbox_waiting,
         killed: s.killed.clone(),
+        leadership: s.leadership.clone(),
     })))
 }
 

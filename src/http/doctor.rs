@@ -59,6 +59,10 @@ fn daemon(snapshot: &Snapshot) -> Vec<DaemonCheck> {
         of_health("journal", snapshot.journal.as_ref()),
         of_health("feed of releases", snapshot.feed.as_ref()),
     ];
+    checks.extend(snapshot.leadership.as_ref().map(|status| match &status.leader {
+        Some(leader) => DaemonCheck::new("leadership", true, format!("{leader} leads")),
+        None => DaemonCheck::new("leadership", false, "no replica leads".to_string()),
+    }));
     checks.extend(snapshot.clock.as_ref().map(|health| of_health("clock", Some(health))));
     checks.extend(
         snapshot.sources.iter().map(|(name, health)| of_health(&format!("source {name}"), Some(health))),

@@ -17,7 +17,9 @@ use crate::domain::policy::Decision;
 use crate::domain::readiness::Readiness;
 use crate::domain::runbook::ChecklistItem;
 pub use crate::engine::reload::Reloaded;
-pub use crate::engine::snapshot::{CheckStatus, Health, RunStatus, TargetStatus, WatchStatus, WayBack};
+pub use crate::engine::snapshot::{
+    CheckStatus, Health, LeadershipStatus, RunStatus, TargetStatus, WatchStatus, WayBack,
+};
 
 /// Every answer that is not 2xx.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,9 @@ pub struct ServicesAnswer {
     /// The kill switch is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub killed: Option<Killed>,
+    /// Which replica leads, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leadership: Option<LeadershipStatus>,
 }
 
 /// `GET /api/v1/doctor`, and `…/doctor/{service}/{target}` for one target.

@@ -5,7 +5,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 
 use super::HttpState;
-use crate::engine::snapshot::{Health, Snapshot};
+use crate::engine::snapshot::{Health, LeadershipStatus, Snapshot};
 
 pub(super) async fn live() -> &'static str {
     "ok\n"
@@ -45,8 +45,28 @@ impl Condition {
     }
 }
 
-fn conditions(snapshot: &Snapshot) -> [Condition; 3] {
-    [config(snapshot), journal(snapshot), feed(snapshot)]
+fn conditions(snapshot: &Snapshot) -> Vec<Condition> {
+    let mut conditions = vec![config(snapshot), journal(snapshot)];
+    match &snapshot.leadership {
+        // A standby follows no feed of its own.
+        Some(status) if !status.leads() => conditions.push(standby(status)),
+        Some(_) => {
+            let note = Some("leading".to_string());
+            conditions.extend([feed(snapshot), Condition { name: "leadership", failure: None, note }]);
+        }
+        None => conditions.push(feed(snapshot)),
+    }
+    conditions
+}
+
+/// It takes webhooks and orders as long as it can write them down. Who could never ask for the lease will never lead.
+fn standby(status: &LeadershipStatus) -> Condition {
+    let (failure, note) = match (&status.leader, &status.trouble) {
+        (Some(leader), _) => (None, Some(format!("standby, {leader} leads"))),
+        (None, None) => (None, Some("standby, nobody leads yet".to_string())),
+        (None, Some(trouble)) => (Some(trouble.clone()), None),
+    };
+    Condition { name: "leadership", failure, note }
 }
 
 /// Nothing is served before a configuration is in force, and it stays so when the next one cannot be.

@@ -1,6 +1,7 @@
 //! The API on a real socket: who may call, what is answered, what is never shown.
 use std::sync::atomic::Ordering;
 
+use rollguard::engine::snapshot::LeadershipStatus;
 use rollguard::telemetry::{Metric, label};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -230,6 +231,31 @@ async fn readiness_names_what_is_missing_and_liveness_depends_on_nothing() {
     assert_eq!(world.get("/readyz", None).await.0, 503);
     assert_eq!(world.get("/livez", None).await, (200, "ok\n".to_string()));
     assert_eq!(world.get("/-/healthy", None).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_standby_is_ready_without_a_feed_and_says_who_leads() {
+    let world = World::start(Doors::default()).await;
+    let status = |leader: Option<&str>, trouble: Option<&str>| LeadershipStatus {
+        me: "b".into(),
+        leader: leader.map(String::from),
+        shown_at: None,
+        trouble: trouble.map(String::from),
+    };
+    let ready = async |status: LeadershipStatus| {
+        world.picture.change(|s| s.leadership = Some(status));
+        world.get("/readyz?verbose", None).await
+    };
+    world.picture.change(|s| (s.journal, s.feed) = (Some(up(true)), Some(up(false))));
+    let (code, body) = ready(status(Some("a"), Some("timeout"))).await;
+    assert_eq!((code, body.contains("[+]leadership ok (standby, a leads)\n")), (200, true), "{body}");
+    let (code, body) = ready(status(None, Some("HTTP 403"))).await;
+    assert_eq!((code, body.contains("[-]leadership failed: HTTP 403\n")), (503, true), "{body}");
+    world.picture.change(|s| s.feed = None);
+    let (code, body) = ready(status(Some("b"), None)).await;
+    assert_eq!((code, body.contains("[+]leadership ok (leading)\n")), (503, true), "{body}");
+    world.picture.change(|s| s.journal = Some(up(false)));
+    assert_eq!(ready(status(Some("a"), None)).await.0, 503, "webhooks cannot be written down");
 }
 
 #[tokio::test]

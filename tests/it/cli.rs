@@ -8,8 +8,8 @@ use clap::{CommandFactory, Parser};
 use jiff::SignedDuration;
 use rollguard::cli::{Cli, render};
 use rollguard::client::dto::{
-    CheckStatus, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetStatus,
-    WatchStatus, WayBack,
+    CheckStatus, LeadershipStatus, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer,
+    TargetStatus, WatchStatus, WayBack,
 };
 use rollguard::domain::diagnosis::{Diagnosis, PodState, Stall, StalledPod, diagnose};
 use rollguard::domain::event::WatchEnd;
@@ -128,6 +128,7 @@ fn services() -> ServicesAnswer {
         journal: Some(up(true)),
         outbox_waiting: 2,
         killed: Some(Killed { by: "anna".into(), at: start(), reason: "the database is being moved".into() }),
+        leadership: None,
     }
 }
 
@@ -159,6 +160,28 @@ fn status() {
     let nothing = ServicesAnswer { targets: vec![], sources, outbox_waiting: 0, killed: None, ..services() };
     let none = RunsAnswer { runs: vec![], ..runs() };
     assert_eq!(render::status(&nothing, &none, false), "No targets are configured.\n");
+}
+
+#[test]
+fn status_says_which_replica_leads() {
+    let told = |leader: Option<&str>, trouble: Option<&str>| {
+        let leadership = LeadershipStatus {
+            me: "rollguard-1_cd".into(),
+            leader: leader.map(String::from),
+            shown_at: services().now.checked_sub(SignedDuration::from_secs(2)).ok(),
+            trouble: trouble.map(String::from),
+        };
+        let services = ServicesAnswer { targets: vec![], leadership: Some(leadership), ..services() };
+        render::status(&services, &RunsAnswer { runs: vec![], ..runs() }, false)
+    };
+    let leading = told(Some("rollguard-1_cd"), None);
+    assert!(leading.contains("\nrollguard-1_cd leads\n"), "{leading}");
+    let standby = told(Some("rollguard-0_ab"), None);
+    let expected =
+        "rollguard-0_ab leads; this is rollguard-1_cd, which stands by, as rollguard-0_ab saw it 2s ago";
+    assert!(standby.contains(expected), "{standby}");
+    let nobody = told(None, Some("lease a/b cannot be read or written: HTTP 403 Forbidden"));
+    assert!(nobody.contains("no replica leads, so nothing is judged or rolled back: lease a/b"), "{nobody}");
 }
 
 fn diagnosis() -> Diagnosis {

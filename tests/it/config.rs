@@ -1,5 +1,7 @@
 //! The configuration as its authors meet it: the example, the messages, and whatever else a file may hold.
 mod inside;
+mod journal;
+mod leadership;
 mod owners;
 mod rails;
 mod workloads;
@@ -30,6 +32,7 @@ fn env(name: &str) -> Option<String> {
         "SLACK_WEBHOOK_URL" => "https://hooks.slack.example/services/T0/B0/slack-secret",
         "HOOK_URL" => "https://hooks.example.com/in?key=hook-secret",
         "SHOP_CHECK_PASSWORD" => "check-password-xyz",
+        "ROLLGUARD_POSTGRES_URL" => "postgres://rollguard:postgres-secret@db.example.com/rollguard",
         "HOOK_SECRET" => "signing-secret-0123456789",
         _ => return None,
     };
@@ -159,9 +162,9 @@ fn a_counter_is_judged_by_its_growth() {
 #[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
 fn no_secret_is_shown_by_debug() {
     let shown = format!("{:?}", example());
-    for secret in
-        [ANN, "prometheus-token", "alertmanager-token", "slack-secret", "hook-secret", "signing-secret"]
-    {
+    let others =
+        "prometheus-token alertmanager-token postgres-secret slack-secret hook-secret signing-secret";
+    for secret in others.split(' ').chain([ANN]) {
         assert!(!shown.contains(secret), "{secret} is in {shown}");
     }
 }

@@ -28,7 +28,8 @@ use rollguard::http::auth::People;
 use rollguard::http::webhook::AlertRoute;
 use rollguard::http::{HttpParts, HttpState, Inquiries, InquiryError, Story};
 use rollguard::ports::{
-    Clock, Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
+    Clock, Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow,
+    Published, Received,
 };
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -387,6 +388,15 @@ impl Journal for MemoryInbox {
         Self::elsewhere()
     }
     async fn minutes(&self, _: &TargetId, _: Timestamp) -> Result<Vec<MinuteRow>, JournalError> {
+        Self::elsewhere()
+    }
+    async fn epoch(&self) -> Result<u64, JournalError> {
+        Self::elsewhere()
+    }
+    async fn publish(&self, _: u64, _: Published) -> Result<(), JournalError> {
+        Self::elsewhere()
+    }
+    async fn published(&self) -> Result<Option<Published>, JournalError> {
         Self::elsewhere()
     }
 }

@@ -1,5 +1,5 @@
-//! The journal, as the engine uses it: one contract for both adapters, what the file survives, and the golden journal.
-mod contract;
+//! The journal, as the engine uses it: one contract for all adapters, what the file survives, and the golden journal.
+pub(crate) mod contract;
 mod golden;
 mod sqlite;
 mod story;
@@ -12,28 +12,28 @@ use rollguard::ports::{Commit, InboxItem, NewRecord, Outgoing};
 use serde_json::{Value, json};
 
 /// Seconds after a fixed start.
-fn at(secs: i64) -> Timestamp {
+pub(crate) fn at(secs: i64) -> Timestamp {
     let start: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
     start + SignedDuration::from_secs(secs)
 }
 
-fn days(n: i64) -> i64 {
+pub(crate) fn days(n: i64) -> i64 {
     n * 24 * 3600
 }
 
-fn event(run: &str, body: Value) -> NewRecord {
+pub(crate) fn event(run: &str, body: Value) -> NewRecord {
     NewRecord { stream: StreamId::run(run), kind: "opened".into(), body }
 }
 
-fn events(events: Vec<NewRecord>) -> Commit {
+pub(crate) fn events(events: Vec<NewRecord>) -> Commit {
     Commit { at: at(0), events, ..Commit::default() }
 }
 
-fn item(key: &str) -> InboxItem {
+pub(crate) fn item(key: &str) -> InboxItem {
     InboxItem { key: key.into(), kind: "alert".into(), body: json!({ "key": key }), at: at(0) }
 }
 
-fn message(channel: &str, incident: &str, what: &str, kind: MessageKind) -> Outgoing {
+pub(crate) fn message(channel: &str, incident: &str, what: &str, kind: MessageKind) -> Outgoing {
     let message = Message {
         key: format!("{incident}/{what}"),
         incident: incident.into(),
@@ -47,6 +47,6 @@ fn message(channel: &str, incident: &str, what: &str, kind: MessageKind) -> Outg
     Outgoing { channel: channel.into(), message }
 }
 
-fn messages(messages: Vec<Outgoing>) -> Commit {
+pub(crate) fn messages(messages: Vec<Outgoing>) -> Commit {
     Commit { at: at(0), messages, ..Commit::default() }
 }

@@ -18,4 +18,4 @@ mod owners;
 mod restart;
 mod rights;
 mod undo;
-mod world;
+pub(crate) mod world;

@@ -15,7 +15,7 @@ use rollguard::engine::outbox::{Outbox, Unsettled};
 use rollguard::engine::snapshot::Picture;
 use rollguard::ports::{
     Clock, Commit, Delivered, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow,
-    NewRecord, Notifier, NotifyError, OutboxRow, Outgoing, Received,
+    NewRecord, Notifier, NotifyError, OutboxRow, Outgoing, Published, Received,
 };
 
 /// A journal on a disk that may be full.
@@ -76,6 +76,15 @@ impl Journal for Disk {
     }
     async fn minutes(&self, target: &TargetId, since: Timestamp) -> Result<Vec<MinuteRow>, JournalError> {
         self.journal.minutes(target, since).await
+    }
+    async fn epoch(&self) -> Result<u64, JournalError> {
+        self.journal.epoch().await
+    }
+    async fn publish(&self, epoch: u64, shown: Published) -> Result<(), JournalError> {
+        self.journal.publish(epoch, shown).await
+    }
+    async fn published(&self) -> Result<Option<Published>, JournalError> {
+        self.journal.published().await
     }
 }
 

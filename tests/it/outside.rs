@@ -1,5 +1,5 @@
 //! Checks from outside as a configuration writes them, against a small shop on loopback.
-mod certificates;
+pub(crate) mod certificates;
 mod example;
 mod journeys;
 mod mistakes;

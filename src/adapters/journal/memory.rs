@@ -7,13 +7,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::chain::Tail;
-use super::{INBOX_MAX, KEEP_DONE, KEEP_MINUTES, TOO_OLD, add_minute, before, inbox_full, prune_is_due};
+use super::minutes::add_minute;
+use super::outbox::given_up;
+use super::{INBOX_MAX, KEEP_DONE, KEEP_MINUTES, before, inbox_full, prune_is_due};
 use crate::domain::event::{Record, StreamId};
 use crate::domain::message::MessageKind;
 use crate::domain::names::{RuleName, TargetId};
 use crate::ports::{
     Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Outgoing,
-    Received,
+    Published, Received,
 };
 
 /// Lost with the process.
@@ -33,6 +35,7 @@ struct State {
     inbox_id: i64,
     outbox_id: i64,
     minutes: BTreeMap<(TargetId, Timestamp, RuleName), MinuteRow>,
+    published: Option<Published>,
     pruned_at: Option<Timestamp>,
 }
 
@@ -174,8 +177,7 @@ impl State {
         let waits = |s: &&Sending| matches!(s.progress, Progress::Waiting { .. });
         let old = self.outbox.iter().filter(waits).filter(|s| s.created_at < oldest);
         for id in old.map(|s| s.row.id).collect::<Vec<_>>() {
-            tracing::error!(id, "a message was given up: {TOO_OLD}");
-            self.settle(id, now, Delivery::Dropped { why: TOO_OLD.into() });
+            self.settle(id, now, given_up(id));
         }
         let oldest = before(now, KEEP_MINUTES);
         self.minutes.retain(|(_, minute, _), _| *minute >= oldest);
@@ -276,5 +278,19 @@ impl Journal for MemoryJournal {
         let state = self.state();
         let rows = state.minutes.iter().filter(|((of, minute, _), _)| of == target && *minute >= since);
         Ok(rows.map(|(_, row)| row.clone()).collect())
+    }
+    async fn epoch(&self) -> Result<u64, JournalError> {
+        Ok(self.state().epoch)
+    }
+
+    async fn publish(&self, epoch: u64, shown: Published) -> Result<(), JournalError> {
+        let mut state = self.state();
+        state.check_epoch(epoch)?;
+        state.published = Some(shown);
+        Ok(())
+    }
+
+    async fn published(&self) -> Result<Option<Published>, JournalError> {
+        Ok(self.state().published.clone())
     }
 }

@@ -12,6 +12,7 @@ mod feed;
 mod index;
 mod keepsake;
 mod keyed_hash;
+mod lease;
 pub mod logs;
 mod obstacles;
 mod owners;
@@ -50,6 +51,7 @@ pub use events::KubernetesEvents;
 pub use feed::KubernetesFeed;
 pub use keepsake::Keeping;
 pub use keyed_hash::{KeyError, KeyedHash};
+pub use lease::KubernetesLease;
 pub use owners::OwnerOptions;
 pub use target::KubernetesTargets;
 
@@ -154,6 +156,12 @@ impl Kubernetes {
             self.owners.clone(),
         )
         .with_keeping(self.keeping.clone())
+    }
+
+    /// The Lease of this name, in our own namespace unless another is named.
+    pub fn lease(&self, namespace: Option<&str>, name: &str) -> KubernetesLease {
+        let namespace = namespace.unwrap_or_else(|| self.client.default_namespace());
+        KubernetesLease::new(&self.client, namespace, name)
     }
 
     /// A channel that tells each workload's story in Events.

@@ -40,7 +40,7 @@ async fn show(url: &Url) -> Result<(ServerName<'static>, Seen), String> {
     let name = name.ok_or("the host has no name that a certificate could be for")?;
     let port = url.port_or_known_default().unwrap_or(443);
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let witness = Arc::new(Witness { provider: provider.clone(), seen: Mutex::default() });
+    let witness = Arc::new(Witness::new(provider.clone()));
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|e| e.to_string())?
@@ -65,11 +65,17 @@ struct Seen {
     at: UnixTime,
 }
 
-/// Takes any certificate and keeps it. Nothing is ever sent to a server that was believed so.
+/// Takes any certificate and keeps it. A probe sends nothing to a server that was believed so.
 #[derive(Debug)]
-struct Witness {
+pub(in crate::adapters) struct Witness {
     provider: Arc<CryptoProvider>,
     seen: Mutex<Option<Seen>>,
+}
+
+impl Witness {
+    pub(in crate::adapters) fn new(provider: Arc<CryptoProvider>) -> Self {
+        Self { provider, seen: Mutex::default() }
+    }
 }
 
 impl ServerCertVerifier for Witness {

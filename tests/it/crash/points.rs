@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use rollguard::domain::event::{Record, StreamId};
 use rollguard::domain::names::TargetId;
 use rollguard::ports::{
-    Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
+    Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Published,
+    Received,
 };
 use tokio::sync::Notify;
 
@@ -104,5 +105,14 @@ impl Journal for FueledJournal {
     }
     async fn minutes(&self, target: &TargetId, since: Timestamp) -> Result<Vec<MinuteRow>, JournalError> {
         self.inner.minutes(target, since).await
+    }
+    async fn epoch(&self) -> Result<u64, JournalError> {
+        self.inner.epoch().await
+    }
+    async fn publish(&self, epoch: u64, shown: Published) -> Result<(), JournalError> {
+        self.inner.publish(epoch, shown).await
+    }
+    async fn published(&self) -> Result<Option<Published>, JournalError> {
+        self.inner.published().await
     }
 }

@@ -1,4 +1,4 @@
-//! What every journal promises, run against each adapter.
+//! What every journal promises, run against each adapter (Postgres: in `postgres`).
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,13 +8,39 @@ use rollguard::domain::event::{RECORD_VERSION, StreamId};
 use rollguard::domain::histogram::Histogram;
 use rollguard::domain::message::MessageKind::{Action, Note, Page, Resolve};
 use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
-use rollguard::ports::{Commit, Delivery, Head, Journal, JournalError, MinuteRow, NewRecord, Received};
+use rollguard::ports::{
+    Commit, Delivery, Head, Journal, JournalError, MinuteRow, NewRecord, Published, Received,
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{at, days, event, events, item, message, messages};
 
-macro_rules! contract {
+/// The promises, for a macro that makes tests of them.
+macro_rules! promises {
+    ($tests:ident) => {
+        $tests!(
+            a_new_epoch_ends_all_earlier_ones,
+            a_refused_commit_leaves_nothing_behind,
+            records_are_chained_in_the_order_of_commits,
+            streams_are_found_by_prefix_taken_literally,
+            what_comes_twice_is_received_once,
+            a_message_goes_once_to_each_channel,
+            messages_of_an_incident_keep_their_order,
+            a_failed_delivery_waits_for_its_time,
+            a_page_repeats_until_its_incident_is_resolved,
+            a_newer_page_ends_the_older_ones_of_its_incident,
+            what_was_refused_for_good_is_over,
+            what_is_done_is_forgotten_after_a_week,
+            minutes_add_up_and_go_after_a_day,
+            minutes_keep_response_times,
+            what_is_published_takes_the_place_of_what_was,
+        );
+    };
+}
+pub(crate) use promises;
+
+macro_rules! in_this_process {
     ($($promise:ident),* $(,)?) => {$(
         mod $promise {
             use super::*;
@@ -33,22 +59,7 @@ macro_rules! contract {
     )*};
 }
 
-contract!(
-    a_new_epoch_ends_all_earlier_ones,
-    a_refused_commit_leaves_nothing_behind,
-    records_are_chained_in_the_order_of_commits,
-    streams_are_found_by_prefix_taken_literally,
-    what_comes_twice_is_received_once,
-    a_message_goes_once_to_each_channel,
-    messages_of_an_incident_keep_their_order,
-    a_failed_delivery_waits_for_its_time,
-    a_page_repeats_until_its_incident_is_resolved,
-    a_newer_page_ends_the_older_ones_of_its_incident,
-    what_was_refused_for_good_is_over,
-    what_is_done_is_forgotten_after_a_week,
-    minutes_add_up_and_go_after_a_day,
-    minutes_keep_response_times,
-);
+promises!(in_this_process);
 
 /// Titles of what is due, in order.
 async fn due(journal: &dyn Journal, now: Timestamp) -> Vec<String> {
@@ -63,7 +74,7 @@ async fn settle(journal: &dyn Journal, epoch: u64, now: Timestamp, which: &str, 
     journal.settle(epoch, id, now, delivery).await.unwrap();
 }
 
-async fn a_new_epoch_ends_all_earlier_ones(journal: &dyn Journal) {
+pub(crate) async fn a_new_epoch_ends_all_earlier_ones(journal: &dyn Journal) {
     let commit = || events(vec![event("r", json!({}))]);
     assert_eq!(journal.commit(1, commit()).await, Err(JournalError::Stale { ours: 1, current: 0 }));
     let (first, second) = (journal.claim().await.unwrap(), journal.claim().await.unwrap());
@@ -78,7 +89,7 @@ async fn a_new_epoch_ends_all_earlier_ones(journal: &dyn Journal) {
     assert_eq!(journal.read(&StreamId::run("r")).await.unwrap().len(), 1);
 }
 
-async fn a_refused_commit_leaves_nothing_behind(journal: &dyn Journal) {
+pub(crate) async fn a_refused_commit_leaves_nothing_behind(journal: &dyn Journal) {
     let stale = journal.claim().await.unwrap();
     let epoch = journal.claim().await.unwrap();
     journal.receive(item("a")).await.unwrap();
@@ -100,7 +111,7 @@ async fn a_refused_commit_leaves_nothing_behind(journal: &dyn Journal) {
     assert_eq!(journal.inbox(10).await, Ok(vec![]));
 }
 
-async fn records_are_chained_in_the_order_of_commits(journal: &dyn Journal) {
+pub(crate) async fn records_are_chained_in_the_order_of_commits(journal: &dyn Journal) {
     assert_eq!(journal.head().await, Ok(Head::default()));
     let epoch = journal.claim().await.unwrap();
     let odd =
@@ -127,7 +138,7 @@ async fn records_are_chained_in_the_order_of_commits(journal: &dyn Journal) {
     assert_eq!(journal.read(&StreamId::run("none")).await, Ok(vec![]));
 }
 
-async fn streams_are_found_by_prefix_taken_literally(journal: &dyn Journal) {
+pub(crate) async fn streams_are_found_by_prefix_taken_literally(journal: &dyn Journal) {
     let epoch = journal.claim().await.unwrap();
     let named = |name: &str| NewRecord { stream: StreamId::stored(name), ..event("", json!({})) };
     let names = ["run:a_b", "run:acb", "run:a%", "target:shop/backend", "run:ä", "run:a_b", "RUN:a"];
@@ -143,7 +154,7 @@ async fn streams_are_found_by_prefix_taken_literally(journal: &dyn Journal) {
     assert_eq!(found("").await.len(), 6);
 }
 
-async fn what_comes_twice_is_received_once(journal: &dyn Journal) {
+pub(crate) async fn what_comes_twice_is_received_once(journal: &dyn Journal) {
     let epoch = journal.claim().await.unwrap();
     let Ok(Received::New(a)) = journal.receive(item("a")).await else { panic!("a is new") };
     assert!(matches!(journal.receive(item("b")).await, Ok(Received::New(_))));
@@ -159,7 +170,7 @@ async fn what_comes_twice_is_received_once(journal: &dyn Journal) {
     assert_eq!(left.iter().map(|row| &row.body).collect::<Vec<_>>(), [&json!({"key": "b"})]);
 }
 
-async fn a_message_goes_once_to_each_channel(journal: &dyn Journal) {
+pub(crate) async fn a_message_goes_once_to_each_channel(journal: &dyn Journal) {
     let epoch = journal.claim().await.unwrap();
     let page = |channel| message(channel, "i", "page", Page);
     journal.commit(epoch, messages(vec![page("slack"), page("pager")])).await.unwrap();
@@ -173,7 +184,7 @@ async fn a_message_goes_once_to_each_channel(journal: &dyn Journal) {
     assert_eq!((&row.message, row.attempts), (&page("pager").message, 0));
 }
 
-async fn messages_of_an_incident_keep_their_order(journal: &dyn Journal) {
+pub(crate) async fn messages_of_an_incident_keep_their_order(journal: &dyn Journal) {
     let epoch = journal.claim().await.unwrap();
     let all = vec![
         message("slack", "i", "page", Page),
@@ -192,7 +203,7 @@ async fn messages_of_an_incident_keep_their_order(journal: &dyn Journal) {
     assert_eq!(due(journal, at(60)).await, ["slack i/resolve", "slack other/page", "pager i/resolve"]);
 }
 
-async fn a_failed_delivery_waits_for_its_time(journal: &dyn Journal) {
+pub(crate) async fn a_failed_delivery_waits_for_its_time(journal: &dyn Journal) {
     let epoch = journal.claim().await.unwrap();
     journal.commit(epoch, messages(vec![message("slack", "i", "note", Note)])).await.unwrap();
     assert_eq!(due(journal, at(-1)).await, Vec::<String>::new());
@@ -209,7 +220,7 @@ async fn a_failed_delivery_waits_for_its_time(journal: &dyn Journal) {
     journal.settle(epoch, 12345, at(70), Delivery::Done).await.unwrap();
 }
 
-async fn a_page_repeats_until_its_incident_is_resolved(journal: &dyn Journal) {
+pub(crate) async fn a_page_repeats_until_its_incident_is_resolved(journal: &dyn Journal) {
     let epoch = journal.claim().await.unwrap();
     let page = |channel, incident| message(channel, incident, "page", Page);
     let pages = vec![page("am", "i"), page("am", "other"), page("am2", "i")];
@@ -236,7 +247,7 @@ async fn a_page_repeats_until_its_incident_is_resolved(journal: &dyn Journal) {
     assert_eq!(due(journal, at(99)).await, ["am other/page", "am2 i/page"]);
 }
 
-async fn a_newer_page_ends_the_older_ones_of_its_incident(journal: &dyn Journal) {
+pub(crate) async fn a_newer_page_ends_the_older_ones_of_its_incident(journal: &dyn Journal) {
     let epoch = journal.claim().await.unwrap();
     let first = vec![message("am", "i", "first", Page), message("am", "other", "page", Page)];
     journal
@@ -255,7 +266,7 @@ async fn a_newer_page_ends_the_older_ones_of_its_incident(journal: &dyn Journal)
     assert_eq!(due(journal, at(120)).await, ["am other/page", "am2 i/first", "am i/second"]);
 }
 
-async fn what_was_refused_for_good_is_over(journal: &dyn Journal) {
+pub(crate) async fn what_was_refused_for_good_is_over(journal: &dyn Journal) {
     let epoch = journal.claim().await.unwrap();
     let both = vec![message("slack", "i", "action", Action), message("slack", "i", "note", Note)];
     journal.commit(epoch, messages(both)).await.unwrap();
@@ -265,7 +276,7 @@ async fn what_was_refused_for_good_is_over(journal: &dyn Journal) {
     assert_eq!(journal.outbox_depth().await, Ok(1));
 }
 
-async fn what_is_done_is_forgotten_after_a_week(journal: &dyn Journal) {
+pub(crate) async fn what_is_done_is_forgotten_after_a_week(journal: &dyn Journal) {
     let epoch = journal.claim().await.unwrap();
     let note = |what| message("slack", what, what, Note);
     let Ok(Received::New(id)) = journal.receive(item("a")).await else { panic!("a is new") };
@@ -288,7 +299,7 @@ async fn what_is_done_is_forgotten_after_a_week(journal: &dyn Journal) {
     assert_eq!(due(journal, at(days(8))).await, ["slack repeating/repeating", "slack done/done"]);
 }
 
-async fn minutes_keep_response_times(journal: &dyn Journal) {
+pub(crate) async fn minutes_keep_response_times(journal: &dyn Journal) {
     let epoch = journal.claim().await.unwrap();
     let target =
         TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("web").unwrap() };
@@ -311,7 +322,7 @@ async fn minutes_keep_response_times(journal: &dyn Journal) {
     assert_eq!(journal.minutes(&target, at(0)).await.unwrap(), sums);
 }
 
-async fn minutes_add_up_and_go_after_a_day(journal: &dyn Journal) {
+pub(crate) async fn minutes_add_up_and_go_after_a_day(journal: &dyn Journal) {
     let epoch = journal.claim().await.unwrap();
     let target = |name: &str| TargetId {
         service: ServiceName::parse("shop").unwrap(),
@@ -340,4 +351,18 @@ async fn minutes_add_up_and_go_after_a_day(journal: &dyn Journal) {
     assert_eq!(journal.minutes(&api, at(0)).await.unwrap().len(), 1);
     journal.outbox(at(days(3)), 1).await.unwrap();
     assert_eq!(journal.minutes(&api, at(0)).await, Ok(vec![]));
+}
+
+pub(crate) async fn what_is_published_takes_the_place_of_what_was(journal: &dyn Journal) {
+    assert_eq!(journal.epoch().await, Ok(0));
+    assert_eq!(journal.published().await, Ok(None));
+    let (stale, epoch) = (journal.claim().await.unwrap(), journal.claim().await.unwrap());
+    assert_eq!(journal.epoch().await, Ok(epoch));
+    let shown = |at, n: u32| Published { at, picture: json!({ "services": [{ "n": n, "big": 1e300 }] }) };
+    journal.publish(epoch, shown(at(0), 1)).await.unwrap();
+    journal.publish(epoch, shown(at(5), 2)).await.unwrap();
+    let refused = journal.publish(stale, shown(at(6), 3)).await;
+    assert_eq!(refused, Err(JournalError::Stale { ours: stale, current: epoch }));
+    assert_eq!(journal.published().await, Ok(Some(shown(at(5), 2))));
+    assert_eq!(journal.head().await, Ok(Head::default()));
 }

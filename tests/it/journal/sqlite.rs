@@ -204,16 +204,16 @@ async fn an_old_altered_record_is_noticed_by_verifying_all() {
 #[tokio::test]
 async fn what_a_newer_version_wrote_is_left_to_it() {
     let dir = journal_of(1).await;
-    edit(dir.path(), "PRAGMA user_version = 3");
-    assert_eq!(refused(dir.path()), JournalError::Newer { found: 3, known: 2 });
-    edit(dir.path(), "PRAGMA user_version = 2; UPDATE records SET v = 9");
+    edit(dir.path(), "PRAGMA user_version = 4");
+    assert_eq!(refused(dir.path()), JournalError::Newer { found: 4, known: 3 });
+    edit(dir.path(), "PRAGMA user_version = 3; UPDATE records SET v = 9");
     assert_eq!(refused(dir.path()), JournalError::Newer { found: 9, known: 1 });
 }
 
 #[tokio::test]
 async fn what_an_older_version_wrote_is_taken_over() {
     let dir = journal_of(3).await;
-    let as_of_version_1 = "ALTER TABLE minutes DROP COLUMN times;
+    let as_of_version_1 = "ALTER TABLE minutes DROP COLUMN times; DROP TABLE published;
         INSERT INTO minutes VALUES ('shop/web', 'errors', '2026-11-22T10:01:00.000000000Z', 2, 30);
         PRAGMA user_version = 1";
     edit(dir.path(), as_of_version_1);

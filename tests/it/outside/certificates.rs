@@ -25,7 +25,7 @@ fn openssl(dir: &Path, arguments: &str) {
 }
 
 /// A certificate for localhost that signs itself, valid from one day (`20200101`) to another.
-fn certificate(from: &str, to: &str) -> TempDir {
+pub(crate) fn certificate(from: &str, to: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("ca.cnf"), CA).unwrap();
     std::fs::write(dir.path().join("index"), "").unwrap();

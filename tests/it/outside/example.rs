@@ -12,7 +12,10 @@ use rollguard::domain::verification::CheckKind;
 /// Every variable is set, each to something else.
 fn shop() -> ServiceConfig {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rollguard.yaml");
-    let env = |name: &str| Some(format!("https://example.com/the-secret-of-{name}"));
+    let env = |name: &str| match name {
+        "ROLLGUARD_POSTGRES_URL" => Some(format!("postgres://db.example.com/the-secret-of-{name}")),
+        _ => Some(format!("https://example.com/the-secret-of-{name}")),
+    };
     let mut loaded = load(&path, &env).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(loaded.warnings, []);
     loaded.config.services.remove(0)

@@ -102,9 +102,22 @@ impl Daemon {
 
     /// SIGHUP.
     pub(crate) fn hang_up(&mut self) {
+        self.signal("HUP");
+    }
+
+    /// Sends a signal by its name, such as `STOP`.
+    pub(crate) fn signal(&mut self, name: &str) {
         if let Some(process) = &mut self.process {
-            process.signal("HUP");
+            process.signal(name);
         }
+    }
+
+    /// Waits until it has ended by itself, within `limit`, and gives its exit code.
+    pub(crate) async fn ended(&mut self, limit: Duration) -> Option<i32> {
+        let process = self.process.as_mut().unwrap();
+        let status = process.ended(limit).await;
+        self.process = None;
+        status.code()
     }
 
     /// Starts it again after [`Daemon::kill`] or [`Daemon::terminate`], with the state and at the address that it had.
@@ -206,7 +219,9 @@ impl Daemon {
         limit: Duration,
         wanted: impl Fn(&TargetStatus) -> bool,
     ) -> TargetStatus {
-        until(what, limit, async || Some(self.target().await).filter(&wanted)).await
+        // A replica that has just begun to stand by or to lead shows nothing yet.
+        let shown = async || self.client().services().await.unwrap().targets.into_iter().next();
+        until(what, limit, async || shown().await.filter(&wanted)).await
     }
 
     /// Waits until a version of this label is known to be good and nothing is under watch.

@@ -16,10 +16,12 @@ pub(crate) mod lever;
 #[cfg(feature = "aws")]
 pub(crate) mod moto;
 pub(crate) mod pod_status;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod receiver;
 pub(crate) mod server;
+pub(crate) mod wire;
 pub(crate) mod workload;
 
 use std::path::PathBuf;

@@ -78,6 +78,12 @@ impl Process {
         until(&what, Duration::from_secs(20), async || self.supervisor.try_wait().unwrap()).await
     }
 
+    /// Waits until the program has ended by itself.
+    pub(crate) async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let what = format!("{} ended by itself", self.name);
+        until(&what, limit, async || self.supervisor.try_wait().unwrap()).await
+    }
+
     /// Waits until `url` answers 2xx; panics with the end of the program's log when it does not, or the program ends.
     pub(crate) async fn ready(&mut self, url: &str) {
         let http =

@@ -6,7 +6,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::super::audit::AuditTrail;
 use super::super::chain::Line;
-use super::error::{damaged, file_error};
+use super::super::damaged;
+use super::error::file_error;
 use super::open::BUSY_TIMEOUT;
 use super::records;
 use super::schema::SCHEMA_VERSION;

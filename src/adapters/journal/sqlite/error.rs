@@ -3,6 +3,7 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
+use super::super::damaged;
 use crate::ports::JournalError;
 
 impl From<rusqlite::Error> for JournalError {
@@ -46,8 +47,4 @@ pub(super) fn file_error(path: &Path, error: &std::io::Error) -> JournalError {
         path.display()
     );
     JournalError::Unavailable { why }
-}
-
-pub(super) fn damaged(seq: u64, why: impl Into<String>) -> JournalError {
-    JournalError::Damaged { seq, why: why.into() }
 }

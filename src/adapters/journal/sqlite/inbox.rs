@@ -2,10 +2,8 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::super::{INBOX_MAX, inbox_full};
-use super::error::damaged;
+use super::super::{INBOX_MAX, inbox_full, sortable, stored_json, stored_time};
 use super::writer::Store;
-use super::{sortable, stored_time};
 use crate::ports::{InboxItem, InboxRow, JournalError, Received};
 
 pub(super) fn receive(store: &mut Store, item: &InboxItem) -> Result<Received, JournalError> {
@@ -28,8 +26,7 @@ pub(super) fn unfolded(store: &Store, limit: usize) -> Result<Vec<InboxRow>, Jou
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let (id, body, at): (i64, String, String) = (row.get(0)?, row.get(2)?, row.get(3)?);
-        let body = serde_json::from_str(&body)
-            .map_err(|e| damaged(0, format!("the body of inbox row {id} is unreadable: {e}")))?;
+        let body = stored_json(&body, &format!("the body of inbox row {id}"))?;
         found.push(InboxRow { id, kind: row.get(1)?, body, at: stored_time(&at)? });
     }
     Ok(found)

@@ -2,12 +2,11 @@
 use jiff::Timestamp;
 use rusqlite::{Row, params};
 
-use super::super::{KEEP_MINUTES, add_minute, before};
-use super::error::damaged;
+use super::super::minutes::{Stored, add_minute, times_text};
+use super::super::{KEEP_MINUTES, before, sortable};
 use super::writer::Store;
-use super::{sortable, stored_time};
 use crate::domain::detect::errors::Counts;
-use crate::domain::names::{RuleName, TargetId};
+use crate::domain::names::TargetId;
 use crate::ports::{JournalError, MinuteRow};
 
 const SELECT: &str = "SELECT rule, minute, bad, total, times FROM minutes WHERE target = ?1";
@@ -25,8 +24,7 @@ pub(super) fn save(store: &Store, target: &TargetId, rows: &[MinuteRow]) -> Resu
         if let Some(known) = select.query(key)?.next()? {
             add_minute(&mut row, &stored(known)?);
         }
-        let times = row.times.as_ref().map(serde_json::to_string).transpose();
-        let times = times.map_err(|e| JournalError::Unavailable { why: format!("a histogram: {e}") })?;
+        let times = times_text(&row)?;
         let MinuteRow { rule, minute, counts, .. } = &row;
         let values = params![target, rule.as_str(), sortable(*minute), counts.bad, counts.total, times];
         insert.execute(values)?;
@@ -52,13 +50,8 @@ pub(super) fn since(
 }
 
 fn stored(row: &Row<'_>) -> Result<MinuteRow, JournalError> {
-    let (rule, minute): (String, String) = (row.get(0)?, row.get(1)?);
-    let rule = RuleName::parse(rule).map_err(|e| damaged(0, format!("in the one-minute counts: {e}")))?;
     let counts = Counts { bad: row.get(2)?, total: row.get(3)? };
-    let times: Option<String> = row.get(4)?;
-    let times = times.as_deref().map(serde_json::from_str).transpose();
-    let times = times.map_err(|e| damaged(0, format!("in the one-minute response times: {e}")))?;
-    Ok(MinuteRow { rule, minute: stored_time(&minute)?, counts, times })
+    Stored { rule: row.get(0)?, minute: row.get(1)?, counts, times: row.get(4)? }.parse()
 }
 
 /// Also removes the rows of targets that no longer save any.

@@ -6,6 +6,7 @@ mod minutes;
 mod number;
 mod open;
 mod outbox;
+mod published;
 mod records;
 mod schema;
 #[cfg(test)]
@@ -21,13 +22,13 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::chain::Tail;
-use super::{KEEP_DONE, KEEP_MINUTES, before, prune_is_due};
+use super::{KEEP_DONE, KEEP_MINUTES, before, noted, prune_is_due, timed};
 use crate::domain::event::{Record, StreamId};
 use crate::domain::names::TargetId;
 use crate::ports::{
-    Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Received,
+    Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Published,
+    Received,
 };
-use crate::telemetry::{Metric, Stopwatch};
 pub use audit::SqliteAudit;
 use writer::{Job, Store};
 
@@ -84,15 +85,7 @@ impl SqliteJournal {
         let (reply, answer) = oneshot::channel();
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(writer::job(work, reply)).await.map_err(|_| gone())?;
-        let result = answer.await.unwrap_or_else(|_| Err(gone()));
-        match &result {
-            Ok(_) | Err(JournalError::Stale { .. }) => {}
-            Err(error) => {
-                Metric::JournalErrorsTotal.add(1, Vec::new());
-                tracing::error!(%error, "journal");
-            }
-        }
-        result
+        noted(answer.await.unwrap_or_else(|_| Err(gone())))
     }
 
     /// As [`Self::ask`], measured.
@@ -100,12 +93,7 @@ impl SqliteJournal {
         &self,
         work: impl FnOnce(&mut Store) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, JournalError> {
-        let began = Stopwatch::start();
-        let result = self.ask(work).await;
-        if result.is_ok() {
-            Metric::JournalSeconds.observe(began.elapsed().as_secs_f64(), Vec::new());
-        }
-        result
+        timed(self.ask(work)).await
     }
 }
 
@@ -201,6 +189,22 @@ impl Journal for SqliteJournal {
         let target = target.clone();
         self.ask(move |store| minutes::since(store, &target, since)).await
     }
+
+    async fn epoch(&self) -> Result<u64, JournalError> {
+        self.ask(|store| records::epoch(store)).await
+    }
+
+    async fn publish(&self, epoch: u64, shown: Published) -> Result<(), JournalError> {
+        self.write(move |store| {
+            records::check_epoch(store, epoch)?;
+            published::save(store, &shown)
+        })
+        .await
+    }
+
+    async fn published(&self) -> Result<Option<Published>, JournalError> {
+        self.ask(|store| published::load(store)).await
+    }
 }
 
 /// Once after the start and then daily; here, because asking what is due is the one call that brings the time regularly.
@@ -213,15 +217,6 @@ fn prune(store: &mut Store, now: Timestamp) -> Result<(), JournalError> {
     minutes::prune(store, before(now, KEEP_MINUTES))?;
     store.known.pruned_at = Some(now);
     Ok(())
-}
-
-/// Text that sorts as the times do.
-fn sortable(at: Timestamp) -> String {
-    format!("{at:.9}")
-}
-
-fn stored_time(text: &str) -> Result<Timestamp, JournalError> {
-    text.parse().map_err(|e| error::damaged(0, format!("{text:?} is no time: {e}")))
 }
 
 fn sql_limit(limit: usize) -> i64 {

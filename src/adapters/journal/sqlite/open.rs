@@ -8,8 +8,9 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::error::{damaged, file_error};
-use super::schema::{CREATE, FROM_1_TO_2, SCHEMA_VERSION};
+use super::super::damaged;
+use super::error::file_error;
+use super::schema::{CREATE, FROM_1_TO_2, FROM_2_TO_3, SCHEMA_VERSION};
 use super::writer::Store;
 use super::{inbox, records, wal};
 use crate::ports::JournalError;
@@ -160,9 +161,10 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
 fn prepare(conn: &Connection, path: &Path) -> Result<(), JournalError> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     let found: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found < SCHEMA_VERSION {
-        let sql = format!("BEGIN; {FROM_1_TO_2} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;");
-        conn.execute_batch(&sql)?;
+    match found {
+        1 => migrate(conn, &[FROM_1_TO_2, FROM_2_TO_3])?,
+        2 => migrate(conn, &[FROM_2_TO_3])?,
+        _ => {}
     }
     let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
@@ -178,6 +180,11 @@ fn prepare(conn: &Connection, path: &Path) -> Result<(), JournalError> {
     conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
     conn.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+fn migrate(conn: &Connection, steps: &[&str]) -> rusqlite::Result<()> {
+    let steps = steps.concat();
+    conn.execute_batch(&format!("BEGIN; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))
 }
 
 fn check(conn: &Connection) -> Result<(), JournalError> {

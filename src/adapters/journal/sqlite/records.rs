@@ -15,10 +15,14 @@ pub(super) fn claim(store: &mut Store) -> Result<u64, JournalError> {
     Ok(store.conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).map(|Number(epoch)| epoch)?)
 }
 
+pub(super) fn epoch(store: &Store) -> Result<u64, JournalError> {
+    let sql = "SELECT value FROM meta WHERE key = 'epoch'";
+    Ok(store.conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).map(|Number(epoch)| epoch)?)
+}
+
 /// Refuses an epoch that is not the current one.
 pub(super) fn check_epoch(store: &Store, ours: u64) -> Result<(), JournalError> {
-    let sql = "SELECT value FROM meta WHERE key = 'epoch'";
-    let Number(current) = store.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    let current = epoch(store)?;
     if current == ours { Ok(()) } else { Err(JournalError::Stale { ours, current }) }
 }
 

@@ -1,10 +1,19 @@
 //! The tables of the SQLite journal, readable with any `sqlite3` during an incident.
 
 /// Kept in `PRAGMA user_version`.
-pub(super) const SCHEMA_VERSION: u32 = 2;
+pub(super) const SCHEMA_VERSION: u32 = 3;
 
 /// What makes a journal of version 1 one of version 2: minutes with response times.
 pub(super) const FROM_1_TO_2: &str = "ALTER TABLE minutes ADD COLUMN times TEXT;";
+
+/// And one of version 2 one of version 3: the picture for other replicas. (One file has none, but both databases have the same tables.)
+pub(super) const FROM_2_TO_3: &str = "
+CREATE TABLE published (
+    id      INTEGER PRIMARY KEY CHECK (id = 1),
+    at      TEXT NOT NULL,
+    picture TEXT NOT NULL
+) STRICT;
+";
 
 /// Times that are compared in SQL are RFC 3339 with nine decimals, so that their text sorts as they do.
 pub(super) const CREATE: &str = "
@@ -63,4 +72,10 @@ CREATE TABLE minutes (
     times  TEXT,
     PRIMARY KEY (target, rule, minute)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE published (
+    id      INTEGER PRIMARY KEY CHECK (id = 1),
+    at      TEXT NOT NULL,
+    picture TEXT NOT NULL
+) STRICT;
 ";

@@ -2,7 +2,8 @@
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::super::INBOX_MAX;
+use super::super::outbox::{DEPTH, DUE, END_REPETITIONS, ENQUEUE, FORGET, SETTLE, WAITING_SINCE};
+use super::super::{INBOX_MAX, sortable};
 use super::*;
 use crate::ports::NewRecord;
 
@@ -111,8 +112,23 @@ async fn what_is_asked_often_is_found_through_an_index() {
             Ok(steps.collect::<Result<Vec<_>, _>>()?.join("\n"))
         })
     };
-    let due = plan(outbox::DUE).await.unwrap();
+    let due = plan(DUE).await.unwrap();
     assert!(due.contains("SEARCH other USING INDEX outbox_open (channel=? AND incident=?)"), "{due}");
     let unfolded = plan("SELECT id FROM inbox WHERE folded_at IS NULL ORDER BY id LIMIT 1").await.unwrap();
     assert!(unfolded.contains("inbox_open"), "{unfolded}");
+}
+
+#[tokio::test]
+async fn sqlite_numbers_the_shared_parameters_as_postgres_does() {
+    let (journal, _dir) = open();
+    let check = |store: &mut Store| {
+        for sql in [DUE, ENQUEUE, SETTLE, END_REPETITIONS, DEPTH, FORGET, WAITING_SINCE] {
+            let statement = store.conn.prepare(sql)?;
+            for i in 1..=statement.parameter_count() {
+                assert_eq!(statement.parameter_name(i), Some(format!("${i}").as_str()), "{sql}");
+            }
+        }
+        Ok(())
+    };
+    journal.ask(check).await.unwrap();
 }

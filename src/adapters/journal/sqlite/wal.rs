@@ -3,7 +3,8 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
-use super::error::{damaged, file_error};
+use super::super::damaged;
+use super::error::file_error;
 use crate::ports::JournalError;
 
 const HEADER: usize = 32;
