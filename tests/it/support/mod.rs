@@ -10,6 +10,7 @@ pub(crate) mod cluster;
 pub(crate) mod container_logs;
 pub(crate) mod daemon;
 pub(crate) mod faulty;
+pub(crate) mod hooked;
 pub(crate) mod instrumented;
 pub(crate) mod kubelet;
 pub(crate) mod lever;
@@ -21,6 +22,7 @@ pub(crate) mod prometheus;
 pub(crate) mod receiver;
 pub(crate) mod server;
 pub(crate) mod workload;
+pub(crate) mod workloads;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
