@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::hands::{Fate, Hands};
-use super::world::{SERVICES, World, api};
+use super::world::{SERVICES, Sight, World, api};
 use crate::support::hooked::Hooked;
 
 pub(crate) const WATCH_SECS: u64 = 180;
@@ -47,7 +47,7 @@ pub(crate) struct Life {
     desk: Desk,
     watcher: JoinHandle<Result<(), JournalError>>,
     /// Each service as it was shown last; none while the feed is interrupted.
-    shown: Option<BTreeMap<&'static str, String>>,
+    shown: Option<BTreeMap<&'static str, Sight>>,
 }
 
 /// Tells when every task of a runtime waits for something.
@@ -144,12 +144,13 @@ impl Life {
             }
         };
         for service in SERVICES {
-            let view = self.world.view(service);
-            let text = format!("{view:?}");
-            if shown.get(service) != Some(&text)
-                && self.feed.try_send(FeedEvent::Changed(Box::new(view))).is_ok()
-            {
-                shown.insert(service, text);
+            let sight = self.world.sight(service);
+            if shown.get(service) == Some(&sight) {
+                continue;
+            }
+            let view = Box::new(self.world.view(service));
+            if self.feed.try_send(FeedEvent::Changed(view)).is_ok() {
+                shown.insert(service, sight);
             }
         }
     }

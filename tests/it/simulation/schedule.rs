@@ -54,7 +54,7 @@ pub(crate) struct Schedule {
 /// When the version is released that all of this is about.
 pub(crate) const RELEASE_AT: i64 = 60;
 /// Until then something may begin to go wrong.
-const TROUBLED: i64 = 400;
+const TROUBLED: i64 = 320;
 
 impl Schedule {
     pub(crate) fn draw(seed: u64) -> Self {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
 use rollguard::domain::names::{RuleName, TargetId};
-use rollguard::domain::release::Generation;
+use rollguard::domain::release::{Generation, Version};
 use rollguard::domain::signal::{PodReading, Reading, Sample};
 use rollguard::domain::workload::{PodView, RolloutState, WorkloadKind, WorkloadView};
 use rollguard::ports::AskTarget;
@@ -33,6 +33,14 @@ pub(crate) enum Trouble {
 
 pub(crate) fn api(service: &str) -> TargetId {
     target(service, "api")
+}
+
+/// What a view of a service depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Sight {
+    changed_at: Timestamp,
+    ended: bool,
+    crashing: bool,
 }
 
 pub(crate) struct World {
@@ -144,29 +152,38 @@ impl World {
         workload.image() == RELEASED && self.trouble != Trouble::None
     }
 
+    /// All that changes about a service.
+    pub(crate) fn sight(&self, service: &str) -> Sight {
+        let state = self.state();
+        let workload = state.workloads.of(&api(service));
+        let secs = state.now().duration_since(workload.changed_at).as_secs();
+        Sight {
+            changed_at: workload.changed_at,
+            ended: secs >= i64::from(PODS),
+            crashing: self.is_bad(workload) && self.trouble == Trouble::CrashLoop && secs > 10,
+        }
+    }
+
     /// The service as a feed shows it.
     pub(crate) fn view(&self, service: &str) -> WorkloadView {
+        let Sight { ended, crashing, .. } = self.sight(service);
         let mut state = self.state();
-        let now = state.now();
-        let workload = state.workloads.of(&api(service)).clone();
-        let crashing = self.is_bad(&workload)
-            && self.trouble == Trouble::CrashLoop
-            && now.duration_since(workload.changed_at).as_secs() > 10;
         state.shown_bad |= crashing;
+        let workload = state.workloads.of(&api(service));
         let generations = workload.generations();
-        let generation = |(revision, (version, created_at)): (u64, &(_, Timestamp))| Generation {
-            version: Clone::clone(version),
+        let generation = |(revision, (version, created_at)): (u64, &(&Version, Timestamp))| Generation {
+            version: Version::clone(version),
             revision,
             created_at: *created_at,
         };
-        let ended = workload.changed_at + SignedDuration::from_secs(i64::from(PODS));
+        let at = workload.changed_at + SignedDuration::from_secs(i64::from(PODS));
         WorkloadView {
             target: api(service),
-            version: workload.version(),
+            version: workload.version().clone(),
             current_since: workload.changed_at,
-            rollout: if now >= ended { RolloutState::Ended { at: ended } } else { RolloutState::Rolling },
+            rollout: if ended { RolloutState::Ended { at } } else { RolloutState::Rolling },
             history: (1..).zip(&generations).map(generation).collect(),
-            pods: (0..PODS).map(|n| pod(service, &workload, n, crashing)).collect(),
+            pods: (0..PODS).map(|n| pod(service, workload, n, crashing)).collect(),
             progress_deadline_secs: Some(600),
         }
     }
@@ -220,7 +237,7 @@ fn pod(service: &str, workload: &Workload, n: u32, crashing: bool) -> PodView {
     let created_at = workload.changed_at;
     PodView {
         name: format!("{}{n}", prefix(service, workload)),
-        fingerprint: Some(workload.version().fingerprint),
+        fingerprint: Some(workload.version().fingerprint.clone()),
         created_at,
         reading: PodReading {
             ready: !crashing,

@@ -28,8 +28,9 @@ pub(crate) struct Workload {
     object: Value,
     /// A Flux Kustomization that applies it.
     owner: Option<Value>,
+    version: Version,
     /// Templates with when each was first seen, oldest first; the revision is the place in it.
-    history: Vec<(Value, Timestamp)>,
+    history: Vec<(Value, Version, Timestamp)>,
     pub(crate) changed_at: Timestamp,
     /// Every change that came of an applied step, in order.
     pub(crate) effects: Vec<String>,
@@ -60,8 +61,10 @@ impl Workload {
         let annotations = json!({"deployment.kubernetes.io/revision": "1"});
         let spec = json!({"template": template(images[0])});
         let object = json!({"metadata": {"uid": "uid", "annotations": annotations}, "spec": spec});
-        let history = vec![(template(images[0]), since)];
-        let mut workload = Self { kind, object, owner: None, history, changed_at: since, effects: vec![] };
+        let version = version(images[0]);
+        let history = vec![(template(images[0]), version.clone(), since)];
+        let mut workload =
+            Self { kind, object, owner: None, version, history, changed_at: since, effects: vec![] };
         for (image, second) in images[1..].iter().zip(1..) {
             workload.deploy(image, since + jiff::SignedDuration::from_secs(second));
         }
@@ -79,11 +82,9 @@ impl Workload {
     }
 
     fn template_changed(&mut self, at: Timestamp) {
-        self.changed_at = at;
-        let template = self.template().clone();
-        let print = Fingerprint::of_template(&template);
-        if !self.history.iter().any(|(known, _)| Fingerprint::of_template(known) == print) {
-            self.history.push((template, at));
+        (self.changed_at, self.version) = (at, version_of(self.template()));
+        if !self.history.iter().any(|(_, known, _)| *known == self.version) {
+            self.history.push((self.template().clone(), self.version.clone(), at));
         }
     }
 
@@ -103,15 +104,14 @@ impl Workload {
         image_of(self.template())
     }
 
-    pub(crate) fn version(&self) -> Version {
-        version_of(self.template())
+    pub(crate) fn version(&self) -> &Version {
+        &self.version
     }
 
     /// Each version with when it was first seen, oldest first, the current one last.
-    pub(crate) fn generations(&self) -> Vec<(Version, Timestamp)> {
-        let of = |(template, at): &(Value, Timestamp)| (version_of(template), *at);
-        let (current, mut others): (Vec<_>, Vec<_>) =
-            self.history.iter().map(of).partition(|(version, _)| *version == self.version());
+    pub(crate) fn generations(&self) -> Vec<(&Version, Timestamp)> {
+        let all = self.history.iter().map(|(_, version, at)| (version, *at));
+        let (current, mut others): (Vec<_>, Vec<_>) = all.partition(|(version, _)| **version == self.version);
         others.extend(current);
         others
     }
@@ -135,11 +135,11 @@ impl Workload {
         let controller = Controller::FluxKustomization { namespace: "flux".into(), name: "apps".into() };
         let gitops = GitOps { controller, state: self.owner_state(), may_hold: true };
         let owner = self.owner.as_ref().map(|_| Owner::GitOps(gitops));
-        let revision = |(number, (template, at)): (u64, &(Value, Timestamp))| Revision {
+        let revision = |(number, (template, version, at)): (u64, &(Value, Version, Timestamp))| Revision {
             name: format!("{}-{number}", target.target),
             uid: format!("uid-{number}"),
             revision: number,
-            version: version_of(template),
+            version: version.clone(),
             template: template.clone(),
             annotations: BTreeMap::new(),
             created_at: Some(*at),
@@ -155,7 +155,7 @@ impl Workload {
             replicas: PODS,
             revision: self.history.len() as u64,
             template: self.template().clone(),
-            version: self.version(),
+            version: self.version.clone(),
             annotations: serde_json::from_value(self.object["metadata"]["annotations"].clone()).unwrap(),
             origin: Origin { owner, writer: None },
             history: (1..).zip(&self.history).map(revision).collect(),
@@ -168,7 +168,7 @@ impl Workload {
         let stamp = &self.template()["metadata"]["annotations"][RESTARTED_AT];
         WorkloadFacts {
             uid: "uid".into(),
-            fingerprint: Fingerprint::of_template(self.template()),
+            fingerprint: self.version.fingerprint.clone(),
             label: self.image(),
             paused: self.is_paused(),
             progress: Progress {
@@ -218,9 +218,9 @@ impl Workload {
             self.effects.push("suspend".into());
         }
         if self.template() != before.template() {
-            let restarted = self.version() == before.version();
-            self.effects.push(if restarted { "restart".into() } else { self.image() });
             self.template_changed(now);
+            let restarted = self.version == before.version;
+            self.effects.push(if restarted { "restart".into() } else { self.image() });
         }
         Outcome::Done { detail: "patched".into() }
     }
