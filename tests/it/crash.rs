@@ -8,17 +8,22 @@
 mod cases;
 mod journal;
 mod life;
+mod watch;
 mod world;
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
+use rollguard::domain::policy::Mode;
 use rollguard::domain::run::End;
+
+use crate::simulation::world::Trouble;
+use crate::support::say;
 
 use cases::{CASES, Case};
 use life::{WATCH_SECS, life};
+use watch::WATCHES;
 use world::{Manner, World};
 
 /// What was found over all points of one case, or of all.
@@ -138,27 +143,52 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
+/// What is explored by itself.
+enum Job {
+    Plan(&'static Case, Manner),
+    Watch(Mode, Trouble),
+}
+
+impl Job {
+    fn all() -> Vec<Self> {
+        let lost = CASES.iter().filter(|case| case.loses_answers);
+        let watches = WATCHES.into_iter().map(|(mode, trouble)| Job::Watch(mode, trouble));
+        let plans = CASES.iter().map(|case| Job::Plan(case, Manner::Plain));
+        watches.chain(plans).chain(lost.map(|case| Job::Plan(case, Manner::AnswersLost))).collect()
+    }
+
+    fn run(&self) -> Tally {
+        let (name, tally) = match self {
+            Job::Plan(case, manner) => {
+                (format!("{} ({manner:?})", case.name), runtime().block_on(explore(case, *manner)))
+            }
+            Job::Watch(mode, trouble) => {
+                (format!("a bad release is watched ({mode:?}, {trouble:?})"), watch::explore(*mode, *trouble))
+            }
+        };
+        println!("{name}: {}, {} lives", tally.line(), tally.lives);
+        tally
+    }
+}
+
 #[test]
 fn every_crash_point_ends_in_the_same_world() {
-    let lost = CASES.iter().filter(|case| case.loses_answers).map(|case| (case, Manner::AnswersLost));
-    let jobs: Vec<(&Case, Manner)> = CASES.iter().map(|case| (case, Manner::Plain)).chain(lost).collect();
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
+    let (jobs, next) = (Job::all(), AtomicUsize::new(0));
     let work = || {
-        while let Some((case, manner)) = jobs.get(next.fetch_add(1, Ordering::SeqCst)) {
-            let tally = runtime().block_on(explore(case, *manner));
-            println!("{} ({manner:?}): {}, {} lives", case.name, tally.line(), tally.lives);
-            done.lock().unwrap().add(&tally);
+        let mut done = Tally::default();
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::SeqCst)) {
+            done.add(&job.run());
         }
+        done
     };
-    std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(work))));
-    let total = done.into_inner().unwrap();
-    println!("{}", total.line());
-    assert!(
-        total.wrong.is_empty(),
-        "{} wrong, such as {:#?}",
-        total.wrong.len(),
-        &total.wrong[..total.wrong.len().min(9)]
-    );
+    let mut total = Tally::default();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().for_each(|worker| total.add(&worker.join().unwrap()));
+    });
+    say(&total.line());
+    let some = &total.wrong[..total.wrong.len().min(9)];
+    assert!(total.wrong.is_empty(), "{} wrong, such as {some:#?}", total.wrong.len());
     assert_eq!((total.doubled, total.lost), (0, 0));
     assert!(total.points >= 150, "only {} points", total.points);
 }

@@ -29,6 +29,7 @@ mod reference;
 mod reload;
 mod sandbox;
 mod signals;
+mod simulation;
 mod support;
 mod watcher;
 mod webhook;

@@ -1,5 +1,5 @@
 //! Carries a schedule out: daemons live, die and are replaced, people answer, and in the end everything is mended.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -18,6 +18,8 @@ const STRIDE: i64 = 5;
 const MENDED: i64 = 420;
 /// By then everything must be over.
 const OVER: i64 = 3600;
+/// More points than any daemon has.
+const FOR_EVER: u64 = u64::MAX;
 /// An answer that shows no effect is given again.
 const ASK_AGAIN: i64 = 20;
 
@@ -26,6 +28,8 @@ pub(crate) struct Story<'a> {
     schedule: &'a Schedule,
     /// The last one has taken over from the others.
     lives: Vec<Life>,
+    /// After how many points the next daemons die; those after them live on.
+    deaths: VecDeque<u64>,
     down_until: i64,
     orders: u32,
     /// What a person was asked for, with when they answer next.
@@ -35,7 +39,13 @@ pub(crate) struct Story<'a> {
 impl<'a> Story<'a> {
     pub(crate) fn of(schedule: &'a Schedule) -> Self {
         let world = World::new(schedule.trouble);
-        Self { world, schedule, lives: vec![], down_until: 0, orders: 0, asked: BTreeMap::new() }
+        let deaths = VecDeque::new();
+        Self { world, schedule, lives: vec![], deaths, down_until: 0, orders: 0, asked: BTreeMap::new() }
+    }
+
+    /// Beside what happens in the schedule, each of the first daemons dies after so many points.
+    pub(crate) fn with_deaths(self, after: &[u64]) -> Self {
+        Self { deaths: after.iter().copied().collect(), ..self }
     }
 
     /// Everything that happens, until nothing is open any more; the points that the daemons passed.
@@ -51,7 +61,7 @@ impl<'a> Story<'a> {
                 MENDED => self.mend(),
                 _ => {}
             }
-            self.revive(second, u64::MAX >> 1);
+            self.revive(second);
             self.lives.iter_mut().for_each(Life::live);
             self.lives.retain(|life| {
                 points += if life.is_over() { life.fate.passed() } else { 0 };
@@ -63,8 +73,9 @@ impl<'a> Story<'a> {
         points + self.lives.iter().map(|life| life.fate.passed()).sum::<u64>()
     }
 
-    fn revive(&mut self, second: i64, points: u64) {
+    fn revive(&mut self, second: i64) {
         if self.lives.is_empty() && second >= self.down_until {
+            let points = self.deaths.pop_front().unwrap_or(FOR_EVER);
             self.lives.extend(Life::begin(&self.world, self.schedule.mode, points));
         }
     }
@@ -84,7 +95,7 @@ impl<'a> Story<'a> {
                 self.down_until = second + down;
             }
             Happening::SecondDaemon => {
-                self.lives.extend(Life::begin(&self.world, self.schedule.mode, u64::MAX >> 1));
+                self.lives.extend(Life::begin(&self.world, self.schedule.mode, FOR_EVER));
             }
             Happening::ClockSet(by) => self.world.set_clock(by),
             Happening::KillSwitch { on } => {

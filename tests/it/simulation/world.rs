@@ -46,8 +46,8 @@ pub(crate) struct Sight {
 pub(crate) struct World {
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) trouble: Trouble,
-    /// As the daemons' clocks show it; people and the cluster have the right time.
-    wall: watch::Sender<Timestamp>,
+    /// As the daemons' clocks show it, with the second that it really is; people and the cluster have the right time.
+    wall: watch::Sender<(Timestamp, i64)>,
     state: Mutex<State>,
 }
 
@@ -97,7 +97,7 @@ impl World {
         let workloads =
             SERVICES.iter().fold(Workloads::default(), |all, name| all.with(api(name), workload()));
         let state = Mutex::new(State { workloads, ..State::default() });
-        Arc::new(Self { journal: Arc::default(), trouble, wall: watch::Sender::new(began()), state })
+        Arc::new(Self { journal: Arc::default(), trouble, wall: watch::Sender::new((began(), 0)), state })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -108,28 +108,25 @@ impl World {
         self.state().second
     }
 
-    /// The right time.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.state().now()
-    }
-
     /// The daemons' time.
     pub(crate) fn wall(&self) -> Timestamp {
-        *self.wall.borrow()
+        self.wall.borrow().0
     }
 
+    /// Waits as the engine's own clock does: no longer than was left when it began.
     pub(crate) async fn wall_is(&self, at: Timestamp) {
+        let end = self.second().saturating_add(at.duration_since(self.wall()).as_secs() + 1);
         // The world holds the sender, and outlives whoever waits.
-        drop(self.wall.subscribe().wait_for(|now| *now >= at).await);
+        drop(self.wall.subscribe().wait_for(|(wall, second)| *wall >= at || *second >= end).await);
     }
 
     pub(crate) fn pass(&self, secs: i64) {
-        let wall = {
+        let time = {
             let mut state = self.state();
             state.second += secs;
-            began() + SignedDuration::from_secs(state.second + state.ahead)
+            (began() + SignedDuration::from_secs(state.second + state.ahead), state.second)
         };
-        self.wall.send_replace(wall);
+        self.wall.send_replace(time);
     }
 
     /// The daemons' clocks are set by somebody.
