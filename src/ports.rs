@@ -29,6 +29,7 @@ use crate::domain::workload::WorkloadView;
 #[async_trait]
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
+    /// Returns earlier if the clock is set back meanwhile: whoever waits looks again.
     async fn sleep_until(&self, at: Timestamp);
 }
 

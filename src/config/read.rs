@@ -16,9 +16,8 @@ use super::value::KubernetesName;
 use super::yaml::Node;
 use super::{
     AlertmanagerConfig, CompareConfig, Config, KubernetesConfig, NotifyConfig, Paging, Person,
-    PrometheusConfig, ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, journal, leadership,
-    registries,
-    services,
+    PrometheusConfig, ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, journal,
+    leadership, registries, services,
 };
 use crate::domain::names::PersonName;
 use crate::domain::owner::ARGOCD_NAMESPACE;

@@ -302,10 +302,15 @@ fn execute(run: &Run, opened: &RunOpened, step: usize, started: &Started, now: T
             reapply(run, step, *at, now, detail)
         }
         Some(Observed { finding: Finding::NotYet { .. } | Finding::Unseen { .. }, at }) => {
-            let due = at.saturating_add(OBSERVE_EVERY).unwrap_or(now);
+            let due = due(*at, OBSERVE_EVERY, now);
             if now >= due { Next::Do(Effect::Observe(step)) } else { Next::WaitUntil(due) }
         }
     }
+}
+
+/// When something is done again. A clock that was set back since then must not make it wait for that time to come again.
+fn due(since: Timestamp, wait: SignedDuration, now: Timestamp) -> Timestamp {
+    if since > now { now } else { since.saturating_add(wait).unwrap_or(now) }
 }
 
 /// Applies once, and again (the guards make a doubled application harmless) after 1, 2, 4 and 8 seconds.
@@ -319,7 +324,7 @@ fn reapply(run: &Run, step: usize, seen: Timestamp, now: Timestamp, detail: &str
     }
     let Some(applied_at) = run.applied_at else { return Next::Do(Effect::Apply(step)) };
     let wait = SignedDuration::from_secs(1 << run.applied.saturating_sub(1).min(3));
-    let due = applied_at.saturating_add(wait).unwrap_or(now);
+    let due = due(applied_at, wait, now);
     match (now >= due, seen >= due) {
         (false, _) => Next::WaitUntil(due),
         // What was seen before the pause may have changed during it.
@@ -337,12 +342,12 @@ fn verify(run: &Run, opened: &RunOpened, until: Timestamp, now: Timestamp) -> Ne
     if run.checks.iter().all(passed) {
         return verified(true);
     }
-    let due = |check: usize, checked: &Option<Checked>| match checked {
+    let again_at = |check: usize, checked: &Option<Checked>| match checked {
         None => now,
-        Some(c) => c.at.saturating_add(again_after(opened, check)).unwrap_or(now),
+        Some(c) => due(c.at, again_after(opened, check), now),
     };
     let open = run.checks.iter().enumerate().filter(|(_, c)| !passed(c));
-    match open.map(|(check, slot)| (due(check, slot), check, slot)).min_by_key(|(due, ..)| *due) {
+    match open.map(|(check, slot)| (again_at(check, slot), check, slot)).min_by_key(|(due, ..)| *due) {
         Some((_, check, slot)) if slot.is_none() => Next::Do(Effect::Check(check)),
         Some(_) if now >= until => verified(false),
         Some((due, check, _)) if now >= due => Next::Do(Effect::Check(check)),

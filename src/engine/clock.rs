@@ -1,15 +1,18 @@
 //! The only place of the daemon that reads a clock.
+use std::time::Duration;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::ports::Clock;
+use crate::telemetry::Stopwatch;
 
-/// The machine's clock. Waiting uses the monotonic clock and looks again at the wall clock every few seconds, so that a
-/// clock that is set does not make a deadline wait for hours.
+/// The machine's clock. Waiting looks again at the wall clock every few seconds and takes no longer than was left when it
+/// began, so that a clock that is set, forward or back, makes nobody wait for hours.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 #[async_trait]
 impl Clock for SystemClock {
@@ -18,12 +21,18 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        loop {
-            let left = at.duration_since(Timestamp::now());
-            if !left.is_positive() {
+        let (began, given) = (Stopwatch::start(), left(at).unwrap_or_default());
+        while let Some(left) = left(at) {
+            let really_left = given.saturating_sub(began.elapsed());
+            if really_left.is_zero() {
                 return;
             }
-            tokio::time::sleep(left.unsigned_abs().min(LOOK_AGAIN)).await;
+            tokio::time::sleep(left.min(really_left).min(LOOK_AGAIN)).await;
         }
     }
+}
+
+fn left(at: Timestamp) -> Option<Duration> {
+    let left = at.duration_since(Timestamp::now());
+    left.is_positive().then(|| left.unsigned_abs())
 }

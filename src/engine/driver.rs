@@ -92,9 +92,10 @@ pub async fn drive(
             Next::AwaitPerson => Timestamp::MAX,
         };
         tokio::select! {
-            () = tools.clock.sleep_until(until) => {}
-            Some(input) = inputs.recv() => run = take(run, input, &tools).await?,
+            biased;
             () = tools.stop.cancelled() => return Ok(()),
+            Some(input) = inputs.recv() => run = take(run, input, &tools).await?,
+            () = tools.clock.sleep_until(until) => {}
         }
     }
 }
@@ -124,7 +125,7 @@ async fn tell(tools: &Tools, note: Note) {
 /// Makes an event of what came from outside, if it fits the phase; a row that does not fit is folded without effect.
 async fn take(run: Run, input: Input, tools: &Tools) -> Result<Run, JournalError> {
     let (row, event) = match input {
-        Input::Command { row, command } => (Some(row), fitting(&run, command)),
+        Input::Command { row, command } => (Some(row), fitting(&run, command, tools.clock.now())),
         Input::Relapsed { reason } => {
             let first = run.relapsed.is_none()
                 && matches!(run.phase, Phase::Verifying { .. } | Phase::Watching { .. });
@@ -144,10 +145,13 @@ async fn take(run: Run, input: Input, tools: &Tools) -> Result<Run, JournalError
     }
 }
 
-fn fitting(run: &Run, command: Command) -> Option<RunEvent> {
+fn fitting(run: &Run, command: Command, now: Timestamp) -> Option<RunEvent> {
     let digest_fits = |given: &_| run.opened.as_ref().is_some_and(|o| o.digest == *given);
     match (command, &run.phase) {
-        (Command::Approve { digest, by, .. }, Phase::AwaitingApproval { .. }) if digest_fits(&digest) => {
+        // What was approved in time and comes too late, because nobody was there to fold it, has expired all the same.
+        (Command::Approve { digest, by, .. }, Phase::AwaitingApproval { until })
+            if now < *until && digest_fits(&digest) =>
+        {
             Some(RunEvent::Approved { by, digest })
         }
         (Command::Deny { reason, by, .. }, Phase::AwaitingApproval { .. }) => {

@@ -42,12 +42,14 @@ impl Outbox {
         loop {
             // A delivery that is cut off is repeated by the next life: nobody out there holds up the end.
             let any = tokio::select! {
+                biased;
                 any = self.deliver_due() => any,
                 () = stop.cancelled() => return,
             };
             if !any {
                 let wake = self.clock.now().saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX);
                 tokio::select! {
+                    biased;
                     () = self.ledger.enqueued() => {}
                     () = self.clock.sleep_until(wake) => {}
                     () = stop.cancelled() => return,

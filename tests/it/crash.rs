@@ -1,187 +1,207 @@
-//! Kill the driver of a run at every point, then its second life at every distance: the world must end the same.
-mod points;
+//! A process that dies at every point, and again at every point on its way back: the world must end the same.
+//!
+//! At every point (before and after each durable write, each look, each change, each check, each delivery and each wait) the
+//! durable world is put aside as a process that dies there leaves it, and a new life begins with it. Every point of that
+//! second life is put aside in turn, and a third life begins there. Points that leave exactly the same world (the same
+//! writes, the same targets, the same time) have the same future, since nothing else outlives a process: those are counted
+//! each, and lived once.
+mod cases;
+mod journal;
+mod life;
+mod watch;
 mod world;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jiff::Timestamp;
-use rollguard::domain::answer::Wanted;
-use rollguard::domain::event::{RUN_STREAMS, RunEvent, from_record};
-use rollguard::domain::opening::{Request, open};
-use rollguard::domain::plan::kubernetes::restart;
-use rollguard::domain::plan::{Goal, Plan, draft};
-use rollguard::domain::policy::{Decided, Decision};
-use rollguard::domain::probe::Probe;
-use rollguard::domain::run::{End, Phase, Run, evolve};
-use rollguard::domain::survey::{KubernetesSurvey, Survey};
-use rollguard::domain::verification::{CheckKind, CheckSpec};
-use rollguard::engine::driver::{Note, Tools, drive};
-use rollguard::engine::ledger::{Entry, Ledger};
-use rollguard::engine::snapshot::Picture;
-use rollguard::ports::Journal;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use rollguard::domain::policy::Mode;
+use rollguard::domain::run::End;
 
-use crate::support::lever::Lever;
-use points::{Fuel, FueledJournal};
-use world::{Kin, Memo, World, survey};
+use crate::simulation::world::Trouble;
+use crate::support::say;
 
-const RUN: &str = "shop-crash1";
-const WATCH_SECS: u64 = 1800;
+use cases::{CASES, Case};
+use life::{WATCH_SECS, life};
+use watch::WATCHES;
+use world::{Manner, World};
 
-/// Back to v1, and where answers are lost a restart of it, too: pairs of crash points grow with the square of the steps.
-fn plan(world: &World) -> Plan {
-    let survey = survey(world);
-    let good = survey.history[0].version.clone();
-    let restored = KubernetesSurvey { version: good.clone(), ..survey.clone() };
-    let mut plan = draft(&Survey::Kubernetes(survey), &Goal::Version(good), RUN, 600).unwrap();
-    if world.restarts_too() {
-        plan.steps.extend(restart(&restored, world.now(), 600).unwrap());
+/// What was found over all points of one case, or of all.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    points: usize,
+    second_points: usize,
+    lives: usize,
+    doubled: usize,
+    lost: usize,
+    wrong: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, other: &Tally) {
+        self.points += other.points;
+        self.second_points += other.second_points;
+        self.lives += other.lives;
+        self.doubled += other.doubled;
+        self.lost += other.lost;
+        self.wrong.extend(other.wrong.iter().cloned());
     }
-    plan
-}
 
-fn request(plan: Plan) -> Request<'static> {
-    let service = Box::leak(Box::new(plan.service.clone()));
-    let health = CheckKind::Outside(Probe::http("http://shop/health", Wanted::status(200)));
-    Request {
-        service,
-        incident: "shop/backend.v2.0".into(),
-        decided: Decided {
-            decision: Decision::Rollback,
-            would: None,
-            reason: "it is bad".into(),
-            barred: vec![],
-        },
-        verdict: None,
-        requested_by: Some("ann".into()),
-        released_at: None,
-        plan,
-        checks: vec![CheckSpec { name: "API health".into(), kind: health }],
-        approval_secs: 900,
-        verify_secs: 600,
-        watch_secs: WATCH_SECS,
-        status_page: None,
-        kept: vec![],
-        configuration: None,
+    fn line(&self) -> String {
+        let Tally { points, second_points, doubled, lost, .. } = self;
+        format!(
+            "crash points: {points}, second-life points: {second_points}, doubled effects: {doubled}, lost effects: {lost}"
+        )
     }
-}
 
-/// One life of the process: adopt what the journal holds and drive it, until it is over or the fuel is.
-async fn life(world: &Arc<World>, fuel: u32) -> u32 {
-    let fuel = Arc::new(Fuel::new(fuel));
-    world.board(&fuel);
-    let journal: Arc<dyn Journal> = Arc::new(FueledJournal::new(world.journal.clone(), fuel.clone()));
-    let driving = async {
-        let epoch = journal.claim().await.unwrap();
-        let picture = Picture::default();
-        let notifiers: Arc<[_]> = Arc::new([world.notifier()]);
-        let clock = world.clock();
-        let ledger = Ledger::new(journal.clone(), notifiers, clock.clone(), picture.clone(), epoch);
-        let run = recall_or_open(world, &journal, &ledger).await;
-        let (notes, mut told) = mpsc::channel::<Note>(64);
-        let viewer = picture.viewer();
-        let stop = CancellationToken::new();
-        let (target, checks) = (world.target(), world.checks());
-        let kill = Lever::default().switch();
-        let tools = Tools { ledger, clock, target, checks, kill, picture, viewer, notes, stop };
-        let (_inputs, receiver) = mpsc::channel(8);
-        drive(run, tools, receiver).await.unwrap();
-        while told.try_recv().is_ok() {}
-    };
-    tokio::select! {
-        () = driving => {}
-        () = fuel.ran_out() => {}
-    }
-    fuel.burned()
-}
-
-/// Opens the run in the first life; every later one only folds.
-async fn recall_or_open(world: &World, journal: &Arc<dyn Journal>, ledger: &Ledger) -> Run {
-    let recalled = recall(journal).await;
-    if recalled.opened.is_some() {
-        return recalled;
-    }
-    let at = world.now();
-    let (run, events) = open(request(plan(world)), RUN.into(), at, ledger.epoch());
-    let entries: Vec<Entry> = events.into_iter().map(|event| Entry::Run { run: RUN.into(), event }).collect();
-    ledger.commit(at, &entries, vec![], vec![]).await.unwrap();
-    run
-}
-
-async fn recall(journal: &Arc<dyn Journal>) -> Run {
-    let mut run = Run::default();
-    for stream in journal.streams(RUN_STREAMS).await.unwrap() {
-        for record in journal.read(&stream).await.unwrap() {
-            let event: RunEvent = from_record(&record).unwrap();
-            run = evolve(run, &event, record.at);
-        }
-    }
-    run
-}
-
-fn count(world: &World, kind: &str) -> u32 {
-    let records = world.journal.records();
-    records.iter().filter(|record| record.kind == kind).count().try_into().unwrap()
-}
-
-/// What must hold when everything is over, however often it was killed.
-async fn check(world: &Arc<World>, kin: Kin, what: &str) {
-    let journal: Arc<dyn Journal> = world.journal.clone();
-    let run = recall(&journal).await;
-    assert_eq!(run.phase, Phase::Closed(End::Unseen), "{what}: it is verified, and nothing is measured here");
-    assert_eq!(world.applied(), 1, "{what}: the template is restored exactly once");
-    let restarts = usize::from(world.restarts_too());
-    assert_eq!(world.restarts(), restarts, "{what}: the pods are restarted exactly once");
-    let held: Vec<u32> = vec![world.held(), count(world, "owner_held")];
-    assert_eq!(
-        held,
-        vec![u32::from(kin == Kin::Owned); 2],
-        "{what}: the owner is suspended once, and that is known"
-    );
-    let verified: Vec<Timestamp> =
-        world.journal.records().iter().filter(|r| r.kind == "verified").map(|r| r.at).collect();
-    assert_eq!(verified.len(), 1, "{what}");
-    let watched = run.closed_at.unwrap().duration_since(verified[0]).as_secs();
-    assert!(watched >= WATCH_SECS as i64, "{what}: watched for {watched} s only");
-    let keys = world.messages().await;
-    for key in ["verified", "closed", "resolve"] {
-        let count = keys.iter().filter(|k| **k == format!("{RUN}/{key}")).count();
-        assert_eq!(count, 1, "{what}: message {key} is enqueued {count} times");
-    }
-}
-
-#[tokio::test(flavor = "current_thread")]
-async fn every_crash_point_ends_in_the_same_world() {
-    for (memo, kin) in [
-        (Memo::Kept, Kin::Alone),
-        (Memo::AnswersLost, Kin::Alone),
-        (Memo::Kept, Kin::Owned),
-        (Memo::AnswersLost, Kin::Owned),
-    ] {
-        let calm = Arc::new(World::new(memo, kin));
-        let points = life(&calm, u32::MAX).await;
-        check(&calm, kin, "without a crash").await;
-        assert!(points > 20, "only {points} points");
-        let mut second_points = 0;
-        for first in 0..points {
-            for second in 0..=points {
-                let world = Arc::new(World::new(memo, kin));
-                life(&world, first).await;
-                let burned = life(&world, second).await;
-                let what = format!("{memo:?}, {kin:?}: killed at {first}, then at {second}");
-                // A second life that reaches its end makes every longer one the same.
-                let done = burned < second;
-                life(&world, u32::MAX).await;
-                check(&world, kin, &what).await;
-                second_points += 1;
-                if done {
-                    break;
-                }
+    /// What there is too often and too seldom, beside what it depends on the point whether it is there.
+    fn compare(&mut self, found: Vec<String>, wanted: &[&str], may_be: &[&str], what: &str) {
+        let mut missing: Vec<&str> = wanted.to_vec();
+        let mut more = Vec::new();
+        for one in found {
+            match missing.iter().position(|wanted| *wanted == one) {
+                Some(place) => drop(missing.swap_remove(place)),
+                None if may_be.contains(&one.as_str()) => {}
+                None => more.push(one),
             }
         }
-        println!(
-            "{memo:?}, {kin:?}: crash points: {points}, second-life points: {second_points}, doubled effects: 0, lost effects: 0"
-        );
+        self.doubled += more.len();
+        self.lost += missing.len();
+        if !more.is_empty() || !missing.is_empty() {
+            self.wrong.push(format!("{what}: missing {missing:?}, too often {more:?}"));
+        }
     }
+
+    /// What must hold when everything is over, however often the process died.
+    fn check(&mut self, world: &World, end: Option<End>, what: &str) {
+        let case = world.case;
+        self.lives += 1;
+        self.compare(world.effects(), case.effects, &[], what);
+        self.compare(world.told(), case.told, case.may_be_told, what);
+        let mut wrong = world.wrong();
+        if end != Some(case.end) {
+            wrong.push(format!("it ends {end:?}"));
+        }
+        let held = case.effects.iter().filter(|effect| effect.ends_with("suspend")).count();
+        if world.recorded("owner_held").len() != held {
+            wrong.push("it is not remembered once that the owner is held".to_string());
+        }
+        let ends = ["watch_ended", "approval_expired", "aborted", "denied", "superseded"];
+        let ended: Vec<Timestamp> = ends.iter().flat_map(|kind| world.recorded(kind)).collect();
+        match (&world.recorded("verified")[..], &ended[..]) {
+            ([verified], [ended]) => {
+                let watched = ended.duration_since(*verified).as_secs();
+                if watched < WATCH_SECS as i64 {
+                    wrong.push(format!("it was watched for {watched} s only"));
+                }
+            }
+            ([], [_]) if !case.told.contains(&"verified") => {}
+            (verified, ended) => {
+                wrong.push(format!(
+                    "it was verified {} times and ended {} times",
+                    verified.len(),
+                    ended.len()
+                ));
+            }
+        }
+        self.wrong.extend(wrong.into_iter().map(|wrong| format!("{what}: {wrong}")));
+    }
+}
+
+/// Every first death and, after each, every second one.
+async fn explore(case: &'static Case, manner: Manner) -> Tally {
+    let mut tally = Tally::default();
+    let name = format!("{} ({manner:?})", case.name);
+    let calm = World::new(case, manner);
+    calm.keep_trail();
+    let end = life(&calm).await;
+    tally.check(&calm, end, &format!("{name}, never killed"));
+    let (mut begun, mut gone_on) = (BTreeSet::new(), BTreeSet::new());
+    for (first, moment) in calm.trail().iter().enumerate() {
+        tally.points += 1;
+        if !begun.insert(moment.key) {
+            continue;
+        }
+        let world = calm.at(moment).await;
+        world.keep_trail();
+        let end = life(&world).await;
+        tally.check(&world, end, &format!("{name}, killed at {first}"));
+        for (second, moment) in world.trail().iter().enumerate() {
+            tally.second_points += 1;
+            if !gone_on.insert(moment.key) {
+                continue;
+            }
+            let world = world.at(moment).await;
+            let end = life(&world).await;
+            tally.check(&world, end, &format!("{name}, killed at {first}, then at {second}"));
+        }
+    }
+    tally
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
+/// What is explored by itself.
+enum Job {
+    Plan(&'static Case, Manner),
+    Watch(Mode, Trouble),
+}
+
+impl Job {
+    fn all() -> Vec<Self> {
+        let lost = CASES.iter().filter(|case| case.loses_answers);
+        let watches = WATCHES.into_iter().map(|(mode, trouble)| Job::Watch(mode, trouble));
+        let plans = CASES.iter().map(|case| Job::Plan(case, Manner::Plain));
+        watches.chain(plans).chain(lost.map(|case| Job::Plan(case, Manner::AnswersLost))).collect()
+    }
+
+    fn run(&self) -> Tally {
+        let (name, tally) = match self {
+            Job::Plan(case, manner) => {
+                (format!("{} ({manner:?})", case.name), runtime().block_on(explore(case, *manner)))
+            }
+            Job::Watch(mode, trouble) => {
+                (format!("a bad release is watched ({mode:?}, {trouble:?})"), watch::explore(*mode, *trouble))
+            }
+        };
+        println!("{name}: {}, {} lives", tally.line(), tally.lives);
+        tally
+    }
+}
+
+#[test]
+fn every_crash_point_ends_in_the_same_world() {
+    let (jobs, next) = (Job::all(), AtomicUsize::new(0));
+    let work = || {
+        let mut done = Tally::default();
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::SeqCst)) {
+            done.add(&job.run());
+        }
+        done
+    };
+    let mut total = Tally::default();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().for_each(|worker| total.add(&worker.join().unwrap()));
+    });
+    say(&total.line());
+    let some = &total.wrong[..total.wrong.len().min(9)];
+    assert!(total.wrong.is_empty(), "{} wrong, such as {some:#?}", total.wrong.len());
+    assert_eq!((total.doubled, total.lost), (0, 0));
+    assert!(total.points >= 150, "only {} points", total.points);
+}
+
+#[test]
+fn every_step_can_be_repeated() {
+    let mut tally = Tally::default();
+    for case in CASES {
+        runtime().block_on(async {
+            let world = World::new(case, Manner::Twice);
+            let end = life(&world).await;
+            tally.check(&world, end, case.name);
+        });
+    }
+    assert!(tally.wrong.is_empty(), "{:#?}", tally.wrong);
 }

@@ -33,6 +33,7 @@ mod reference;
 mod reload;
 mod sandbox;
 mod signals;
+mod simulation;
 mod support;
 mod watcher;
 mod webhook;

@@ -28,7 +28,8 @@ pub(super) struct Guarded {
     pub(super) settings: Arc<ServiceSettings>,
     pub(super) memory: TargetMemory,
     pub(super) view: Option<WorkloadView>,
-    pub(super) watch: Option<ActiveWatch>,
+    /// Boxed: most targets have none, and it is by far the largest part.
+    pub(super) watch: Option<Box<ActiveWatch>>,
     pub(super) opening: Option<Opening>,
     pub(super) survey: Option<Result<Survey, SurveyError>>,
     pub(super) surveyed_at: Option<Timestamp>,
@@ -263,5 +264,30 @@ impl Guarded {
                 Err(refusal) => barred(format!("{refusal}; {} [{}]", refusal.advice(), Code::from(&refusal))),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod sizes {
+    #[test]
+    fn sizes() {
+        use super::*;
+        macro_rules! p { ($($t:ty),*) => { $(eprintln!("{} {}", stringify!($t), std::mem::size_of::<$t>());)* } }
+        p!(
+            Guarded,
+            ActiveWatch,
+            TargetMemory,
+            WorkloadView,
+            PodView,
+            Looked,
+            Minutes,
+            LastChecks,
+            Option<Opening>,
+            Option<Result<Survey, SurveyError>>,
+            TargetStatus,
+            Watch,
+            crate::domain::release::Version,
+            PodReading
+        );
     }
 }

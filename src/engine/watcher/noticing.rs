@@ -236,7 +236,7 @@ impl Watcher {
         let mut early = Vec::new();
         if let Some(guarded) = self.targets.get_mut(target) {
             guarded.checks.samples().into_iter().for_each(|sample| active.take(sample));
-            guarded.watch = Some(active);
+            guarded.watch = Some(Box::new(active));
             early = std::mem::take(&mut guarded.early);
         }
         self.leave_controls(target);

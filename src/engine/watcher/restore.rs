@@ -84,7 +84,7 @@ impl Watcher {
                 count_held(target, &memory);
             }
             guarded.memory = memory;
-            guarded.watch = watch;
+            guarded.watch = watch.map(Box::new);
             guarded.minutes.restore(minutes);
         }
         Ok(())

@@ -10,6 +10,7 @@ pub(crate) mod cluster;
 pub(crate) mod container_logs;
 pub(crate) mod daemon;
 pub(crate) mod faulty;
+pub(crate) mod hooked;
 pub(crate) mod instrumented;
 pub(crate) mod kubelet;
 pub(crate) mod lever;
@@ -23,7 +24,9 @@ pub(crate) mod receiver;
 pub(crate) mod server;
 pub(crate) mod wire;
 pub(crate) mod workload;
+pub(crate) mod workloads;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -34,6 +37,11 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     let path = PathBuf::from(folder).join(name);
     assert!(path.exists(), "{} is missing: name the area that needs it to tests/run", path.display());
     path
+}
+
+/// Says a result past the test harness, which shows what a test prints only when it fails.
+pub(crate) fn say(line: &str) {
+    writeln!(std::io::stdout().lock(), "\n{line}").unwrap();
 }
 
 /// Asks `probe` every 50 ms until it answers, for at most `limit`; `what` tells in the panic what did not happen.
