@@ -46,7 +46,10 @@ fn rollguard(dir: &Path, args: &[&str]) -> Output {
 /// Exit code and standard output.
 fn verify(dir: &Path, more: &[&str]) -> (i32, String) {
     let output = rollguard(dir, &[&["verify"], more].concat());
-    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert!(stderr.is_empty(), "{stderr}");
+    (output.status.code().unwrap(), stdout)
 }
 
 /// The record that is named as the first broken one, and why.

@@ -48,17 +48,26 @@ pub(super) fn open(dir: &Path) -> Result<Store, JournalError> {
     prepare(&conn, &path)?;
     let unfolded = inbox::count_unfolded(&conn)?;
     lock.note_journal()?;
-    Ok(Store::new(conn, tail, unfolded, lock.file))
+    Ok(Store::new(conn, tail, unfolded, lock))
 }
 
 /// What stands in the lock's file beside the process: an empty directory is not taken for a first start.
 const HAD_JOURNAL: &str = "journal.db";
 
 /// Held by this process until it ends; the kernel releases it even if the process is killed.
-struct Lock {
+pub(super) struct Lock {
     file: File,
     path: PathBuf,
     had_journal: bool,
+}
+
+impl Drop for Lock {
+    /// Not by closing the file alone: a child that was forked a moment ago and has not begun its program yet has it open, too.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the state directory's lock is released only with this process");
+        }
+    }
 }
 
 impl Lock {

@@ -1,11 +1,10 @@
 //! The thread that owns the connection: what arrives while one sync runs shares the next transaction.
-use std::fs::File;
-
 use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::chain::Tail;
+use super::open::Lock;
 use crate::ports::JournalError;
 
 /// Requests that one transaction takes together.
@@ -15,7 +14,7 @@ const BATCH_MAX: usize = 512;
 pub(super) struct Store {
     pub(super) conn: Connection,
     pub(super) known: Known,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Kept in step with the tables: a transaction or savepoint that is rolled back takes this back too.
@@ -59,7 +58,7 @@ pub(super) fn run(mut store: Store, mut jobs: mpsc::Receiver<Job>) {
 }
 
 impl Store {
-    pub(super) fn new(conn: Connection, tail: Tail, unfolded: usize, lock: File) -> Self {
+    pub(super) fn new(conn: Connection, tail: Tail, unfolded: usize, lock: Lock) -> Self {
         Self { conn, known: Known { tail, unfolded, pruned_at: None }, _lock: lock }
     }
 
