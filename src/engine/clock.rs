@@ -1,10 +1,11 @@
 //! The only place of the daemon that reads a clock.
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::ports::Clock;
+use crate::telemetry::Stopwatch;
 
 /// The machine's clock. Waiting looks again at the wall clock every few seconds and takes no longer than was left when it
 /// began, so that a clock that is set, forward or back, makes nobody wait for hours.
@@ -20,9 +21,9 @@ impl Clock for SystemClock {
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        let Some(end) = left(at).and_then(|left| Instant::now().checked_add(left)) else { return };
+        let (began, given) = (Stopwatch::start(), left(at).unwrap_or_default());
         while let Some(left) = left(at) {
-            let really_left = end.saturating_duration_since(Instant::now());
+            let really_left = given.saturating_sub(began.elapsed());
             if really_left.is_zero() {
                 return;
             }

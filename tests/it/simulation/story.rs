@@ -51,7 +51,8 @@ impl<'a> Story<'a> {
     /// Everything that happens, until nothing is open any more; the points that the daemons passed.
     pub(crate) fn tell(&mut self) -> u64 {
         let mut points = 0;
-        while self.world.second() < MENDED || (self.is_open() && self.world.second() < OVER) {
+        let mended = if self.schedule.happenings.is_empty() { 2 * RELEASE_AT } else { MENDED };
+        while self.world.second() < mended || (self.is_open() && self.world.second() < OVER) {
             let second = self.world.second();
             let due: Vec<Happening> =
                 self.schedule.happenings.iter().filter(|(at, _)| *at == second).map(|(_, h)| *h).collect();

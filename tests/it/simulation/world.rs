@@ -1,6 +1,8 @@
 //! What outlives every daemon of a schedule: the cluster and its traffic, time, faults, people's phones, and the journal.
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Poll, Waker};
 
 use jiff::{SignedDuration, Timestamp};
 use rollguard::adapters::journal::MemoryJournal;
@@ -9,7 +11,6 @@ use rollguard::domain::release::{Generation, Version};
 use rollguard::domain::signal::{PodReading, Reading, Sample};
 use rollguard::domain::workload::{PodView, RolloutState, WorkloadKind, WorkloadView};
 use rollguard::ports::AskTarget;
-use tokio::sync::watch;
 
 use crate::support::workloads::{Workload, Workloads, target};
 
@@ -46,8 +47,8 @@ pub(crate) struct Sight {
 pub(crate) struct World {
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) trouble: Trouble,
-    /// As the daemons' clocks show it, with the second that it really is; people and the cluster have the right time.
-    wall: watch::Sender<(Timestamp, i64)>,
+    /// Who waits for time to pass, in the order in which they began.
+    waiting: Mutex<Vec<Waker>>,
     state: Mutex<State>,
 }
 
@@ -97,7 +98,7 @@ impl World {
         let workloads =
             SERVICES.iter().fold(Workloads::default(), |all, name| all.with(api(name), workload()));
         let state = Mutex::new(State { workloads, ..State::default() });
-        Arc::new(Self { journal: Arc::default(), trouble, wall: watch::Sender::new((began(), 0)), state })
+        Arc::new(Self { journal: Arc::default(), trouble, waiting: Mutex::default(), state })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -110,23 +111,26 @@ impl World {
 
     /// The daemons' time.
     pub(crate) fn wall(&self) -> Timestamp {
-        self.wall.borrow().0
+        self.state().wall()
     }
 
     /// Waits as the engine's own clock does: no longer than was left when it began.
     pub(crate) async fn wall_is(&self, at: Timestamp) {
         let end = self.second().saturating_add(at.duration_since(self.wall()).as_secs() + 1);
-        // The world holds the sender, and outlives whoever waits.
-        drop(self.wall.subscribe().wait_for(|(wall, second)| *wall >= at || *second >= end).await);
+        poll_fn(|context| {
+            if self.wall() >= at || self.second() >= end {
+                return Poll::Ready(());
+            }
+            self.waiting.lock().unwrap().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     pub(crate) fn pass(&self, secs: i64) {
-        let time = {
-            let mut state = self.state();
-            state.second += secs;
-            (began() + SignedDuration::from_secs(state.second + state.ahead), state.second)
-        };
-        self.wall.send_replace(time);
+        self.state().second += secs;
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap());
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     /// The daemons' clocks are set by somebody.
@@ -188,7 +192,7 @@ impl World {
     /// What a source measures of the pods that it is asked about.
     pub(crate) fn measure(&self, ask: &AskTarget) -> Vec<Sample> {
         let mut state = self.state();
-        let (now, wall) = (state.now(), self.wall());
+        let (now, wall) = (state.now(), state.wall());
         let workload = state.workloads.of(&ask.target).clone();
         let bad = self.is_bad(&workload) && self.trouble == Trouble::Errors;
         let secs = now.duration_since(workload.changed_at).as_secs_f64();
@@ -220,8 +224,13 @@ impl World {
 }
 
 impl State {
+    /// The right time.
     pub(crate) fn now(&self) -> Timestamp {
         began() + SignedDuration::from_secs(self.second)
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.now() + SignedDuration::from_secs(self.ahead)
     }
 }
 
