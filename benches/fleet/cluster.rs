@@ -87,6 +87,11 @@ impl Cluster {
         std::mem::take(&mut self.books().calls)
     }
 
+    /// Watches that were begun since the calls were taken.
+    pub(crate) fn watches(&self) -> u64 {
+        self.books().calls.iter().filter(|(call, _)| call.starts_with("watch")).map(|(_, n)| n).sum()
+    }
+
     pub(crate) fn patched(&self, workload: usize) -> Option<Instant> {
         self.books().patched.get(&workload).copied()
     }

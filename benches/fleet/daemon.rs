@@ -49,6 +49,13 @@ impl Daemon {
         self.http.get(url).send().await.ok()?.json().await.ok()
     }
 
+    /// An error with its log, if it has ended.
+    pub(crate) fn lives(&mut self) -> io::Result<()> {
+        let Some(status) = self.child.try_wait()? else { return Ok(()) };
+        let log = fs::read_to_string(&self.log)?;
+        Err(io::Error::other(format!("the daemon has ended: {status}\n{log}")))
+    }
+
     /// Waits until so many targets are as `wanted`.
     pub(crate) async fn until(
         &mut self,
@@ -58,10 +65,7 @@ impl Daemon {
     ) -> io::Result<()> {
         let mut seen = 0;
         for _ in 0..WAITS_MAX {
-            if let Some(status) = self.child.try_wait()? {
-                let log = fs::read_to_string(&self.log)?;
-                return Err(io::Error::other(format!("the daemon has ended: {status}\n{log}")));
-            }
+            self.lives()?;
             seen = self.services().await.map_or(0, |s| s.targets.iter().filter(|t| wanted(t)).count());
             if seen >= count {
                 return Ok(());

@@ -266,28 +266,3 @@ impl Guarded {
         }
     }
 }
-
-#[cfg(test)]
-mod sizes {
-    #[test]
-    fn sizes() {
-        use super::*;
-        macro_rules! p { ($($t:ty),*) => { $(eprintln!("{} {}", stringify!($t), std::mem::size_of::<$t>());)* } }
-        p!(
-            Guarded,
-            ActiveWatch,
-            TargetMemory,
-            WorkloadView,
-            PodView,
-            Looked,
-            Minutes,
-            LastChecks,
-            Option<Opening>,
-            Option<Result<Survey, SurveyError>>,
-            TargetStatus,
-            Watch,
-            crate::domain::release::Version,
-            PodReading
-        );
-    }
-}

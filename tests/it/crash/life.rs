@@ -96,12 +96,12 @@ pub(super) async fn life(world: &Arc<World>) -> Option<End> {
 async fn hand_on(journal: &Arc<dyn Journal>, inputs: &mpsc::Sender<Input>) {
     let mut seen = 0;
     loop {
-        for row in journal.inbox(100).await.unwrap().into_iter().filter(|row| row.id > seen) {
+        let before = seen;
+        for row in journal.inbox(100).await.unwrap().into_iter().filter(|row| row.id > before) {
             seen = row.id;
             let command = serde_json::from_value(row.body).unwrap();
             // A driver that has ended needs no telling.
             drop(inputs.send(Input::Command { row: row.id, command }).await);
-            break;
         }
         tokio::task::yield_now().await;
     }

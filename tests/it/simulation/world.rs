@@ -111,8 +111,7 @@ impl World {
 
     /// The daemons' time.
     pub(crate) fn wall(&self) -> Timestamp {
-        let state = self.state();
-        began() + SignedDuration::from_secs(state.second + state.ahead)
+        self.state().wall()
     }
 
     /// Waits as the engine's own clock does: no longer than was left when it began.
@@ -193,7 +192,7 @@ impl World {
     /// What a source measures of the pods that it is asked about.
     pub(crate) fn measure(&self, ask: &AskTarget) -> Vec<Sample> {
         let mut state = self.state();
-        let (now, wall) = (state.now(), self.wall());
+        let (now, wall) = (state.now(), state.wall());
         let workload = state.workloads.of(&ask.target).clone();
         let bad = self.is_bad(&workload) && self.trouble == Trouble::Errors;
         let secs = now.duration_since(workload.changed_at).as_secs_f64();
@@ -225,8 +224,13 @@ impl World {
 }
 
 impl State {
+    /// The right time.
     pub(crate) fn now(&self) -> Timestamp {
         began() + SignedDuration::from_secs(self.second)
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.now() + SignedDuration::from_secs(self.ahead)
     }
 }
 
