@@ -40,7 +40,9 @@ impl Guarding {
         match daemon.wait().await {
             Ok(()) => Ok(()),
             // Somebody else guards by now.
-            Err(error @ AppError::Journal(JournalError::Stale { .. })) => Err(error),
+            Err(error @ (AppError::Journal(JournalError::Stale { .. }) | AppError::LeadsNoMore(_))) => {
+                Err(error)
+            }
             Err(error) => Err(self.told(error).await),
         }
     }

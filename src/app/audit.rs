@@ -3,7 +3,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::AppError;
+use super::{AppError, journal};
 use crate::adapters::journal::SqliteAudit;
 use crate::adapters::journal::audit::{self, AuditTrail, Broken, PAGE};
 use crate::config::Config;
@@ -26,8 +26,8 @@ impl Trail {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn of(config: &Config) -> Result<Self, AppError> {
-        Self::in_dir(&config.state_dir)
+    pub async fn of(config: &Config) -> Result<Self, AppError> {
+        Ok(Self(journal::audit(config).await?))
     }
 
     /// The journal of a state directory.

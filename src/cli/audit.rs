@@ -62,9 +62,9 @@ pub(super) async fn run(command: &AuditCommand, out: &Output) -> Result<Exit, Fa
     }
 }
 
-fn trail(args: &JournalArgs, out: &Output) -> Result<Trail, Failure> {
+async fn trail(args: &JournalArgs, out: &Output) -> Result<Trail, Failure> {
     let trail = match (&args.config, &args.state_dir) {
-        (Some(file), _) => Trail::of(&loaded(file, out)?),
+        (Some(file), _) => Trail::of(&loaded(file, out)?).await,
         (None, Some(dir)) => Trail::in_dir(dir),
         (None, None) => return Err(Failure::new(Exit::Usage, "name the journal: --config or --state-dir")),
     };
@@ -72,7 +72,8 @@ fn trail(args: &JournalArgs, out: &Output) -> Result<Trail, Failure> {
 }
 
 async fn verify(args: &VerifyArgs, out: &Output) -> Result<Exit, Failure> {
-    let checked = trail(&args.journal, out)?.verify(args.head.as_ref()).await.map_err(|e| failure(&e))?;
+    let checked =
+        trail(&args.journal, out).await?.verify(args.head.as_ref()).await.map_err(|e| failure(&e))?;
     match checked {
         Ok(head) => {
             let value =
@@ -98,7 +99,7 @@ async fn verify(args: &VerifyArgs, out: &Output) -> Result<Exit, Failure> {
 
 async fn export(args: &ExportArgs, out: &Output) -> Result<Exit, Failure> {
     let wanted = Wanted { since: args.since, run: args.run.clone() };
-    let mut trail = trail(&args.journal, out)?;
+    let mut trail = trail(&args.journal, out).await?;
     trail.export(&wanted, |line| out.verbatim(line)).await.map_err(|e| failure(&e))?;
     Ok(Exit::Ok)
 }

@@ -1,4 +1,5 @@
 //! The journal in a real Postgres: the contract of every journal, several replicas, and what networks and restarts do.
+mod audit;
 mod broken;
 mod refused;
 mod replicas;

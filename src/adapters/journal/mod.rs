@@ -10,7 +10,7 @@ mod sqlite;
 use jiff::{SignedDuration, Timestamp};
 
 pub use memory::MemoryJournal;
-pub use postgres::{PostgresJournal, PostgresOptions, TlsMode};
+pub use postgres::{PostgresAudit, PostgresJournal, PostgresOptions, TlsMode};
 pub use sqlite::{SqliteAudit, SqliteJournal};
 
 use crate::ports::JournalError;

@@ -1,4 +1,5 @@
 //! The journal in a Postgres database that several replicas share, durable there before anything is answered.
+mod audit;
 mod connection;
 mod error;
 mod inbox;
@@ -26,6 +27,7 @@ use crate::ports::{
     Commit, Delivery, Head, InboxItem, InboxRow, Journal, JournalError, MinuteRow, OutboxRow, Published,
     Received,
 };
+pub use audit::PostgresAudit;
 pub use connection::PostgresOptions;
 pub use tls::TlsMode;
 use writer::{Job, Kind, Store};

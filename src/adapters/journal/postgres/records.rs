@@ -96,10 +96,20 @@ pub(super) async fn check_after(
     mut tail: Tail,
     count: u64,
 ) -> Result<Tail, JournalError> {
-    for row in session.rows(AFTER, &[&signed(tail.seq)?, &signed(count)?]).await? {
-        tail = tail.follow(&line(&row)?)?;
+    for line in lines_after(session, tail.seq, count).await? {
+        tail = tail.follow(&line)?;
     }
     Ok(tail)
+}
+
+/// The next `limit` records after `seq`, as they are stored.
+pub(super) async fn lines_after(
+    session: &mut Session,
+    seq: u64,
+    limit: u64,
+) -> Result<Vec<Line>, JournalError> {
+    let rows = session.rows(AFTER, &[&signed(seq)?, &signed(limit)?]).await?;
+    rows.iter().map(line).collect()
 }
 
 fn line(row: &Row) -> Result<Line, JournalError> {

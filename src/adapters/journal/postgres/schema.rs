@@ -4,6 +4,7 @@ use tokio_postgres::Row;
 use super::super::damaged;
 use super::connection::{Session, cell, quoted};
 use super::error::unavailable;
+use super::meta::Meta;
 use crate::ports::JournalError;
 
 /// Kept in `meta`.
@@ -100,6 +101,14 @@ pub(super) async fn set_up(session: &mut Session, schema: &str) -> Result<(), Jo
     session.run("BEGIN").await?;
     create(session, schema).await?;
     session.run("COMMIT").await
+}
+
+/// Makes nothing: an error unless there is a journal that this version can read.
+pub(super) async fn check(session: &mut Session, schema: &str) -> Result<(), JournalError> {
+    if found(session, schema).await?.meta {
+        return Meta::read(session).await.map(|_| ());
+    }
+    Err(unavailable(format!("there is no journal in the schema {schema}: check the url and the schema")))
 }
 
 async fn create(session: &mut Session, schema: &str) -> Result<(), JournalError> {
