@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::keepsake::Keepsake;
 use crate::domain::lease::{Bid, Elector, LeaseTimes, Moment, Step, SteppedDown, Written};
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Finding, Outcome};
@@ -217,6 +218,9 @@ impl Target for WhileLeading {
         needed: &[Version],
     ) -> Surroundings {
         self.target.surroundings(target, survey, needed).await
+    }
+    async fn keepsake(&self, target: &TargetId) -> Result<Keepsake, SurveyError> {
+        self.target.keepsake(target).await
     }
     async fn observe(&self, step: &crate::domain::plan::Step) -> Finding {
         self.target.observe(step).await

@@ -101,6 +101,10 @@ impl Look<'_> {
         let unseen = self.extras.iter().filter(|right| lacking.contains(right)).map(Right::title);
         self.around.unseen.extend(unseen);
         self.around.readable = keepsake::readable(&self.extras, &lacking);
+        // Somebody may be granting it just now.
+        if !self.around.denied.is_empty() || !self.around.unseen.is_empty() {
+            self.common.rules.forget().await;
+        }
         for right in optional.iter().filter(|right| lacking.contains(right)) {
             self.around
                 .unchecked

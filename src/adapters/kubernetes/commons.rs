@@ -12,7 +12,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::target::Trouble;
 use crate::ports::Clock;
 
-/// How old an answer may be. Whoever grants a right or raises a quota sees it in `rollguard doctor` so much later.
+/// How old an answer may be: whoever raises a quota sees it in `rollguard doctor` so much later.
 const FRESH: SignedDuration = SignedDuration::from_secs(20);
 
 /// By namespace. Shared by all clones of its owner.
@@ -37,6 +37,13 @@ pub(super) struct Kept<T>(AsyncMutex<Option<(Timestamp, Arc<T>)>>);
 impl<T> Default for Kept<T> {
     fn default() -> Self {
         Self(AsyncMutex::default())
+    }
+}
+
+impl<T> Kept<T> {
+    /// The next to come asks anew.
+    pub(super) async fn forget(&self) {
+        *self.0.lock().await = None;
     }
 }
 
@@ -100,6 +107,9 @@ mod tests {
             let got = commons.get(&kept, async { Ok(answer) }).await;
             assert_eq!(*got.unwrap_or_else(|_| panic!("second {second}")), expected, "second {second}");
         }
+        kept.forget().await;
+        let got = commons.get(&kept, async { Ok(6) }).await;
+        assert_eq!(got.ok().as_deref(), Some(&6));
     }
 
     #[tokio::test]
