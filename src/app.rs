@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::kill_file::FileSwitch;
@@ -148,16 +148,10 @@ impl Daemon {
     pub async fn wait(mut self) -> Result<(), AppError> {
         let outcome = match self.tasks.join_next().await {
             None => return Ok(()),
-            Some(ended) => ended.unwrap_or_else(|e| Err(build::setup("a task")(e))),
+            Some(ended) => outcome_of(ended),
         };
         self.stop.cancel();
-        let rest = async {
-            let mut rest = Ok(());
-            while let Some(ended) = self.tasks.join_next().await {
-                rest = rest.and(ended.unwrap_or_else(|e| Err(build::setup("a task")(e))));
-            }
-            rest
-        };
+        let rest = end_of(&mut self.tasks);
         if outcome.is_ok() {
             return rest.await;
         }
@@ -165,6 +159,19 @@ impl Daemon {
         drop(tokio::time::timeout(GRACE, rest).await);
         outcome
     }
+}
+
+/// The first failure, once all have ended.
+async fn end_of(tasks: &mut Tasks) -> Result<(), AppError> {
+    let mut outcome = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        outcome = outcome.and(outcome_of(ended));
+    }
+    outcome
+}
+
+fn outcome_of(ended: Result<Result<(), AppError>, JoinError>) -> Result<(), AppError> {
+    ended.unwrap_or_else(|e| Err(build::setup("a task")(e)))
 }
 
 fn metrics_handle(now: Timestamp) -> Result<PrometheusHandle, AppError> {

@@ -24,6 +24,7 @@ use rollguard::engine::clock::SystemClock;
 use rollguard::engine::commands::Desk;
 use rollguard::engine::driver::Tools;
 use rollguard::engine::kill::KillSwitch;
+use rollguard::engine::leadership::Tenure;
 use rollguard::engine::ledger::Ledger;
 use rollguard::engine::settings::{Fleet, ServiceSettings};
 use rollguard::engine::snapshot::Picture;
@@ -195,6 +196,7 @@ fn parts(
         target: world.clone(),
         checks: world.clone(),
         kill: KillSwitch::new(world.clone()),
+        tenure: Tenure::unlimited(),
         picture: picture.clone(),
         viewer: picture.viewer(),
         notes,

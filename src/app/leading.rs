@@ -12,7 +12,7 @@ use super::{AppError, Tasks};
 use crate::engine::commands::Desk;
 use crate::engine::driver::Tools;
 use crate::engine::kill::KillSwitch;
-use crate::engine::leadership::{Tenure, WhileLeading};
+use crate::engine::leadership::Tenure;
 use crate::engine::ledger::Ledger;
 use crate::engine::outbox::{Outbox, Unsettled};
 use crate::engine::snapshot::Picture;
@@ -52,12 +52,12 @@ impl House {
         let (watcher, reconfigured) = mpsc::channel(1);
         let polling = Polling { answers, clock, stop: stop.clone(), tasks: TaskTracker::new() };
         tasks.spawn(self.outbox(in_use, &ledger).run(stop.clone()).map(Ok));
-        let target = WhileLeading { target: Arc::new(in_use.target.clone()), tenure: self.tenure.clone() };
         let tools = Tools {
             kill: self.kill.clone(),
+            tenure: self.tenure.clone(),
             ledger,
             clock: self.clock.clone(),
-            target: Arc::new(target),
+            target: Arc::new(in_use.target.clone()),
             checks: Arc::new(in_use.checks.clone()),
             picture: self.picture.clone(),
             viewer: self.picture.viewer(),

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::adapters::Equipment;
 use super::leading::House;
 use super::reload::{Duty, Reloader};
-use super::{AppError, Tasks, build};
+use super::{AppError, Tasks, end_of, outcome_of};
 use crate::engine::leadership::Role;
 use crate::engine::published::{Publisher, mirror};
 use crate::engine::reload::ReloadOrder;
@@ -69,7 +69,7 @@ impl Replica {
             let stands_by = matches!(self.reloader.duty, Duty::Standby(_));
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(ended) = self.tasks.join_next() => return ended.unwrap_or_else(|e| Err(build::setup("a task")(e))),
+                Some(ended) = self.tasks.join_next() => return outcome_of(ended),
                 Some(order) = orders.recv() => self.reloader.obey(order).await,
                 Some(role) = next_role(&mut roles) => {
                     self.show_role();
@@ -158,13 +158,4 @@ async fn next_role(roles: &mut Option<watch::Receiver<Role>>) -> Option<Role> {
     // An error means that the candidate has ended: why, it says itself.
     roles.changed().await.ok()?;
     Some(roles.borrow_and_update().clone())
-}
-
-/// The first failure, once all have ended.
-async fn end_of(tasks: &mut Tasks) -> Result<(), AppError> {
-    let mut outcome = Ok(());
-    while let Some(ended) = tasks.join_next().await {
-        outcome = outcome.and(ended.unwrap_or_else(|e| Err(build::setup("a task")(e))));
-    }
-    outcome
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::commands::Command;
 use super::kill::KillSwitch;
+use super::leadership::Tenure;
 use super::ledger::{Entry, Ledger};
 use super::snapshot::{CheckStatus, Picture, RunStatus, Viewer};
 use super::{comparing, measured};
@@ -32,6 +33,7 @@ pub struct Tools {
     pub target: Arc<dyn Target>,
     pub checks: Arc<dyn Checks>,
     pub kill: KillSwitch,
+    pub tenure: Tenure,
     pub picture: Picture,
     pub viewer: Viewer,
     /// What the watcher needs to know of runs.
@@ -267,6 +269,11 @@ async fn perform(run: &Run, effect: Effect, tools: &Tools) -> RunEvent {
 }
 
 async fn apply(step: usize, planned: &Step, tools: &Tools) -> RunEvent {
+    // Whoever was paused must not go on with what it was about to do.
+    if !tools.tenure.holds() {
+        let why = "leadership was lost: nothing was sent".into();
+        return RunEvent::Applied { step, outcome: Outcome::Unknown { why }, calls: vec![] };
+    }
     let (outcome, calls) = calls::noting(tools.target.apply(planned)).await;
     RunEvent::Applied { step, outcome, calls }
 }

@@ -2,18 +2,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::keepsake::Keepsake;
 use crate::domain::lease::{Bid, Elector, LeaseTimes, Moment, Step, SteppedDown, Written};
-use crate::domain::names::TargetId;
-use crate::domain::outcome::{Finding, Outcome};
-use crate::domain::release::Version;
-use crate::domain::surroundings::Surroundings;
-use crate::domain::survey::Survey;
-use crate::ports::{Clock, Lease, LeaseError, SurveyError, Target};
+use crate::ports::{Clock, Lease, LeaseError};
 use crate::telemetry::Stopwatch;
 
 /// What this replica does now.
@@ -197,38 +190,5 @@ impl Tenure {
 
     pub fn holds(&self) -> bool {
         self.0.as_ref().is_none_or(|(began, until)| began.elapsed() < *until.borrow())
-    }
-}
-
-/// A target that is changed only while this process leads: whoever was paused must not go on with what it was about to do.
-pub struct WhileLeading {
-    pub target: Arc<dyn Target>,
-    pub tenure: Tenure,
-}
-
-#[async_trait]
-impl Target for WhileLeading {
-    async fn survey(&self, target: &TargetId) -> Result<Survey, SurveyError> {
-        self.target.survey(target).await
-    }
-    async fn surroundings(
-        &self,
-        target: &TargetId,
-        survey: Option<&Survey>,
-        needed: &[Version],
-    ) -> Surroundings {
-        self.target.surroundings(target, survey, needed).await
-    }
-    async fn keepsake(&self, target: &TargetId) -> Result<Keepsake, SurveyError> {
-        self.target.keepsake(target).await
-    }
-    async fn observe(&self, step: &crate::domain::plan::Step) -> Finding {
-        self.target.observe(step).await
-    }
-    async fn apply(&self, step: &crate::domain::plan::Step) -> Outcome {
-        if self.tenure.holds() {
-            return self.target.apply(step).await;
-        }
-        Outcome::Unknown { why: "leadership was lost: nothing was sent".into() }
     }
 }

@@ -11,6 +11,7 @@ use rollguard::domain::run::{End, Run, evolve};
 use rollguard::domain::verification::{CheckKind, CheckSpec};
 use rollguard::engine::driver::{Input, Note, Tools, drive};
 use rollguard::engine::kill::KillSwitch;
+use rollguard::engine::leadership::Tenure;
 use rollguard::engine::ledger::{Entry, Ledger};
 use rollguard::engine::outbox::Outbox;
 use rollguard::engine::snapshot::Picture;
@@ -70,6 +71,7 @@ pub(super) async fn life(world: &Arc<World>) -> Option<End> {
         target: hands.clone(),
         checks: hands.clone(),
         kill: KillSwitch::new(hands),
+        tenure: Tenure::unlimited(),
         viewer: picture.viewer(),
         picture,
         notes,

@@ -17,6 +17,7 @@ use rollguard::domain::verification::{CheckKind, CheckSpec};
 use rollguard::engine::commands::{Command, Desk};
 use rollguard::engine::driver::Tools;
 use rollguard::engine::kill::KillSwitch;
+use rollguard::engine::leadership::Tenure;
 use rollguard::engine::ledger::Ledger;
 use rollguard::engine::outbox::Outbox;
 use rollguard::engine::settings::{Fleet, ServiceSettings};
@@ -208,6 +209,7 @@ fn parts(
         target: hands.clone(),
         checks: hands.clone(),
         kill: KillSwitch::new(hands.clone()),
+        tenure: Tenure::unlimited(),
         viewer: picture.viewer(),
         picture,
         notes,

@@ -20,6 +20,7 @@ use rollguard::domain::survey::Survey;
 use rollguard::domain::workload::{PodView, RolloutState, WorkloadView};
 use rollguard::engine::commands::{Command, CommandError, Desk};
 use rollguard::engine::driver::Tools;
+use rollguard::engine::leadership::Tenure;
 use rollguard::engine::ledger::Ledger;
 use rollguard::engine::settings::{Fleet, ServiceSettings};
 use rollguard::engine::snapshot::Picture;
@@ -185,6 +186,7 @@ impl Town {
             target: self.outside.clone(),
             checks: Arc::new(Bystander),
             kill: self.lever.switch(),
+            tenure: Tenure::unlimited(),
             picture: picture.clone(),
             viewer: picture.viewer(),
             notes,

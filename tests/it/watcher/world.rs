@@ -24,6 +24,7 @@ use rollguard::domain::workload::{PodView, RolloutState, UpdateStrategy, Workloa
 use rollguard::engine::clock::SystemClock;
 use rollguard::engine::commands::Desk;
 use rollguard::engine::driver::Tools;
+use rollguard::engine::leadership::Tenure;
 use rollguard::engine::ledger::Ledger;
 use rollguard::engine::settings::{Fleet, ServiceSettings};
 use rollguard::engine::snapshot::Picture;
@@ -176,6 +177,7 @@ impl World {
             target: self.cluster.clone(),
             checks: Arc::new(Bystander),
             kill: Lever::default().switch(),
+            tenure: Tenure::unlimited(),
             picture: picture.clone(),
             viewer: picture.viewer(),
             notes,
