@@ -117,10 +117,9 @@ async fn a_release_that_fills_its_log_with_errors_is_rolled_back_and_told_what_t
     world.deploy("v2-odderrors240").await;
     let what = "a rollback is verified";
     let run = world.daemon.await_run(what, Duration::from_secs(150), |run| run.verified.is_some()).await;
-    assert!(
-        run.reason.starts_with("error-lines ") && run.reason.contains("> 30 on 3 of 3 new pods"),
-        "{run:?}"
-    );
+    // Two pods of three are enough for the rule; whether the third has been past the bound for as long by then is chance.
+    let said = Regex::new(r"^error-lines .*> 30 on [23] of 3 new pods").unwrap();
+    assert!(said.is_match(&run.reason), "{run:?}");
     let kind = "error lines of a new kind: `ERROR cannot read cart #: no such column #`";
     assert!(run.reason.contains(kind), "{}", run.reason);
     assert_eq!((world.tag().await.as_str(), run.verified), ("v1", Some(true)));
