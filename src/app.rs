@@ -13,6 +13,7 @@ pub mod live;
 mod outside;
 mod reload;
 mod replica;
+mod rooms;
 mod standing;
 
 use std::net::SocketAddr;

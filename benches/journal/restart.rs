@@ -139,7 +139,7 @@ fn plan(n: usize) -> Outcome<Plan> {
         annotations: BTreeMap::new(),
         created_at: None,
     };
-    let survey = Survey::Kubernetes(KubernetesSurvey {
+    let survey = Survey::Kubernetes(Box::new(KubernetesSurvey {
         target,
         kind: WorkloadKind::Deployment,
         namespace: "prod".into(),
@@ -155,7 +155,7 @@ fn plan(n: usize) -> Outcome<Plan> {
         origin: Default::default(),
         history: vec![revision(1, "v1"), revision(2, "v2")],
         revision_history_limit: Some(10),
-    });
+    }));
     draft(&survey, &Goal::Version(version("v1")), &format!("run-{n}"), 600)
         .map_err(|refusal| refusal.to_string().into())
 }

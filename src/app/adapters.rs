@@ -1,15 +1,21 @@
 //! All adapters of one configuration, built before any of them is used.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::rooms::{Feeds, Room, Rooms};
 use super::{AppError, build};
 use crate::adapters::kubernetes::{Beside, Kubernetes};
 use crate::config::Config;
+use crate::domain::names::{TargetId, TargetKind};
 use crate::engine::current::{Current, Notifiers};
 use crate::engine::settings::Fleet;
-use crate::ports::{Checks, Clock, ImageRegistry, Notifier, SignalSource, Target};
+use crate::ports::{Checks, Clock, ImageRegistry, Notifier, ReleaseFeed, SignalSource, Target};
 
 pub(super) struct Adapters {
     pub(super) cluster: Kubernetes,
+    /// Of the other kinds of targets.
+    pub(super) rooms: Vec<Room>,
+    pub(super) kinds: BTreeMap<TargetId, TargetKind>,
     pub(super) registry: Option<Arc<dyn ImageRegistry>>,
     pub(super) notifiers: Arc<[Arc<dyn Notifier>]>,
     pub(super) checks: Arc<dyn Checks>,
@@ -31,6 +37,8 @@ impl Adapters {
         }
         Ok(Self {
             cluster,
+            rooms: build::rooms(config)?,
+            kinds: build::kinds(config),
             registry: build::registry(config),
             notifiers: notifiers.into(),
             checks: build::checks(config)?,
@@ -45,7 +53,10 @@ impl Adapters {
     }
 
     fn targets(&self) -> Arc<dyn Target> {
-        Arc::new(self.cluster.targets().with_registry(self.registry.clone()))
+        let workloads = self.cluster.targets().with_registry(self.registry.clone());
+        let others = self.rooms.iter().map(|room| (room.kind, room.target.clone()));
+        let workloads: (_, Arc<dyn Target>) = (TargetKind::Kubernetes, Arc::new(workloads));
+        Arc::new(Rooms::new(self.kinds.clone(), others.chain([workloads])))
     }
 
     /// As those hold them who use them, with what the leader's watcher alone holds.
@@ -58,7 +69,10 @@ impl Adapters {
             checks: self.checks.into(),
             fleet: Arc::new(self.fleet.clone()).into(),
         };
-        (in_use, Equipment { cluster: self.cluster, sources: self.sources, fleet: self.fleet })
+        (
+            in_use,
+            Equipment { cluster: self.cluster, rooms: self.rooms, sources: self.sources, fleet: self.fleet },
+        )
     }
 }
 
@@ -79,7 +93,8 @@ impl InUse {
         self.notifiers.set(adapters.notifiers);
         self.checks.set(adapters.checks);
         self.fleet.set(Arc::new(adapters.fleet.clone()));
-        Equipment { cluster: adapters.cluster, sources: adapters.sources, fleet: adapters.fleet }
+        let Adapters { cluster, rooms, sources, fleet, .. } = adapters;
+        Equipment { cluster, rooms, sources, fleet }
     }
 }
 
@@ -87,6 +102,16 @@ impl InUse {
 #[derive(Clone)]
 pub(super) struct Equipment {
     pub(super) cluster: Kubernetes,
+    pub(super) rooms: Vec<Room>,
     pub(super) sources: Vec<Arc<dyn SignalSource>>,
     pub(super) fleet: Fleet,
+}
+
+impl Equipment {
+    /// Begins to watch all targets.
+    pub(super) fn feed(&self) -> Box<dyn ReleaseFeed> {
+        let workloads: Box<dyn ReleaseFeed> = Box::new(self.cluster.feed());
+        let others = self.rooms.iter().map(|room| (room.feed)());
+        Box::new(Feeds([workloads].into_iter().chain(others).collect()))
+    }
 }

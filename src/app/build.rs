@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use super::rooms::Room;
 use super::{AppError, outside};
 use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use crate::adapters::endpoint::Endpoint;
@@ -28,7 +29,7 @@ use crate::config::{
     ScrapeConfig, ServiceConfig, SourceName, TargetConfig, TargetKindConfig,
 };
 use crate::domain::keepsake::ObjectKind;
-use crate::domain::names::TargetId;
+use crate::domain::names::{TargetId, TargetKind};
 use crate::domain::runbook::{Judging, Rule};
 use crate::engine::settings::{Fleet, ServiceSettings};
 use crate::http::auth::People;
@@ -55,6 +56,7 @@ fn targets(config: &Config) -> impl Iterator<Item = (TargetId, &TargetKindConfig
 
 pub(super) async fn cluster(config: &Config, clock: Arc<dyn Clock>) -> Result<Kubernetes, AccessError> {
     let access = match &config.kubernetes {
+        KubernetesConfig::Infer if is_without_cluster(config) => ClusterAccess::Absent,
         KubernetesConfig::Infer => ClusterAccess::Inferred,
         KubernetesConfig::Kubeconfig { path, context } => {
             ClusterAccess::Kubeconfig { path: path.clone(), context: context.clone() }
@@ -62,12 +64,23 @@ pub(super) async fn cluster(config: &Config, clock: Arc<dyn Clock>) -> Result<Ku
         KubernetesConfig::Url(url) => ClusterAccess::Url(url.to_string()),
     };
     let guarded = targets(config)
-        .map(|(target, kind)| match kind {
-            TargetKindConfig::Kubernetes(workload) => KubernetesTarget { target, workload: workload.clone() },
-        })
+        .filter_map(|(target, kind)| Some(KubernetesTarget { target, workload: kind.workload()?.clone() }))
         .collect();
     let cluster = Kubernetes::open(&access, guarded, clock).await?;
     Ok(cluster.with_owners(owners(config)).with(extras(config)))
+}
+
+fn is_without_cluster(config: &Config) -> bool {
+    targets(config).all(|(_, kind)| kind.workload().is_none()) && config.leadership.is_none()
+}
+
+/// What rolls back everything but workloads.
+pub(super) fn rooms(_config: &Config) -> Result<Vec<Room>, AppError> {
+    Ok(Vec::new())
+}
+
+pub(super) fn kinds(config: &Config) -> BTreeMap<TargetId, TargetKind> {
+    targets(config).map(|(id, kind)| (id, kind.kind())).collect()
 }
 
 /// The key of the hashes is made only if something is hashed.
@@ -242,10 +255,9 @@ fn prometheus_of(
     prometheus: &PrometheusConfig,
     rules: Vec<SourceRule>,
 ) -> Result<PrometheusSource, AppError> {
-    let place = |(target, kind): (TargetId, &TargetKindConfig)| match kind {
-        TargetKindConfig::Kubernetes(workload) => {
-            (target, Place { namespace: workload.namespace.clone(), workload: workload.name.clone() })
-        }
+    let place = |(target, kind): (TargetId, &TargetKindConfig)| {
+        let workload = kind.workload()?;
+        Some((target, Place { namespace: workload.namespace.clone(), workload: workload.name.clone() }))
     };
     let options = PrometheusOptions {
         name: "prometheus".into(),
@@ -257,7 +269,7 @@ fn prometheus_of(
         namespace_label: prometheus.namespace_label.clone(),
         pod_label: prometheus.pod_label.clone(),
         rules,
-        places: targets(config).map(place).collect(),
+        places: targets(config).filter_map(place).collect(),
     };
     PrometheusSource::new(options).map_err(setup("Prometheus"))
 }

@@ -64,6 +64,7 @@ impl House {
             notes,
             stop: stop.clone(),
         };
+        let feed = equipment.feed();
         let parts = Parts {
             tools,
             journal: self.journal.clone(),
@@ -76,7 +77,6 @@ impl House {
             reconfigured,
             stop,
         };
-        let feed = Box::new(equipment.cluster.feed());
         tasks.spawn(Watcher::run(parts, feed).map_err(AppError::from));
         Duty::Leading { watcher, polling }
     }

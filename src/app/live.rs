@@ -109,6 +109,9 @@ async fn survey(port: &dyn Target, target: &TargetId) -> Finding {
     let (ok, detail) = match survey {
         Err(_) => (false, "no answer in time".to_string()),
         Ok(Err(error)) => (false, error.to_string()),
+        Ok(Ok(survey @ (Survey::Frontend(_) | Survey::Database(_) | Survey::Infrastructure(_)))) => {
+            (true, format!("runs {}", survey.version().label))
+        }
         Ok(Ok(Survey::Kubernetes(survey))) => {
             match (hold(survey.origin.owner.as_ref()), survey.paused, survey.history.len()) {
                 (Err(owner), _, _) => {

@@ -119,9 +119,10 @@ impl Reloader {
             return Ok(());
         };
         let (done, in_force) = oneshot::channel();
+        let feed = changes.workloads.then(|| equipment.feed());
         let reconfigured = Reconfigured {
             fleet: equipment.fleet,
-            feed: changes.workloads.then(|| Box::new(equipment.cluster.feed()) as Box<_>),
+            feed,
             sensing: changes.measuring.then(|| polling.start(equipment.sources)),
             elsewhere: changes.elsewhere.clone(),
             remeasured: changes.remeasured.clone(),

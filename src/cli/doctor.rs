@@ -84,7 +84,8 @@ fn line(target: &TargetReadiness, now: Timestamp, width: usize, color: bool) -> 
 fn way(found: &Readiness, now: Timestamp) -> String {
     let mut way = found.from.clone().unwrap_or_default();
     if let Some(to) = &found.to {
-        way = format!("{way} → {} (revision {})", to.label, to.revision);
+        let revision = to.revision.map(|number| format!(" (revision {number})")).unwrap_or_default();
+        way = format!("{way} → {}{revision}", to.label);
     }
     let Some(good) = &found.known_good else { return way };
     let since = good.since.map(|at| format!(" since {}", time(at, now))).unwrap_or_default();

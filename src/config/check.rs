@@ -10,7 +10,7 @@ use super::raw::Fields;
 use super::secrets::Outside;
 use super::settings::Settings;
 use super::yaml::{Mark, Node, Value};
-use super::{Person, SourceName, TargetKindConfig};
+use super::{Person, SourceName};
 use crate::domain::policy::Mode;
 
 /// What the top level offers to the services. By presence: what is there and wrong has its own message.
@@ -137,22 +137,20 @@ pub(super) fn distinct_tokens(people: &[(Mark, Person)], notes: &Notes) {
 pub(super) struct Placed {
     pub(super) at: Mark,
     pub(super) service: String,
-    pub(super) kind: TargetKindConfig,
+    pub(super) place: String,
 }
 
-/// Two targets on one workload would roll it back twice.
-pub(super) fn shared_workloads(placed: &[Placed], notes: &Notes) {
-    let mut first: HashMap<&TargetKindConfig, &Placed> = HashMap::new();
+/// Two targets on one thing would roll it back twice.
+pub(super) fn shared_places(placed: &[Placed], notes: &Notes) {
+    let mut first: HashMap<&str, &Placed> = HashMap::new();
     for target in placed {
-        let Some(other) = first.get(&target.kind) else {
-            first.insert(&target.kind, target);
+        let Some(other) = first.get(target.place.as_str()) else {
+            first.insert(&target.place, target);
             continue;
         };
-        let TargetKindConfig::Kubernetes(workload) = &target.kind;
-        let (kind, namespace, name) = (workload.kind.title(), &workload.namespace, &workload.name);
         let message = format!(
-            "the {kind} {namespace}/{name} is a target already, of {} in line {}: one workload belongs to one target",
-            other.service, other.at.line
+            "{} is a target already, of {} in line {}: it can be rolled back by one only",
+            target.place, other.service, other.at.line
         );
         notes.error(target.at, message);
     }

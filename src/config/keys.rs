@@ -237,7 +237,7 @@ pub(super) const DEFAULTS: &[Field] = &service_keys!();
 const TARGET: &[Field] = &[
     required("name", NAME, "The target's name."),
     optional("min_version", leaf(Leaf::Version), "Automation does not go back behind this version."),
-    required("kubernetes", Shape::Map(WORKLOAD), "A Kubernetes workload."),
+    optional("kubernetes", Shape::Map(WORKLOAD), "A Kubernetes workload."),
 ];
 
 const WORKLOAD: &[Field] = &[

@@ -46,7 +46,7 @@ pub use selector::Selector;
 
 use crate::domain::guardrails::Rails;
 use crate::domain::guardrails::minimum::MinVersion;
-use crate::domain::names::{PersonName, ServiceName, TargetName};
+use crate::domain::names::{PersonName, ServiceName, TargetKind, TargetName};
 use crate::domain::plan::kubernetes::Workload;
 use crate::domain::policy::Mode;
 use crate::domain::probe::Probe;
@@ -229,6 +229,29 @@ pub struct TargetConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TargetKindConfig {
     Kubernetes(Workload),
+}
+
+impl TargetKindConfig {
+    pub fn kind(&self) -> TargetKind {
+        match self {
+            TargetKindConfig::Kubernetes(_) => TargetKind::Kubernetes,
+        }
+    }
+
+    pub fn workload(&self) -> Option<&Workload> {
+        match self {
+            TargetKindConfig::Kubernetes(workload) => Some(workload),
+        }
+    }
+
+    /// What it is, as messages name it; no two targets may be the same.
+    pub fn place(&self) -> String {
+        match self {
+            TargetKindConfig::Kubernetes(workload) => {
+                format!("the {} {}/{}", workload.kind.title(), workload.namespace, workload.name)
+            }
+        }
+    }
 }
 
 /// A rule of the runbook and what measures it; the kinds of both always agree.

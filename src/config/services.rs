@@ -25,7 +25,7 @@ pub(super) fn services(root: &Fields<'_>, around: &Around) -> Vec<ServiceConfig>
     check::distinct(&all, "name", "service");
     let mut placed = Vec::new();
     let services = all.iter().filter_map(|fields| service(fields, around, &mut placed)).collect();
-    check::shared_workloads(&placed, root.notes);
+    check::shared_places(&placed, root.notes);
     services
 }
 
@@ -70,6 +70,9 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
     })
 }
 
+/// What a target may be, as its key names it.
+const KINDS: [&str; 1] = ["kubernetes"];
+
 fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<TargetConfig> {
     if fields.is_empty_list("targets") {
         fields.notes.error(fields.at("targets"), "targets: there is none, so nothing can be rolled back");
@@ -80,10 +83,11 @@ fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<
         let name = target.read::<TargetName>("name");
         let min_version =
             target.has("min_version").then(|| target.read::<MinVersion>("min_version")).flatten();
-        let fields = target.map("kubernetes")?;
+        let key = target.one_of(&KINDS)?;
+        let fields = target.map(key)?;
         let in_front = fields.read::<KubernetesName>("service").map(|name| name.0);
         let kind = workload(&fields)?;
-        placed.push(Placed { at: target.at("kubernetes"), service: service.to_string(), kind: kind.clone() });
+        placed.push(Placed { at: target.at(key), service: service.to_string(), place: kind.place() });
         Some(TargetConfig { name: name?, min_version, kind, service: in_front })
     };
     all.iter().filter_map(&mut read).collect()

@@ -113,6 +113,15 @@ codes! {
     RG207 NoSuchContainer: "The container is not known",
         "The pod has no container of that name, or several and none was named.",
         "Name one of them as CONTAINER=IMAGE; the message lists them.";
+    RG211 FrontendRefused: "The frontend cannot be restored",
+        "What the bucket holds does not allow to restore the earlier version: versioning, a version that is gone or archived, too many deletions, or a change meanwhile.",
+        "The message names it; `rollguard doctor` shows it before it is needed.";
+    RG212 DatabaseRefused: "The database cannot be rolled back",
+        "What was found does not allow to take the migrations back: a down-migration that is missing, a dirty database, another version than expected, or an application that would not fit.",
+        "The message names it and what is safe to do next.";
+    RG213 InfrastructureRefused: "The infrastructure cannot be rolled back",
+        "No plan could be made, or what it would do is never allowed by the configuration.",
+        "The message names it; review the plan by hand.";
     RG301 ReleaseBad: "The release is bad",
         "Its pods fail by the rules of the runbook and the evidence says that the release is why; but the policy, or a guard rail, leaves it to a person.",
         "Roll back: `rollguard rollback SERVICE/TARGET`, or roll forward.";
@@ -312,6 +321,9 @@ impl From<&Refusal> for Code {
             Refusal::AlreadyThere { .. } => Code::AlreadyThere,
             Refusal::OnDelete { .. } => Code::OnDelete,
             Refusal::NoSuchContainer { .. } => Code::NoSuchContainer,
+            Refusal::Frontend(_) => Code::FrontendRefused,
+            Refusal::Database(_) => Code::DatabaseRefused,
+            Refusal::Infrastructure(_) => Code::InfrastructureRefused,
         }
     }
 }

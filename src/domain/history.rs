@@ -47,8 +47,9 @@ const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 pub fn versions(events: &[(Timestamp, TargetEvent)], survey: Option<&Survey>) -> Vec<PastVersion> {
     let mut past = Past::default();
     events.iter().for_each(|(at, event)| past.remember(event, *at));
-    if let Some(Survey::Kubernetes(survey)) = survey {
-        past.know(survey);
+    match survey {
+        Some(Survey::Kubernetes(survey)) => past.know(survey),
+        Some(Survey::Frontend(_) | Survey::Database(_) | Survey::Infrastructure(_)) | None => {}
     }
     past.versions()
 }
@@ -192,7 +193,7 @@ mod tests {
             annotations: BTreeMap::from([(CHANGE_CAUSE.to_string(), format!("deployed {label}"))]),
             created_at: Some(Timestamp::UNIX_EPOCH),
         };
-        Survey::Kubernetes(KubernetesSurvey {
+        Survey::Kubernetes(Box::new(KubernetesSurvey {
             target: target(),
             kind: WorkloadKind::Deployment,
             namespace: "default".into(),
@@ -208,7 +209,7 @@ mod tests {
             origin: Origin::default(),
             history: labels.iter().map(revision).collect(),
             revision_history_limit: None,
-        })
+        }))
     }
 
     /// v0 was watched and is gone, v1 is known good, v2 was rolled back.

@@ -102,13 +102,24 @@ impl fmt::Display for TargetId {
 }
 
 /// What a rollback of this target touches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TargetKind {
     Kubernetes,
     Frontend,
     Database,
     Infrastructure,
+}
+
+impl fmt::Display for TargetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TargetKind::Kubernetes => "kubernetes",
+            TargetKind::Frontend => "frontend",
+            TargetKind::Database => "database",
+            TargetKind::Infrastructure => "infrastructure",
+        })
+    }
 }
 
 #[cfg(test)]

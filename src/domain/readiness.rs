@@ -47,7 +47,9 @@ impl Readiness {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {
     pub label: String,
-    pub revision: u64,
+    /// Of a workload's history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,10 +104,9 @@ pub fn readiness(question: &Question<'_>) -> Readiness {
 
 /// Versions that must still be there to be pulled, the one that a rollback goes to first.
 pub fn needed(memory: &TargetMemory, survey: &Survey) -> Vec<Version> {
-    let Survey::Kubernetes(found) = survey;
-    let to = match goal(memory, found) {
+    let to = match goal(memory, survey) {
         Some(Goal::Version(version)) => Some(version),
-        Some(Goal::Revision(number)) => revision(found, number).map(|r| r.version.clone()),
+        Some(Goal::Revision(number)) => revision(survey, number).map(|r| r.version.clone()),
         // Nobody asks for an image here.
         Some(Goal::Image(_)) | None => None,
     };
@@ -115,12 +116,12 @@ pub fn needed(memory: &TargetMemory, survey: &Survey) -> Vec<Version> {
 }
 
 /// Where a rollback goes. What is known good and runs already can only be left by hand, for the revision before it.
-fn goal(memory: &TargetMemory, found: &KubernetesSurvey) -> Option<Goal> {
+fn goal(memory: &TargetMemory, survey: &Survey) -> Option<Goal> {
     let good = memory.known_good.as_ref()?;
-    if good.fingerprint != found.version.fingerprint {
+    if good.fingerprint != survey.version().fingerprint {
         return Some(Goal::Version(good.clone()));
     }
-    earlier(memory, found).map(|earlier| Goal::Revision(earlier.revision))
+    earlier(memory, survey.workload()?).map(|earlier| Goal::Revision(earlier.revision))
 }
 
 /// The newest revision that does not run and was not rolled back.
@@ -132,8 +133,28 @@ fn earlier<'a>(memory: &TargetMemory, found: &'a KubernetesSurvey) -> Option<&'a
     found.history.iter().rev().find(usable)
 }
 
-fn revision(found: &KubernetesSurvey, number: u64) -> Option<&Revision> {
-    found.history.iter().find(|r| r.revision == number)
+fn revision(survey: &Survey, number: u64) -> Option<&Revision> {
+    survey.workload()?.history.iter().find(|r| r.revision == number)
+}
+
+fn destination(survey: &Survey, goal: &Goal) -> Option<Destination> {
+    match (survey.workload(), goal) {
+        (Some(found), goal) => {
+            let to = revision_of(found, goal)?;
+            Some(Destination { label: to.version.label.clone(), revision: Some(to.revision) })
+        }
+        (None, Goal::Version(version)) => Some(Destination { label: version.label.clone(), revision: None }),
+        (None, Goal::Revision(_) | Goal::Image(_)) => None,
+    }
+}
+
+fn revision_of<'a>(found: &'a KubernetesSurvey, goal: &Goal) -> Option<&'a Revision> {
+    match goal {
+        Goal::Version(version) => found.find(&version.fingerprint),
+        Goal::Revision(number) => found.history.iter().find(|r| r.revision == *number),
+        // Nobody asks for an image here.
+        Goal::Image(_) => None,
+    }
 }
 
 fn argument(found: &KubernetesSurvey) -> String {
@@ -142,22 +163,16 @@ fn argument(found: &KubernetesSurvey) -> String {
 
 impl Readiness {
     fn take_survey(&mut self, question: &Question<'_>, survey: &Survey) {
-        let Survey::Kubernetes(found) = survey;
         let memory = question.memory;
-        self.from = Some(found.version.label.clone());
-        let Some(goal) = goal(memory, found) else {
-            self.obstacles.push(nowhere_to_go(question.target, memory, found));
+        self.from = Some(survey.version().label.clone());
+        let Some(goal) = goal(memory, survey) else {
+            self.obstacles.push(nowhere_to_go(question.target, memory, survey));
             return;
         };
-        let to = match &goal {
-            Goal::Version(version) => found.find(&version.fingerprint),
-            Goal::Revision(number) => revision(found, *number),
-            // Nobody asks for an image here.
-            Goal::Image(_) => None,
-        };
-        self.to = to.map(|r| Destination { label: r.version.label.clone(), revision: r.revision });
+        self.to = destination(survey, &goal);
         self.obstacles.extend(refusals(survey, &goal).iter().map(Obstacle::of_refusal));
-        self.warnings.extend(to.and_then(|to| history_short(found, to)));
+        let short = survey.workload().and_then(|found| history_short(found, revision_of(found, &goal)?));
+        self.warnings.extend(short);
     }
 
     fn take_surroundings(&mut self, around: &Surroundings) {
@@ -213,7 +228,10 @@ fn refusals(survey: &Survey, goal: &Goal) -> Vec<Refusal> {
 
 /// Whether there may be another one behind it.
 fn lift(survey: &mut Survey, refusal: &Refusal) -> bool {
-    let Survey::Kubernetes(found) = survey;
+    let found = match survey {
+        Survey::Kubernetes(found) => found,
+        Survey::Frontend(_) | Survey::Database(_) | Survey::Infrastructure(_) => return false,
+    };
     match refusal {
         Refusal::Paused { .. } => std::mem::take(&mut found.paused),
         Refusal::Owned { .. } => found.origin.owner.take().is_some(),
@@ -224,7 +242,10 @@ fn lift(survey: &mut Survey, refusal: &Refusal) -> bool {
         Refusal::TargetMissing { .. }
         | Refusal::RevisionGone { .. }
         | Refusal::AlreadyThere { .. }
-        | Refusal::NoSuchContainer { .. } => false,
+        | Refusal::NoSuchContainer { .. }
+        | Refusal::Frontend(_)
+        | Refusal::Database(_)
+        | Refusal::Infrastructure(_) => false,
     }
 }
 
@@ -247,9 +268,8 @@ fn not_surveyed(unsurveyed: &Unsurveyed) -> Obstacle {
 }
 
 /// Nothing is known good, or what is runs already and nothing came before it.
-fn nowhere_to_go(target: &TargetId, memory: &TargetMemory, found: &KubernetesSurvey) -> Obstacle {
-    let what = argument(found);
-    let earlier = earlier(memory, found);
+fn nowhere_to_go(target: &TargetId, memory: &TargetMemory, survey: &Survey) -> Obstacle {
+    let earlier = survey.workload().and_then(|found| earlier(memory, found));
     let Some(good) = &memory.known_good else {
         let until = memory.watch.as_ref().map(|open| {
             let (label, ends_at) = (&open.spec.release.to.label, clock_time(open.spec.ends_at));
@@ -265,6 +285,12 @@ fn nowhere_to_go(target: &TargetId, memory: &TargetMemory, found: &KubernetesSur
         };
         return Obstacle::new(Code::NoKnownGood, what, advice);
     };
+    let advice = format!("nothing now: the next release can be taken back to {}", good.label);
+    let Some(found) = survey.workload() else {
+        let why = format!("{} is known good and runs already", good.label);
+        return Obstacle::new(Code::NoEarlierRevision, why, advice);
+    };
+    let what = argument(found);
     if found.revision_history_limit == Some(0) {
         let kept = format!("revisionHistoryLimit is 0, so {what} keeps nothing to go back to");
         let patch = r#"'{"spec":{"revisionHistoryLimit":10}}'"#;
@@ -278,7 +304,6 @@ fn nowhere_to_go(target: &TargetId, memory: &TargetMemory, found: &KubernetesSur
         0 | 1 => format!("{what} has no earlier revision"),
         _ => format!("the earlier revisions of {what} were rolled back as bad"),
     };
-    let advice = format!("nothing now: the next release can be taken back to {}", good.label);
     Obstacle::new(Code::NoEarlierRevision, why, advice)
 }
 

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::names::TargetId;
-use super::owner::Origin;
+use super::owner::{Origin, Owner};
+use super::plan::database::DatabaseSurvey;
+use super::plan::frontend::FrontendSurvey;
+use super::plan::infrastructure::InfrastructureSurvey;
 use super::release::{Fingerprint, Version};
 use super::workload::{UpdateStrategy, WorkloadKind};
 
@@ -14,7 +17,43 @@ use super::workload::{UpdateStrategy, WorkloadKind};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Survey {
-    Kubernetes(KubernetesSurvey),
+    Kubernetes(Box<KubernetesSurvey>),
+    Frontend(FrontendSurvey),
+    Database(DatabaseSurvey),
+    Infrastructure(InfrastructureSurvey),
+}
+
+impl Survey {
+    pub fn target(&self) -> &TargetId {
+        match self {
+            Survey::Kubernetes(found) => &found.target,
+            Survey::Frontend(found) => found.target(),
+            Survey::Database(found) => found.target(),
+            Survey::Infrastructure(found) => found.target(),
+        }
+    }
+
+    /// What runs now.
+    pub fn version(&self) -> &Version {
+        match self {
+            Survey::Kubernetes(found) => &found.version,
+            Survey::Frontend(found) => found.version(),
+            Survey::Database(found) => found.version(),
+            Survey::Infrastructure(found) => found.version(),
+        }
+    }
+
+    pub fn workload(&self) -> Option<&KubernetesSurvey> {
+        match self {
+            Survey::Kubernetes(found) => Some(found),
+            Survey::Frontend(_) | Survey::Database(_) | Survey::Infrastructure(_) => None,
+        }
+    }
+
+    /// Who keeps it as it is; only workloads have such owners.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.workload()?.origin.owner.as_ref()
+    }
 }
 
 /// A workload with its history, as the API server gave it.

@@ -174,7 +174,7 @@ pub(crate) fn survey() -> Survey {
         annotations: BTreeMap::new(),
         created_at: None,
     };
-    Survey::Kubernetes(KubernetesSurvey {
+    Survey::Kubernetes(Box::new(KubernetesSurvey {
         target: target(),
         kind: WorkloadKind::Deployment,
         namespace: "prod".into(),
@@ -190,7 +190,7 @@ pub(crate) fn survey() -> Survey {
         origin: Origin::default(),
         history: vec![revision(1, "v1"), revision(2, "v2")],
         revision_history_limit: Some(10),
-    })
+    }))
 }
 
 /// Drafted by the real code from [`survey`].

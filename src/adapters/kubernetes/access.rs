@@ -12,6 +12,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longer than a watch may be silent (see `feed`), so that only a server that hangs is given up.
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// A client must have an address. Nobody listens at this one.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     #[error(
@@ -47,6 +50,7 @@ async fn config(access: &ClusterAccess) -> Result<Config, AccessError> {
             let scheme = config.cluster_url.scheme_str();
             if matches!(scheme, Some("http" | "https")) { Ok(config) } else { Err(AccessError::Url) }
         }
+        ClusterAccess::Absent => NOWHERE.parse().map(Config::new).map_err(|_| AccessError::Url),
         ClusterAccess::Kubeconfig { path, context } => {
             let failed = |source| AccessError::Kubeconfig {
                 path: path.clone().unwrap_or_else(|| "of KUBECONFIG or ~/.kube/config".into()),

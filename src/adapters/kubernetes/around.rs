@@ -184,8 +184,7 @@ impl Look<'_> {
 
 /// The pod template of the version that a rollback goes to.
 fn template(survey: &Survey, to: &Version) -> Option<PodTemplateSpec> {
-    let Survey::Kubernetes(found) = survey;
-    PodTemplateSpec::deserialize(&found.find(&to.fingerprint)?.template).ok()
+    PodTemplateSpec::deserialize(&survey.workload()?.find(&to.fingerprint)?.template).ok()
 }
 
 /// Kubernetes' own defaults where nothing is said, and its rounding: more pods at once, fewer gone.

@@ -64,6 +64,8 @@ pub enum ClusterAccess {
     Kubeconfig { path: Option<PathBuf>, context: Option<String> },
     /// An API server that asks for no credentials, such as `kubectl proxy` or the sandbox.
     Url(String),
+    /// Nothing is guarded in any cluster, so nothing is sent to one.
+    Absent,
 }
 
 /// A workload that is a target.

@@ -168,7 +168,8 @@ mod tests {
             ..gone_back()
         };
         let good = survey.history[0].version.clone();
-        let plan = draft(&Survey::Kubernetes(survey.clone()), &Goal::Version(good), "r1", 600).unwrap();
+        let plan =
+            draft(&Survey::Kubernetes(Box::new(survey.clone())), &Goal::Version(good), "r1", 600).unwrap();
         let Action::RestoreTemplate(restore) = &plan.steps[0].action else { panic!("{plan:?}") };
         assert_eq!(restore.workload.argument(), "statefulset/web -n default");
         let operations: Vec<(&str, &str)> = restore
@@ -195,7 +196,8 @@ mod tests {
     fn pods_that_change_only_when_deleted_are_left_to_a_person() {
         let survey = KubernetesSurvey { update: UpdateStrategy::OnDelete, ..gone_back() };
         let good = survey.history[0].version.clone();
-        let refusal = draft(&Survey::Kubernetes(survey), &Goal::Version(good), "r1", 600).unwrap_err();
+        let refusal =
+            draft(&Survey::Kubernetes(Box::new(survey)), &Goal::Version(good), "r1", 600).unwrap_err();
         assert!(refusal.to_string().contains("OnDelete"), "{refusal}");
         assert!(
             refusal.advice().contains("kubectl rollout undo statefulset/web -n default"),
@@ -232,7 +234,7 @@ mod tests {
         ];
         let survey = survey(&web(), &deployment("web", "shop:v2"), &sets).unwrap();
         let good = survey.history[0].version.clone();
-        let plan = draft(&Survey::Kubernetes(survey), &Goal::Version(good), "r1", 600).unwrap();
+        let plan = draft(&Survey::Kubernetes(Box::new(survey)), &Goal::Version(good), "r1", 600).unwrap();
         let Action::RestoreTemplate(restore) = &plan.steps[0].action else { panic!("{plan:?}") };
         let replaced = restore.patch.as_array().unwrap().iter().find(|o| o["op"] == "replace").unwrap();
         assert_eq!(replaced["value"]["spec"]["containers"][0]["image"], "shop:v1");

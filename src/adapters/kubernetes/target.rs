@@ -283,6 +283,9 @@ fn unreadable(workload: &Workload, trouble: Trouble) -> SurveyError {
     }
 }
 
+/// Never met: steps are handed to the room that drafted them.
+const NOT_OURS: &str = "this step is no step of Kubernetes";
+
 #[async_trait]
 impl Target for KubernetesTargets {
     async fn survey(&self, target: &TargetId) -> Result<Survey, SurveyError> {
@@ -290,7 +293,7 @@ impl Target for KubernetesTargets {
         let known = known.ok_or_else(|| SurveyError::Unknown { target: target.clone() })?;
         let workload = &known.workload;
         let read = self.read(known).await;
-        read.map(Survey::Kubernetes).map_err(|trouble| unreadable(workload, trouble))
+        read.map(|found| Survey::Kubernetes(Box::new(found))).map_err(|trouble| unreadable(workload, trouble))
     }
 
     async fn surroundings(
@@ -300,7 +303,7 @@ impl Target for KubernetesTargets {
         needed: &[Version],
     ) -> Surroundings {
         let Some(known) = self.targets.get(target) else { return Surroundings::default() };
-        let references = survey.map(|Survey::Kubernetes(found)| References::of(&found.template));
+        let references = survey.and_then(Survey::workload).map(|found| References::of(&found.template));
         let references = references.unwrap_or_default();
         let mut extras = self.beside.rights(target);
         extras.extend(keepsake::rights(self.keeping.as_ref(), &references));
@@ -323,6 +326,9 @@ impl Target for KubernetesTargets {
             Action::RestoreTemplate(restore) => self.observe_restore(restore).await,
             Action::AwaitRollout(wait) => self.observe_rollout(wait).await,
             Action::Restart(restart) => self.observe_restart(restart).await,
+            Action::Frontend(_) | Action::Database(_) | Action::Infrastructure(_) => {
+                Ok(Finding::Conflict { why: NOT_OURS.into() })
+            }
         };
         finding.unwrap_or_else(|trouble| Finding::Unseen { why: trouble.reason() })
     }
@@ -333,6 +339,9 @@ impl Target for KubernetesTargets {
             Action::RestoreTemplate(restore) => self.restore(restore).await,
             Action::Restart(restart) => self.restart(restart).await,
             Action::AwaitRollout(_) => Outcome::Done { detail: "nothing to do".into() },
+            Action::Frontend(_) | Action::Database(_) | Action::Infrastructure(_) => {
+                Outcome::Refused { why: NOT_OURS.into() }
+            }
         }
     }
 }

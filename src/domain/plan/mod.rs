@@ -1,4 +1,7 @@
 //! A plan: immutable, ordered steps with preconditions, identified by a digest that an approval names.
+pub mod database;
+pub mod frontend;
+pub mod infrastructure;
 pub mod kubernetes;
 
 use std::fmt;
@@ -6,10 +9,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::names::{ServiceName, TargetId};
+use super::names::{ServiceName, TargetId, TargetKind};
 use super::owner::{HoldOwner, Origin, Owner};
 use super::release::{Version, hex};
 use super::survey::Survey;
+use database::{DatabaseAction, DatabaseRefusal};
+use frontend::{FrontendAction, FrontendRefusal};
+use infrastructure::{InfrastructureAction, InfrastructureRefusal};
 use kubernetes::{AwaitRollout, ImageChange, Restart, RestoreTemplate};
 
 /// SHA-256 over the plan's JSON, in hex.
@@ -65,14 +71,33 @@ pub enum Action {
     RestoreTemplate(Box<RestoreTemplate>),
     AwaitRollout(AwaitRollout),
     Restart(Restart),
+    Frontend(FrontendAction),
+    Database(DatabaseAction),
+    Infrastructure(InfrastructureAction),
 }
 
 impl Action {
+    /// Whose step it is; a plan of one kind may hold steps of another.
+    pub fn kind(&self) -> TargetKind {
+        match self {
+            Action::HoldOwner(_)
+            | Action::RestoreTemplate(_)
+            | Action::AwaitRollout(_)
+            | Action::Restart(_) => TargetKind::Kubernetes,
+            Action::Frontend(_) => TargetKind::Frontend,
+            Action::Database(_) => TargetKind::Database,
+            Action::Infrastructure(_) => TargetKind::Infrastructure,
+        }
+    }
+
     /// Whether carrying it out changes anything; the others only wait for the world.
     pub fn mutates(&self) -> bool {
         match self {
             Action::HoldOwner(_) | Action::RestoreTemplate(_) | Action::Restart(_) => true,
             Action::AwaitRollout(_) => false,
+            Action::Frontend(action) => action.mutates(),
+            Action::Database(action) => action.mutates(),
+            Action::Infrastructure(action) => action.mutates(),
         }
     }
 }
@@ -106,7 +131,12 @@ impl Plan {
     pub fn hold_at(&self, step: usize) -> Option<&HoldOwner> {
         match &self.steps.get(step)?.action {
             Action::HoldOwner(hold) => Some(hold),
-            Action::RestoreTemplate(_) | Action::Restart(_) | Action::AwaitRollout(_) => None,
+            Action::RestoreTemplate(_)
+            | Action::Restart(_)
+            | Action::AwaitRollout(_)
+            | Action::Frontend(_)
+            | Action::Database(_)
+            | Action::Infrastructure(_) => None,
         }
     }
 
@@ -115,7 +145,12 @@ impl Plan {
         let origin = |target: &TargetId| {
             self.steps.iter().filter(|step| step.target == *target).find_map(|step| match &step.action {
                 Action::RestoreTemplate(restore) => Some(&restore.origin),
-                Action::HoldOwner(_) | Action::Restart(_) | Action::AwaitRollout(_) => None,
+                Action::HoldOwner(_)
+                | Action::Restart(_)
+                | Action::AwaitRollout(_)
+                | Action::Frontend(_)
+                | Action::Database(_)
+                | Action::Infrastructure(_) => None,
             })
         };
         self.changes.iter().map(move |change| (origin(&change.target), change.from.label.as_str()))
@@ -175,6 +210,11 @@ impl Destination {
 pub fn draft(survey: &Survey, goal: &Goal, run: &str, rollout_secs: u64) -> Result<Plan, Refusal> {
     match survey {
         Survey::Kubernetes(survey) => kubernetes::draft(survey, goal, run, rollout_secs),
+        Survey::Frontend(survey) => frontend::draft(survey, goal, run).map_err(Refusal::Frontend),
+        Survey::Database(survey) => database::draft(survey, goal, run).map_err(Refusal::Database),
+        Survey::Infrastructure(survey) => {
+            infrastructure::draft(survey, goal, run).map_err(Refusal::Infrastructure)
+        }
     }
 }
 
@@ -210,6 +250,9 @@ pub enum Refusal {
         container: Option<String>,
         known: Vec<String>,
     },
+    Frontend(FrontendRefusal),
+    Database(DatabaseRefusal),
+    Infrastructure(InfrastructureRefusal),
 }
 
 impl fmt::Display for Refusal {
@@ -236,6 +279,9 @@ impl fmt::Display for Refusal {
             Refusal::NoSuchContainer { what, container: None, .. } => {
                 write!(f, "{what} has several containers")
             }
+            Refusal::Frontend(refusal) => refusal.fmt(f),
+            Refusal::Database(refusal) => refusal.fmt(f),
+            Refusal::Infrastructure(refusal) => refusal.fmt(f),
         }
     }
 }
@@ -264,6 +310,9 @@ impl Refusal {
             Refusal::NoSuchContainer { known, .. } => {
                 format!("name one of them as CONTAINER=IMAGE: {}", known.join(", "))
             }
+            Refusal::Frontend(refusal) => refusal.advice(),
+            Refusal::Database(refusal) => refusal.advice(),
+            Refusal::Infrastructure(refusal) => refusal.advice(),
         }
     }
 }

@@ -24,6 +24,8 @@ pub enum Code {
     CoolingDown,
     RunOpen,
     OnDelete,
+    /// For a reason of its own kind of target.
+    Refused,
     KillSwitch,
     // Warnings: it can be rolled back, but.
     OnlyByHand,
@@ -54,6 +56,7 @@ impl Code {
             Code::CoolingDown => "cooling_down",
             Code::RunOpen => "run_open",
             Code::OnDelete => "on_delete",
+            Code::Refused => "refused",
             Code::KillSwitch => "kill_switch",
             Code::OnlyByHand => "only_by_hand",
             Code::HistoryShort => "history_short",
@@ -91,6 +94,7 @@ impl Obstacle {
             // Nobody asks for an image here.
             Refusal::AlreadyThere { .. } | Refusal::NoSuchContainer { .. } => Code::NoEarlierRevision,
             Refusal::OnDelete { .. } => Code::OnDelete,
+            Refusal::Frontend(_) | Refusal::Database(_) | Refusal::Infrastructure(_) => Code::Refused,
         };
         Self::new(code, refusal.to_string(), refusal.advice())
     }

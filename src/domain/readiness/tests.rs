@@ -114,7 +114,7 @@ fn answer_after(spoil: impl FnOnce(&mut Case)) -> Readiness {
         killed: None,
     };
     spoil(&mut case);
-    let survey = case.survey.map(Survey::Kubernetes);
+    let survey = case.survey.map(|found| Survey::Kubernetes(Box::new(found)));
     readiness(&Question {
         target: &target(),
         memory: &case.memory,
@@ -142,7 +142,7 @@ fn nothing_in_the_way_is_ready() {
     let answer = answer_after(|_| {});
     assert!(answer.ready() && answer.warnings.is_empty(), "{answer:?}");
     assert_eq!(answer.from.as_deref(), Some("v2"));
-    assert_eq!(answer.to, Some(Destination { label: "v1".into(), revision: 2 }));
+    assert_eq!(answer.to, Some(Destination { label: "v1".into(), revision: Some(2) }));
     let since = Some(now() - SignedDuration::from_hours(1));
     assert_eq!(answer.known_good, Some(KnownGood { label: "v1".into(), since }));
 }
@@ -154,9 +154,10 @@ fn what_is_known_good_and_runs_is_left_for_the_newest_revision_that_is_not_bad()
         case.memory = memory(&[bad.clone(), good("v2")]);
         case.memory.rollbacks.clear();
     });
-    assert_eq!(answer.to, Some(Destination { label: "v0".into(), revision: 1 }));
+    assert_eq!(answer.to, Some(Destination { label: "v0".into(), revision: Some(1) }));
     assert!(answer.ready(), "{answer:?}");
-    let needed = needed(&memory(&[bad, good("v2")]), &Survey::Kubernetes(survey(&["v0", "v1", "v2"])));
+    let needed =
+        needed(&memory(&[bad, good("v2")]), &Survey::Kubernetes(Box::new(survey(&["v0", "v1", "v2"]))));
     let labels: Vec<&str> = needed.iter().map(|v| v.label.as_str()).collect();
     assert_eq!(labels, ["v0", "v2"], "what runs is what the next release is taken back to");
 }

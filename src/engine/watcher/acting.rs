@@ -15,7 +15,6 @@ use crate::domain::plan::{Goal, Plan, draft};
 use crate::domain::policy::{Decided, Decision};
 use crate::domain::release::ReleaseKind;
 use crate::domain::run::{End, Run, evolve};
-use crate::domain::survey::Survey;
 use crate::domain::trial::{Terms, Trial, end_of};
 use crate::domain::verdict::{Health, Verdict};
 use crate::domain::watch::Assessment;
@@ -388,10 +387,9 @@ pub(super) fn way_back(guarded: &Guarded, run: &str) -> Result<Plan, Bar> {
         Some(Err(error)) => return Err(Bar::NotSurveyed { why: error.to_string() }),
         None => return Err(Bar::NotSurveyed { why: "it was not asked yet".into() }),
     };
-    let Survey::Kubernetes(found) = survey;
     let watched = guarded.memory.watch.as_ref().map(|w| &w.spec.release.to);
-    if watched.is_some_and(|watched| watched.fingerprint != found.version.fingerprint) {
-        let why = format!("it runs {} by now, about which nothing is known yet", found.version.label);
+    if watched.is_some_and(|watched| watched.fingerprint != survey.version().fingerprint) {
+        let why = format!("it runs {} by now, about which nothing is known yet", survey.version().label);
         return Err(Bar::NotSurveyed { why });
     }
     let settings = &guarded.settings;

@@ -23,7 +23,7 @@ impl Watcher {
         let now = self.now();
         let Some(guarded) = self.targets.get(target) else { return Ok(()) };
         let survey = guarded.survey.as_ref().and_then(|survey| survey.as_ref().ok());
-        let owner = survey.map(|Survey::Kubernetes(survey)| survey.origin.owner.as_ref());
+        let owner = survey.map(Survey::owner);
         let event = |held: &Held| after_look(held, owner, now);
         let events: Vec<TargetEvent> = guarded.memory.held.iter().filter_map(event).collect();
         if events.is_empty() {
@@ -70,7 +70,7 @@ pub(super) fn status(memory: &TargetMemory) -> Vec<HeldOwner> {
 /// Who brought back what a run had taken away: a person must know whom to talk to.
 pub(super) fn undone(guarded: &Guarded) -> Option<Bar> {
     let watched = guarded.memory.watch.as_ref().map(|watch| &watch.spec.release)?;
-    let Some(Ok(Survey::Kubernetes(survey))) = &guarded.survey else { return None };
+    let survey = guarded.survey.as_ref()?.as_ref().ok()?.workload()?;
     let seen = watched.kind == ReleaseKind::KnownBad && survey.version.fingerprint == watched.to.fingerprint;
     seen.then(|| Bar::Undone { by: survey.origin.undone_by(&guarded.memory.held) })
 }

@@ -13,7 +13,7 @@ fn ready() -> Readiness {
     Readiness {
         at: start(),
         from: Some("v7".into()),
-        to: Some(Destination { label: "v6".into(), revision: 12 }),
+        to: Some(Destination { label: "v6".into(), revision: Some(12) }),
         known_good: Some(KnownGood {
             label: "v6".into(),
             since: Some(start() + SignedDuration::from_mins(2)),

@@ -84,7 +84,7 @@ fn one_of_each_kind(now: Timestamp) -> Workloads {
 /// Every target back to its first version.
 fn back(workloads: &Workloads, _: Timestamp) -> Plan {
     let plan = |(id, workload): (_, &Workload)| {
-        let survey = Survey::Kubernetes(workload.survey(id));
+        let survey = Survey::Kubernetes(Box::new(workload.survey(id)));
         draft(&survey, &Goal::Version(version("shop:v1")), RUN, ROLLOUT_SECS).unwrap()
     };
     Plan::joined(workloads.iter().map(plan).collect()).unwrap()

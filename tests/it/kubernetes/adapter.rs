@@ -66,7 +66,7 @@ fn ended(view: &WorkloadView, label: &str) -> bool {
 
 async fn plan_back(cluster: &Kubernetes, view: &WorkloadView) -> Plan {
     let survey = cluster.targets().survey(&target()).await.unwrap();
-    let Survey::Kubernetes(found) = &survey;
+    let Survey::Kubernetes(found) = &survey else { panic!("{survey:?}") };
     assert_eq!(found.version, view.version, "the survey and the watch agree");
     let mut versions: Vec<_> = found.history.iter().map(|r| r.version.clone()).collect();
     versions.dedup();

@@ -63,7 +63,7 @@ async fn what_stands_in_the_way_is_said_before_it_matters_and_when_it_is_over() 
     world.rolled_out().await;
     let ready = found(&world, &[], &[]).await;
     let to = ready.to.unwrap();
-    assert_eq!((ready.from.as_deref(), to.label.as_str(), to.revision), (Some("v2"), "v1", 1));
+    assert_eq!((ready.from.as_deref(), to.label.as_str(), to.revision), (Some("v2"), "v1", Some(1)));
     assert!(ready.known_good.unwrap().since.is_some());
     assert_eq!(metric(&world, READY).await.as_deref(), Some("1"));
     let code =
@@ -106,7 +106,7 @@ async fn released(place: &Place) {
 async fn look(cluster: &Kubernetes) -> Surroundings {
     let targets = cluster.targets();
     let survey = targets.survey(&target()).await.unwrap();
-    let rollguard::domain::survey::Survey::Kubernetes(found) = &survey;
+    let found = survey.workload().unwrap();
     let to = found.history[0].version.clone();
     targets.surroundings(&target(), Some(&survey), &[to]).await
 }

@@ -8,7 +8,7 @@ use rollguard::domain::names::{ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
 use rollguard::domain::plan::kubernetes::{Restart, Workload, restart};
 use rollguard::domain::plan::{Action, Refusal, Step};
-use rollguard::domain::survey::{KubernetesSurvey, Survey};
+use rollguard::domain::survey::KubernetesSurvey;
 use rollguard::domain::workload::WorkloadKind;
 use rollguard::engine::clock::SystemClock;
 use rollguard::ports::Target;
@@ -33,8 +33,7 @@ async fn open(place: &Place) -> Kubernetes {
 }
 
 async fn surveyed(cluster: &Kubernetes) -> KubernetesSurvey {
-    let Survey::Kubernetes(survey) = cluster.targets().survey(&target()).await.unwrap();
-    survey
+    cluster.targets().survey(&target()).await.unwrap().workload().unwrap().clone()
 }
 
 async fn object(place: &Place) -> Value {

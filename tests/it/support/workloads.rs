@@ -194,6 +194,9 @@ impl Workload {
             Action::RestoreTemplate(restore) => assess_restore(restore, Some(&self.facts(now))),
             Action::AwaitRollout(wait) => assess_rollout(wait, Some(&self.facts(now))),
             Action::Restart(restart) => assess_restart(restart, Some(&self.facts(now))),
+            Action::Frontend(_) | Action::Database(_) | Action::Infrastructure(_) => {
+                unreachable!("{action:?}")
+            }
         }
     }
 
@@ -202,6 +205,9 @@ impl Workload {
         let before = self.clone();
         let patched = match action {
             Action::AwaitRollout(_) => true,
+            Action::Frontend(_) | Action::Database(_) | Action::Infrastructure(_) => {
+                unreachable!("{action:?}")
+            }
             Action::Restart(restart) => {
                 json_patch::merge(&mut self.object, &restart.patch());
                 true
@@ -250,7 +256,7 @@ impl Workloads {
     }
 
     pub(crate) fn survey(&self, target: &TargetId) -> Survey {
-        Survey::Kubernetes(self.of(target).survey(target))
+        Survey::Kubernetes(Box::new(self.of(target).survey(target)))
     }
 
     pub(crate) fn observe(&self, step: &Step, now: Timestamp) -> Finding {

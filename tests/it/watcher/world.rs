@@ -65,7 +65,7 @@ pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Su
         annotations: BTreeMap::new(),
         created_at: None,
     };
-    Survey::Kubernetes(KubernetesSurvey {
+    Survey::Kubernetes(Box::new(KubernetesSurvey {
         target: target.clone(),
         kind: WorkloadKind::Deployment,
         namespace: "default".into(),
@@ -81,7 +81,7 @@ pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Su
         origin: Origin::default(),
         history: (1..).zip(history).map(revision).collect(),
         revision_history_limit: Some(10),
-    })
+    }))
 }
 
 pub(super) fn crash_looping(label: &str) -> Vec<PodView> {

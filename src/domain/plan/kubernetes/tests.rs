@@ -45,7 +45,7 @@ fn survey(target: &str, kind: WorkloadKind) -> KubernetesSurvey {
 }
 
 fn drafted(survey: KubernetesSurvey, goal: &Goal) -> Result<Plan, Refusal> {
-    draft(&Survey::Kubernetes(survey), goal, "r1", 600)
+    draft(&Survey::Kubernetes(Box::new(survey)), goal, "r1", 600)
 }
 
 fn back(target: &str) -> Plan {

@@ -38,8 +38,8 @@ pub(super) async fn seen_by(cluster: &Cluster, namespace: &str, token: Option<&s
 }
 
 pub(super) async fn origin(cluster: &Kubernetes) -> Origin {
-    let Survey::Kubernetes(survey) = cluster.targets().survey(&target()).await.unwrap();
-    survey.origin
+    let survey = cluster.targets().survey(&target()).await.unwrap();
+    survey.workload().unwrap().origin.clone()
 }
 
 async fn state(cluster: &Kubernetes) -> Option<OwnerState> {
@@ -143,7 +143,7 @@ async fn planned(place: &Place, cluster: &Kubernetes) -> Result<Plan, String> {
 
 async fn back(cluster: &Kubernetes) -> Result<Plan, String> {
     let survey = cluster.targets().survey(&target()).await.unwrap();
-    let Survey::Kubernetes(found) = &survey;
+    let Survey::Kubernetes(found) = &survey else { panic!("{survey:?}") };
     let good = found.history[0].version.clone();
     draft(&survey, &Goal::Version(good), "r1", 60)
         .map_err(|refusal| format!("{refusal}; {}", refusal.advice()))
