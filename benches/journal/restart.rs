@@ -155,6 +155,7 @@ fn plan(n: usize) -> Outcome<Plan> {
         origin: Default::default(),
         history: vec![revision(1, "v1"), revision(2, "v2")],
         revision_history_limit: Some(10),
+        rollout: None,
     }));
     draft(&survey, &Goal::Version(version("v1")), &format!("run-{n}"), 600)
         .map_err(|refusal| refusal.to_string().into())

@@ -1,8 +1,10 @@
 //! A PromQL vector selector: read from the configuration, narrowed for a query, matched against scraped series.
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use regex::{Regex, RegexBuilder};
 
@@ -37,8 +39,11 @@ enum Test {
 #[derive(Clone, Debug)]
 struct Pattern {
     source: String,
-    regex: Regex,
+    regex: Arc<Regex>,
 }
+
+/// Compiled patterns weigh some ten kilobytes, and a thousand services of one fleet have the same one.
+static COMPILED: Mutex<BTreeMap<String, Weak<Regex>>> = Mutex::new(BTreeMap::new());
 
 /// Why a text is no selector.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -185,10 +190,16 @@ type Value = String;
 
 impl Pattern {
     fn new(source: String) -> Result<Self, String> {
+        let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(regex) = compiled.get(&source).and_then(Weak::upgrade) {
+            return Ok(Self { source, regex });
+        }
         // The bare source first: wrapped, `a)(b` would be a different but valid pattern.
         let compile = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
         let wrapped = compile(&source).and_then(|_| compile(&format!("^(?s:{source})$")));
-        let regex = wrapped.map_err(|_| format!("{source:?} is not a valid pattern"))?;
+        let regex = Arc::new(wrapped.map_err(|_| format!("{source:?} is not a valid pattern"))?);
+        compiled.retain(|_, regex| regex.strong_count() > 0);
+        compiled.insert(source.clone(), Arc::downgrade(&regex));
         Ok(Self { source, regex })
     }
 }

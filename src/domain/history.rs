@@ -209,6 +209,7 @@ mod tests {
             origin: Origin::default(),
             history: labels.iter().map(revision).collect(),
             revision_history_limit: None,
+            rollout: None,
         }))
     }
 

@@ -28,11 +28,45 @@ pub struct Keepsake {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<KeptObject>,
     /// By container, the digests that its pods ran: a tag may move.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub images: BTreeMap<String, BTreeSet<String>>,
+    #[serde(default, skip_serializing_if = "Images::is_empty")]
+    pub images: Images,
     /// What was not looked at, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<Unread>,
+}
+
+/// Digests by container, both in order. It is written as a map, and kept as a list: of every target there is one, and the
+/// nodes of a map of sets are mostly empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "ImageMap", into = "ImageMap")]
+pub struct Images(Box<[(String, Box<[String]>)]>);
+
+type ImageMap = BTreeMap<String, BTreeSet<String>>;
+
+impl From<ImageMap> for Images {
+    fn from(images: ImageMap) -> Self {
+        Self(images.into_iter().map(|(name, digests)| (name, digests.into_iter().collect())).collect())
+    }
+}
+
+impl From<Images> for ImageMap {
+    fn from(images: Images) -> Self {
+        images.0.into_iter().map(|(name, digests)| (name, digests.into_iter().collect())).collect()
+    }
+}
+
+impl Images {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&String, &[String])> {
+        self.0.iter().map(|(name, digests)| (name, &**digests))
+    }
+
+    fn of(&self, container: &str) -> Option<&[String]> {
+        self.iter().find(|(name, _)| *name == container).map(|(_, digests)| digests)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -256,8 +290,8 @@ pub fn differences(then: &Keepsake, now: &Keepsake) -> Vec<Difference> {
     let images = images(then, now).filter(|(_, before, after)| has_moved(before, after));
     let images = images.map(|(container, before, after)| Difference::Image {
         container: container.clone(),
-        then: before.iter().cloned().collect(),
-        now: after.iter().cloned().collect(),
+        then: before.to_vec(),
+        now: after.to_vec(),
     });
     objects.chain(images).collect()
 }
@@ -286,13 +320,13 @@ fn pairs<'a>(
 fn images<'a>(
     then: &'a Keepsake,
     now: &'a Keepsake,
-) -> impl Iterator<Item = (&'a String, &'a BTreeSet<String>, &'a BTreeSet<String>)> {
-    now.images.iter().filter_map(|(container, after)| Some((container, then.images.get(container)?, after)))
+) -> impl Iterator<Item = (&'a String, &'a [String], &'a [String])> {
+    now.images.iter().filter_map(|(container, after)| Some((container, then.images.of(container)?, after)))
 }
 
 /// Nodes of different architectures may run different digests of the same image, and not all of them at every time.
-fn has_moved(before: &BTreeSet<String>, after: &BTreeSet<String>) -> bool {
-    !after.is_subset(before)
+fn has_moved(before: &[String], after: &[String]) -> bool {
+    !after.iter().all(|digest| before.contains(digest))
 }
 
 /// Such as `2 ConfigMaps`, `the images`.

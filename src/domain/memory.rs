@@ -39,7 +39,7 @@ pub struct TargetMemory {
     /// Owners that runs suspended and nobody resumed yet.
     pub held: Vec<Held>,
     /// What the latest versions ran with, each once.
-    pub kept: VecDeque<Keepsake>,
+    pub kept: Vec<Keepsake>,
 }
 
 /// A watch that has not been closed.
@@ -196,9 +196,10 @@ fn end_hold(held: &mut Vec<Held>, controller: &Controller) {
 }
 
 /// The one of the known good version stays, however many others came after it.
-fn keep(kept: &mut VecDeque<Keepsake>, keepsake: &Keepsake, good: Option<&Version>) {
+fn keep(kept: &mut Vec<Keepsake>, keepsake: &Keepsake, good: Option<&Version>) {
     kept.retain(|other| other.version != keepsake.version);
-    kept.push_back(keepsake.clone());
+    kept.reserve_exact(1);
+    kept.push(keepsake.clone());
     let spare = |kept: &Keepsake| good.is_none_or(|good| good.fingerprint != kept.version);
     if kept.len() > KEPT
         && let Some(oldest) = kept.iter().position(spare)

@@ -1,8 +1,9 @@
 //! What a version is, and what makes a change of one a release.
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -12,9 +13,23 @@ use super::names::TargetId;
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// Identity of a version: for a workload, SHA-256 of its pod template (see [`Fingerprint::of_template`]).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Fingerprint(String);
+///
+/// Shared, since a target and its history name it in a dozen places.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "String")]
+pub struct Fingerprint(Arc<str>);
+
+impl From<String> for Fingerprint {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
 
 impl Fingerprint {
     /// The identity of a pod template: everything in it but the `pod-template-hash` label, which names the ReplicaSet,
@@ -25,12 +40,12 @@ impl Fingerprint {
         forget(&mut template, "/metadata/annotations", RESTARTED_AT);
         let mut hasher = Sha256::new();
         hash_canonical(&template, &mut hasher);
-        Self(hex(&hasher.finalize()))
+        Self(hex(&hasher.finalize()).into())
     }
 
     /// A fingerprint that an earlier life wrote down, or that a source without templates names itself.
     pub fn named(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(text.into().into())
     }
 
     pub fn as_str(&self) -> &str {

@@ -2,6 +2,7 @@
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
 
 use super::keepsake::ObjectKind;
 
@@ -47,7 +48,7 @@ pub enum Presence {
 }
 
 /// How pods are replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollout {
     /// Whether Kubernetes gives up a rollout that makes no progress.
     pub gives_up: bool,

@@ -11,6 +11,7 @@ use super::plan::database::DatabaseSurvey;
 use super::plan::frontend::FrontendSurvey;
 use super::plan::infrastructure::InfrastructureSurvey;
 use super::release::{Fingerprint, Version};
+use super::surroundings::Rollout;
 use super::workload::{UpdateStrategy, WorkloadKind};
 
 /// A survey of one target of any kind.
@@ -79,6 +80,8 @@ pub struct KubernetesSurvey {
     /// ReplicaSets or ControllerRevisions that this workload controls, by ascending revision; the current one is among them.
     pub history: Vec<Revision>,
     pub revision_history_limit: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 /// One ReplicaSet or ControllerRevision of a workload's history.

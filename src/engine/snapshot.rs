@@ -19,7 +19,8 @@ use crate::domain::watch::{Baseline, Figures};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub epoch: u64,
-    pub targets: BTreeMap<String, TargetStatus>,
+    /// Boxed: a tree's nodes have room to spare.
+    pub targets: BTreeMap<String, Box<TargetStatus>>,
     /// Open runs, and the latest closed ones.
     pub runs: BTreeMap<String, RunStatus>,
     pub sources: BTreeMap<String, Health>,
@@ -69,7 +70,7 @@ pub struct TargetStatus {
     pub mode: Mode,
     pub current: Option<Version>,
     pub known_good: Option<Version>,
-    pub watch: Option<WatchStatus>,
+    pub watch: Option<Box<WatchStatus>>,
     /// How the last watch ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_watch: Option<EndedWatch>,

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::connection::Peer;
 use super::dto::{
-    PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetHistoryAnswer, parse_target,
+    PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetHistoryAnswer, TargetStatus,
+    parse_target,
 };
 use super::error::ApiError;
 use super::{HttpState, InquiryError, Story, timeline};
@@ -27,7 +28,7 @@ pub(super) async fn services(
     let now = state.now();
     Ok(Json(state.0.viewer.look(|s| ServicesAnswer {
         now,
-        targets: s.targets.values().cloned().collect(),
+        targets: s.targets.values().map(|status| TargetStatus::clone(status)).collect(),
         sources: s.sources.clone(),
         feed: s.feed.clone(),
         journal: s.journal.clone(),

@@ -20,7 +20,7 @@ pub(super) async fn all(
     let now = state.now();
     Ok(Json(state.0.viewer.look(|s| DoctorAnswer {
         now,
-        targets: s.targets.values().map(readiness).collect(),
+        targets: s.targets.values().map(|status| readiness(status)).collect(),
         daemon: daemon(s),
     })))
 }
@@ -34,8 +34,10 @@ pub(super) async fn one(
     state.0.gate.reader(&headers, from.ip())?;
     let target =
         parse_target(&format!("{service}/{target}")).map_err(|e| ApiError::bad_request(e.to_string()))?;
-    let (found, daemon) =
-        state.0.viewer.look(|s| (s.targets.get(&target.to_string()).map(readiness), daemon(s)));
+    let (found, daemon) = state
+        .0
+        .viewer
+        .look(|s| (s.targets.get(&target.to_string()).map(|status| readiness(status)), daemon(s)));
     let found = found.ok_or_else(|| {
         ApiError::not_found(format!("{target} is not configured: `rollguard status` lists the targets"))
     })?;

@@ -103,7 +103,7 @@ fn services() -> ServicesAnswer {
         mode: Mode::Approval,
         current: Some(change.from),
         known_good: Some(change.to.clone()),
-        watch: Some(watch),
+        watch: Some(Box::new(watch)),
         last_watch: None,
         held: vec![],
         way_back: Some(WayBack::Open { to: change.to.label.clone() }),

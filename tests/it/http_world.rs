@@ -62,7 +62,7 @@ impl World {
     pub(crate) async fn start(doors: Doors) -> World {
         let picture = Picture::default();
         picture.change(|snapshot| {
-            snapshot.targets.insert(target().to_string(), target_status());
+            snapshot.targets.insert(target().to_string(), Box::new(target_status()));
             for (run, phase) in [("r-ask", "awaiting approval"), ("r-stuck", "stuck")] {
                 snapshot.runs.insert(run.into(), run_status(run, phase));
             }
@@ -190,6 +190,7 @@ pub(crate) fn survey() -> Survey {
         origin: Origin::default(),
         history: vec![revision(1, "v1"), revision(2, "v2")],
         revision_history_limit: Some(10),
+        rollout: None,
     }))
 }
 

@@ -4,11 +4,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, DeploymentSpec};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
 use kube::core::{Selector, SelectorExt};
 use kube::{Api, Client, Resource};
@@ -23,9 +21,8 @@ use super::rights::{self, Right};
 use super::target::{Trouble, in_time};
 use crate::domain::plan::kubernetes::Workload;
 use crate::domain::release::Version;
-use crate::domain::surroundings::{Rollout, Surroundings};
+use crate::domain::surroundings::Surroundings;
 use crate::domain::survey::Survey;
-use crate::domain::workload::WorkloadKind;
 
 /// Reads that a Role of its own grants (deploy/kubernetes/watched-namespace/doctor.yaml): without them nothing is missing
 /// but a warning.
@@ -63,7 +60,8 @@ pub(super) async fn surroundings<'a>(
     let common = commons.of(&target.workload.namespace);
     let mut look = Look { client, commons, common, target, extras, around: Surroundings::default() };
     let optional = look.ask_rights().await;
-    look.read_rollout().await;
+    // What cannot be read is told by the survey.
+    look.around.rollout = survey.and_then(|survey| survey.workload()?.rollout);
     let template = survey.zip(needed.first()).and_then(|(survey, to)| template(survey, to));
     if optional.contains(&QUOTAS) {
         look.read_quotas(template.as_ref()).await;
@@ -111,26 +109,6 @@ impl Look<'_> {
                 .push(format!("{} in {namespace}: reading them is not granted", right.resource));
         }
         optional.into_iter().filter(|right| !lacking.contains(right)).collect()
-    }
-
-    async fn read_rollout(&mut self) {
-        // What cannot be read is told by the survey.
-        self.around.rollout = match self.target.workload.kind {
-            WorkloadKind::Deployment => self.get(|found: Deployment| rollout(&found.spec)).await,
-            WorkloadKind::DaemonSet => self.get(|found: DaemonSet| daemon_rollout(&found)).await,
-            // One pod after the other, and no controller gives up on it.
-            WorkloadKind::StatefulSet => Some(Rollout { gives_up: true, surge: 0, unavailable: 1 }),
-        };
-    }
-
-    async fn get<K>(&self, read: impl FnOnce(K) -> Rollout) -> Option<Rollout>
-    where
-        K: Resource<Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-        K::DynamicType: Default,
-    {
-        let workload = &self.target.workload;
-        let api: Api<K> = Api::namespaced(self.client.clone(), &workload.namespace);
-        in_time(api.get(&workload.name)).await.ok().map(read)
     }
 
     async fn read_quotas(&mut self, template: Option<&PodTemplateSpec>) {
@@ -187,49 +165,6 @@ fn template(survey: &Survey, to: &Version) -> Option<PodTemplateSpec> {
     PodTemplateSpec::deserialize(&survey.workload()?.find(&to.fingerprint)?.template).ok()
 }
 
-/// Kubernetes' own defaults where nothing is said, and its rounding: more pods at once, fewer gone.
-fn rollout(spec: &DeploymentSpec) -> Rollout {
-    let replicas = u32::try_from(spec.replicas.unwrap_or(1)).unwrap_or(0);
-    // "Never" is written as the largest number there is.
-    let gives_up = spec.progress_deadline_seconds.is_some_and(|secs| secs < i32::MAX);
-    let strategy = spec.strategy.as_ref();
-    if strategy.is_some_and(|s| s.type_.as_deref() == Some("Recreate")) {
-        return Rollout { gives_up, surge: 0, unavailable: replicas };
-    }
-    let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
-    let quarter = IntOrString::String("25%".into());
-    let surge = rolling.and_then(|r| r.max_surge.as_ref()).unwrap_or(&quarter);
-    let unavailable = rolling.and_then(|r| r.max_unavailable.as_ref()).unwrap_or(&quarter);
-    let (surge, unavailable) = (part(surge, replicas, f64::ceil), part(unavailable, replicas, f64::floor));
-    // With neither, the controller lets one go.
-    Rollout { gives_up, surge, unavailable: if surge == 0 { unavailable.max(1) } else { unavailable } }
-}
-
-/// A DaemonSet's controller never gives up, and replaces one pod after the other unless it is told otherwise.
-fn daemon_rollout(set: &DaemonSet) -> Rollout {
-    let wanted = set.status.as_ref().map_or(0, |status| status.desired_number_scheduled);
-    let wanted = u32::try_from(wanted).unwrap_or(0);
-    let strategy = set.spec.update_strategy.as_ref();
-    let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
-    let (none, one) = (IntOrString::Int(0), IntOrString::Int(1));
-    let surge = rolling.and_then(|r| r.max_surge.as_ref()).unwrap_or(&none);
-    let unavailable = rolling.and_then(|r| r.max_unavailable.as_ref()).unwrap_or(&one);
-    let of = |value: &IntOrString| part(value, wanted, f64::ceil);
-    Rollout { gives_up: true, surge: of(surge), unavailable: of(unavailable) }
-}
-
-fn part(value: &IntOrString, replicas: u32, round: fn(f64) -> f64) -> u32 {
-    match value {
-        IntOrString::Int(n) => u32::try_from(*n).unwrap_or(0),
-        IntOrString::String(text) => share(text, replicas, round),
-    }
-}
-
-fn share(text: &str, replicas: u32, round: fn(f64) -> f64) -> u32 {
-    let percent: f64 = text.trim_end_matches('%').parse().unwrap_or(0.0);
-    round(percent * f64::from(replicas) / 100.0) as u32
-}
-
 fn covers(budget: &PodDisruptionBudget, labels: &BTreeMap<String, String>) -> bool {
     let selector = budget.spec.as_ref().and_then(|spec| spec.selector.clone());
     selector.and_then(|s| Selector::try_from(s).ok()).is_some_and(|selector| selector.matches(labels))
@@ -251,45 +186,8 @@ fn at_max(autoscaler: &HorizontalPodAutoscaler, workload: &Workload) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::workload::WorkloadKind;
     use serde_json::{Value, json};
-
-    fn of(spec: Value) -> (u32, u32, bool) {
-        let mut spec = spec;
-        spec["selector"] = json!({});
-        spec["template"] = json!({});
-        let rollout = rollout(&serde_json::from_value(spec).unwrap());
-        (rollout.surge, rollout.unavailable, rollout.gives_up)
-    }
-
-    #[test]
-    fn surge_and_unavailable_are_rounded_as_kubernetes_rounds_them() {
-        let rolling = |surge: Value, unavailable: Value| {
-            json!({"replicas": 5, "progressDeadlineSeconds": 600, "strategy": {"type": "RollingUpdate",
-                   "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}})
-        };
-        assert_eq!(of(rolling(json!("25%"), json!("25%"))), (2, 1, true));
-        assert_eq!(of(rolling(json!(3), json!(0))), (3, 0, true));
-        assert_eq!(of(rolling(json!(0), json!("1%"))), (0, 1, true), "one goes where none is added");
-        assert_eq!(of(json!({"replicas": 3})), (1, 0, false));
-        assert_eq!(of(json!({"replicas": 3, "strategy": {"type": "Recreate"}})), (0, 3, false));
-        assert_eq!(
-            of(json!({"progressDeadlineSeconds": i32::MAX})),
-            (1, 0, false),
-            "that is how never is written"
-        );
-    }
-
-    #[test]
-    fn a_daemon_set_replaces_one_pod_after_the_other() {
-        let of = |rolling: Value| {
-            let value = json!({"spec": {"selector": {}, "template": {}, "updateStrategy": {"rollingUpdate": rolling}},
-                "status": {"desiredNumberScheduled": 7, "currentNumberScheduled": 7, "numberMisscheduled": 0, "numberReady": 7}});
-            let rollout = daemon_rollout(&serde_json::from_value(value).unwrap());
-            (rollout.surge, rollout.unavailable)
-        };
-        assert_eq!(of(json!(null)), (0, 1));
-        assert_eq!(of(json!({"maxSurge": "30%", "maxUnavailable": 0})), (3, 0));
-    }
 
     #[test]
     fn an_autoscaler_counts_for_its_own_deployment() {

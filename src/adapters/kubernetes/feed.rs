@@ -24,8 +24,8 @@ use super::{KubernetesTarget, failure, resource};
 use crate::domain::workload::WorkloadKind;
 use crate::ports::{Clock, FeedEvent, ReleaseFeed};
 
-/// How long changes are gathered, so that a burst makes one view.
-const GATHER: Duration = Duration::from_millis(50);
+/// How long changes are gathered, so that a burst makes one view. What a pod tells may be what a rollback waits for.
+const GATHER: Duration = Duration::from_millis(5);
 /// A connection that died silently is noticed after this and five seconds more.
 const WATCH_SECS: u32 = 60;
 const WAITING_NEWS_MAX: usize = 1024;

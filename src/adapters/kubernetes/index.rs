@@ -1,5 +1,5 @@
 //! Everything that is known of one namespace's workloads of one kind, found by name and by owner without a scan; says which of them changed.
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
 
@@ -71,7 +71,41 @@ impl Object {
 pub(super) struct Set {
     workload: Name,
     pub(super) object: Option<TrimmedRevision>,
-    pub(super) pods: BTreeMap<Name, TrimmedPod>,
+    pub(super) pods: Pods,
+}
+
+/// By name. A tree's smallest node would be four times as large as the two or three pods that most sets have.
+#[derive(Debug, Default)]
+pub(super) struct Pods(Vec<TrimmedPod>);
+
+impl Pods {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &TrimmedPod> {
+        self.0.iter()
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|pod| (*pod.name).cmp(name))
+    }
+
+    /// Whether it was another one before.
+    fn put(&mut self, pod: TrimmedPod) -> bool {
+        match self.place(&pod.name) {
+            Ok(at) => self.0.get_mut(at).is_some_and(|known| {
+                let differs = *known != pod;
+                *known = pod;
+                differs
+            }),
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, pod);
+                true
+            }
+        }
+    }
+
+    fn remove(&mut self, name: &str) -> bool {
+        self.place(name).map(|at| self.0.remove(at)).is_ok()
+    }
 }
 
 /// Names of workloads whose view may be another one now.
@@ -82,7 +116,8 @@ pub(super) struct Index {
     /// Workloads that are targets; others are not kept.
     wanted: HashSet<Name>,
     workloads: HashMap<Name, TrimmedWorkload>,
-    sets: HashMap<Name, Set>,
+    /// Boxed, since a table has room to spare.
+    sets: HashMap<Name, Box<Set>>,
     sets_of: HashMap<Name, BTreeSet<Name>>,
     set_of_pod: HashMap<Name, Name>,
     memos: HashMap<Name, Memo>,
@@ -125,7 +160,7 @@ impl Index {
     pub(super) fn view(&mut self, name: &str, target: &TargetId, now: Timestamp) -> Option<WorkloadView> {
         let workload = self.workloads.get(name)?;
         let sets = self.sets_of.get(name).into_iter().flatten();
-        let sets: Vec<&Set> = sets.filter_map(|set| self.sets.get(set)).collect();
+        let sets: Vec<&Set> = sets.filter_map(|set| self.sets.get(set).map(Box::as_ref)).collect();
         let before = self.memos.get(name);
         let (view, memo) = view::build(target, workload, &sets, before, now);
         self.memos.insert(workload.name.clone(), memo);
@@ -185,10 +220,9 @@ impl Index {
         }
         self.set_of_pod.insert(pod.name.clone(), set_name.clone());
         if let Some(set) = self.sets.get_mut(&set_name)
-            && set.pods.get(&pod.name) != Some(&pod)
+            && set.pods.put(pod)
         {
             changed.insert(set.workload.clone());
-            set.pods.insert(pod.name.clone(), pod);
         }
     }
 
@@ -204,7 +238,7 @@ impl Index {
     fn remove_pod(&mut self, name: &str, changed: &mut Changed) {
         let Some(set_name) = self.set_of_pod.remove(name) else { return };
         if let Some(set) = self.sets.get_mut(&set_name)
-            && set.pods.remove(name).is_some()
+            && set.pods.remove(name)
         {
             changed.insert(set.workload.clone());
         }
@@ -213,7 +247,7 @@ impl Index {
 
     /// Makes sure that the set exists and belongs to the workload.
     fn link(&mut self, set: &Name, workload: &Name, changed: &mut Changed) {
-        let new = || Set { workload: workload.clone(), object: None, pods: BTreeMap::new() };
+        let new = || Box::new(Set { workload: workload.clone(), object: None, pods: Pods::default() });
         let entry = self.sets.entry(set.clone()).or_insert_with(new);
         if entry.workload != *workload {
             let former = std::mem::replace(&mut entry.workload, workload.clone());
@@ -224,7 +258,7 @@ impl Index {
     }
 
     fn forget_if_empty(&mut self, name: &str) {
-        if self.sets.get(name).is_some_and(|set| set.object.is_none() && set.pods.is_empty())
+        if self.sets.get(name).is_some_and(|set| set.object.is_none() && set.pods.0.is_empty())
             && let Some(set) = self.sets.remove(name)
         {
             unlink(&mut self.sets_of, &set.workload, name);

@@ -16,6 +16,7 @@ mod lease;
 pub mod logs;
 mod obstacles;
 mod owners;
+mod pace;
 mod quota;
 mod references;
 mod refusals;

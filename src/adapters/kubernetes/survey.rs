@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::KubernetesTarget;
+use super::pace;
 use super::rollout::Standing;
 use super::trim::{self, controller};
 use super::view::label_apart;
@@ -62,6 +63,7 @@ pub(super) fn survey(
         annotations,
         history,
         revision_history_limit: spec.revision_history_limit,
+        rollout: pace::rollout(workload.kind, object),
     })
 }
 

@@ -30,7 +30,7 @@ use crate::domain::plan::kubernetes::{
 };
 use crate::domain::plan::{Action, Step};
 use crate::domain::release::Version;
-use crate::domain::surroundings::{Image, Presence, Surroundings};
+use crate::domain::surroundings::{Image, Surroundings};
 use crate::domain::survey::{KubernetesSurvey, Survey};
 use crate::domain::workload::WorkloadKind;
 use crate::ports::{Clock, ImageRegistry, SurveyError, Target};
@@ -111,16 +111,15 @@ impl KubernetesTargets {
         Self { registry, ..self }
     }
 
-    async fn images(&self, needed: &[Version]) -> Vec<Image> {
+    /// None if nobody can be asked.
+    async fn images(&self, needed: &[Version]) -> Option<Vec<Image>> {
+        let registry = self.registry.as_ref()?;
         let names: BTreeSet<&String> = needed.iter().flat_map(|version| &version.images).collect();
         let look = async |name: &String| {
-            let presence = match &self.registry {
-                Some(registry) => registry.presence(name).await,
-                None => Presence::Unknown { why: "no registry is asked (registries.ecr asks ECR)".into() },
-            };
+            let presence = registry.presence(name).await;
             Image { name: name.clone(), presence }
         };
-        futures::future::join_all(names.into_iter().map(look)).await
+        Some(futures::future::join_all(names.into_iter().map(look)).await)
     }
 
     fn raw(&self, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
@@ -235,7 +234,7 @@ impl KubernetesTargets {
             key: self.keeping.as_ref().map_or(String::new(), |keeping| keeping.hash.name()),
             read: found.read,
             objects: found.objects,
-            images: keepsake::images(&wanted),
+            images: keepsake::images(&wanted).into(),
             unread: found.unread,
         })
     }
@@ -309,8 +308,11 @@ impl Target for KubernetesTargets {
         extras.extend(keepsake::rights(self.keeping.as_ref(), &references));
         let around = around::surroundings(&self.client, &self.commons, known, extras, survey, needed);
         let ahead = server_time::ahead_of(&self.client, self.clock.as_ref());
-        let (around, images, clock_ahead) = tokio::join!(around, self.images(needed), ahead);
-        Surroundings { images, clock_ahead, ..around }
+        let (mut around, images, clock_ahead) = tokio::join!(around, self.images(needed), ahead);
+        if images.is_none() {
+            around.unchecked.push("images: no registry is asked (registries.ecr asks ECR)".into());
+        }
+        Surroundings { images: images.unwrap_or_default(), clock_ahead, ..around }
     }
 
     async fn keepsake(&self, target: &TargetId) -> Result<Keepsake, SurveyError> {

@@ -171,7 +171,7 @@ fn pods(workload: &TrimmedWorkload, sets: &[&Set]) -> Vec<PodView> {
     let ours = sets.iter().filter(|set| set.object.as_ref().is_none_or(|r| r.owner.uid == workload.uid));
     let views = ours.flat_map(|set| {
         let fingerprint = set.object.as_ref().map(|r| r.version.fingerprint.clone());
-        set.pods.values().map(move |pod| PodView {
+        set.pods.iter().map(move |pod| PodView {
             name: pod.name.to_string(),
             fingerprint: fingerprint.clone(),
             created_at: pod.created_at,

@@ -21,7 +21,7 @@ fn keepsake(objects: Vec<KeptObject>, digest: &str) -> Keepsake {
         key: "k1".into(),
         read: ObjectKind::ALL.into(),
         objects,
-        images: [("app".to_string(), [digest.to_string()].into())].into(),
+        images: BTreeMap::from([("app".to_string(), [digest.to_string()].into())]).into(),
         unread: vec![],
     }
 }
@@ -116,7 +116,8 @@ fn what_could_not_be_read_is_said_and_never_guessed() {
 #[test]
 fn pods_on_other_nodes_may_run_another_digest_of_the_same_image() {
     let both = Keepsake {
-        images: [("app".to_string(), [BEFORE.to_string(), "sha256:bb".to_string()].into())].into(),
+        images: BTreeMap::from([("app".to_string(), [BEFORE.to_string(), "sha256:bb".to_string()].into())])
+            .into(),
         ..keepsake(vec![], BEFORE)
     };
     let one = keepsake(vec![], BEFORE);

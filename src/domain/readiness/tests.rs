@@ -58,6 +58,7 @@ fn survey(history: &[&str]) -> KubernetesSurvey {
         origin: Origin::default(),
         history: (1..).zip(history).map(revision).collect(),
         revision_history_limit: Some(10),
+        rollout: None,
     }
 }
 

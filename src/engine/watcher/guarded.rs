@@ -30,7 +30,7 @@ pub(super) struct Guarded {
     pub(super) view: Option<WorkloadView>,
     /// Boxed: most targets have none, and it is by far the largest part.
     pub(super) watch: Option<Box<ActiveWatch>>,
-    pub(super) opening: Option<Opening>,
+    pub(super) opening: Option<Box<Opening>>,
     pub(super) survey: Option<Result<Survey, SurveyError>>,
     pub(super) surveyed_at: Option<Timestamp>,
     pub(super) looked: Looked,
@@ -216,7 +216,7 @@ impl Guarded {
             mode: self.settings.mode,
             current: self.memory.current.clone(),
             known_good: self.memory.known_good.clone(),
-            watch: self.watch.as_ref().map(|active| self.watch_status(active)),
+            watch: self.watch.as_ref().map(|active| Box::new(self.watch_status(active))),
             last_watch: self.memory.last_watch.clone(),
             held: super::owners::status(&self.memory),
             way_back: self.watch.as_ref().map(|_| self.way_back()),

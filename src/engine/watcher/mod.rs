@@ -13,6 +13,7 @@ mod rails;
 mod readiness;
 mod reconfigure;
 mod restore;
+mod sweep;
 mod together;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ use guarded::Guarded;
 use keeping::Keep;
 pub use reconfigure::Reconfigured;
 use reconfigure::{Older, publish};
+use sweep::Sweep;
 
 /// What the watcher works with, besides the [`Tools`] that it hands to the drivers of runs.
 pub struct Parts {
@@ -112,6 +114,7 @@ pub struct Watcher {
     runs: BTreeMap<String, OpenRun>,
     drivers: TaskTracker,
     rounds: Rounds,
+    sweep: Sweep,
     found: mpsc::Sender<Found>,
     /// The feed has changed what is worth asking: told at the next look, since it may tell of thousands of targets at once.
     book_stale: bool,
@@ -148,6 +151,7 @@ impl Watcher {
             runs: BTreeMap::new(),
             drivers,
             rounds: Rounds::default(),
+            sweep: Sweep::default(),
             found,
             book_stale: false,
             inbox_seen: 0,
@@ -182,6 +186,8 @@ impl Watcher {
                 }
                 Some(event) = feed.next() => watcher.on_feed(event).await?,
                 () = desk.arrival() => watcher.fold_inbox().await?,
+                // Last: what arrives comes first, and the next look ends this one at the latest.
+                () = std::future::ready(()), if watcher.sweep.is_under_way() => watcher.sweep_on().await?,
             }
         }
         // A driver that has something to tell must not wait for somebody who does not listen any more.
@@ -193,29 +199,6 @@ impl Watcher {
 
     fn now(&self) -> Timestamp {
         self.parts.tools.clock.now()
-    }
-
-    async fn look_at_all(&mut self) -> Result<(), JournalError> {
-        let watched: Vec<TargetId> =
-            self.targets.values().filter(|g| g.watch.is_some()).map(|g| g.id.clone()).collect();
-        Metric::WatchesOpen.set(watched.len() as f64, vec![]);
-        Metric::RunsOpen.set(self.runs.len() as f64, vec![]);
-        self.look_at_kill_switch().await;
-        self.judge_controls().await;
-        // All are judged before anything is done: services that trip in the same second tripped together.
-        for target in &watched {
-            self.judge(target).await;
-        }
-        for target in &watched {
-            self.settle(target).await?;
-        }
-        if self.book_stale {
-            self.publish_book();
-        }
-        self.renew_surveys();
-        self.look_around();
-        // Commands that another replica took, or that were left by an earlier life.
-        self.fold_inbox().await
     }
 
     async fn on_feed(&mut self, event: FeedEvent) -> Result<(), JournalError> {
@@ -348,7 +331,7 @@ impl Watcher {
 
     fn show(&self, target: &TargetId) {
         if let Some(guarded) = self.targets.get(target) {
-            let status = guarded.status();
+            let status = Box::new(guarded.status());
             self.parts.tools.picture.change(|s| {
                 s.targets.insert(target.to_string(), status);
             });

@@ -91,7 +91,7 @@ impl Watcher {
             return;
         }
         let announced = announced.then(|| release.clone());
-        guarded.opening = Some(Opening { version: version.clone(), announced });
+        guarded.opening = Some(Box::new(Opening { version: version.clone(), announced }));
         tracing::info!(%target, version = release.to.label, kind = ?release.kind, "a release is noticed");
         let ask = guarded.ask().unwrap_or(AskTarget { target: target.clone(), pods: vec![] });
         let (sources, port) = (self.parts.sensing.sources.clone(), self.parts.tools.target.clone());

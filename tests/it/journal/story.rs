@@ -202,7 +202,7 @@ fn keepsake() -> Keepsake {
             KeptObject { object: object(ObjectKind::ConfigMap, "shop-config"), keys: Some(hash("A")) },
             KeptObject { object: object(ObjectKind::ConfigMap, "shop-extra"), keys: None },
         ],
-        images: [("app".to_string(), ["sha256:aa".to_string()].into())].into(),
+        images: BTreeMap::from([("app".to_string(), ["sha256:aa".to_string()].into())]).into(),
         unread: vec![Unread { what: "Secrets".into(), why: "kubernetes.compare.secrets is not on".into() }],
     }
 }

@@ -71,7 +71,7 @@ async fn what_stands_in_the_way_is_said_before_it_matters_and_when_it_is_over() 
     assert_eq!(metric(&world, code).await.as_deref(), Some("0"), "it is over");
     let text = world.daemon.cli_ok("doctor").await;
     assert!(text.starts_with("shop/backend   ready       v2 → v1 (revision 1), known good since "), "{text}");
-    assert!(text.contains("image app:v1: no registry is asked"), "{text}");
+    assert!(text.contains("images: no registry is asked"), "{text}");
     assert!(
         text.contains("rollguard itself is well: configuration, journal, feed of releases, clock"),
         "{text}"

@@ -1,4 +1,6 @@
 //! What is said of a version that is bad after its rollback: what differs from the time when it was healthy.
+use std::collections::BTreeMap;
+
 use rollguard::domain::event::RunEvent;
 use rollguard::domain::keepsake::{Comparison, Keepsake, KeptObject, ObjectKind, ObjectName, Unread};
 
@@ -22,7 +24,7 @@ fn keepsake(keys: &[(&str, &str)], secret: bool, digest: &str) -> Keepsake {
             KeptObject { object: object(ObjectKind::ConfigMap, "shop-config"), keys: Some(keys) },
             KeptObject { object: object(ObjectKind::Secret, "db-credentials"), keys: secret.then(password) },
         ],
-        images: [("app".to_string(), [digest.to_string()].into())].into(),
+        images: BTreeMap::from([("app".to_string(), [digest.to_string()].into())]).into(),
         unread: vec![],
     }
 }

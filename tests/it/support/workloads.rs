@@ -160,6 +160,7 @@ impl Workload {
             origin: Origin { owner, writer: None },
             history: (1..).zip(&self.history).map(revision).collect(),
             revision_history_limit: Some(10),
+            rollout: None,
         }
     }
 

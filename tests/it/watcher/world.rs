@@ -81,6 +81,7 @@ pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Su
         origin: Origin::default(),
         history: (1..).zip(history).map(revision).collect(),
         revision_history_limit: Some(10),
+        rollout: None,
     }))
 }
 

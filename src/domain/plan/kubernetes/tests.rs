@@ -41,6 +41,7 @@ fn survey(target: &str, kind: WorkloadKind) -> KubernetesSurvey {
         origin: Origin::default(),
         history: vec![revision(1, "shop:v1"), revision(2, "shop:v2")],
         revision_history_limit: Some(10),
+        rollout: None,
     }
 }
 
