@@ -2,8 +2,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
-use crate::domain::event::{Record, StreamId, from_record};
+use crate::domain::event::{Record, StreamId, TargetEvent, from_record};
 use crate::domain::names::TargetId;
 use crate::domain::plan::{Destination, Plan, draft};
 use crate::engine::current::Current;
@@ -41,13 +42,17 @@ impl Inquiries for Answers {
         if self.fleet.get().service(&target.service).is_none_or(|s| !s.targets.contains(&target.target)) {
             return Err(InquiryError::NoSuchTarget { target: target.clone() });
         }
+        let events = self.past(target).await?;
+        let survey = self.target.survey(target).await.map_err(|error| error.to_string());
+        Ok(Story { events, survey })
+    }
+
+    async fn past(&self, target: &TargetId) -> Result<Vec<(Timestamp, TargetEvent)>, InquiryError> {
         let read = self.journal.read(&StreamId::target(target)).await;
         let records = read.map_err(|e| InquiryError::Unreadable { why: e.to_string() })?;
         // What a newer version wrote is no reason to hide the rest.
         let event = |record: &Record| Some((record.at, from_record(record).ok()?));
-        let events = records.iter().filter_map(event).collect();
-        let survey = self.target.survey(target).await.map_err(|error| error.to_string());
-        Ok(Story { events, survey })
+        Ok(records.iter().filter_map(event).collect())
     }
 
     async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError> {

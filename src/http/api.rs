@@ -9,7 +9,7 @@ use super::dto::{
     PlanAnswer, RunAnswer, RunStatus, RunsAnswer, ServicesAnswer, TargetHistoryAnswer, parse_target,
 };
 use super::error::ApiError;
-use super::{HttpState, InquiryError, Story, timeline};
+use super::{HttpState, InquiryError, Story, answer};
 use crate::domain::event::Record;
 use crate::domain::history::versions;
 use crate::domain::names::TargetId;
@@ -57,7 +57,7 @@ pub(super) async fn run(
     state.0.gate.reader(&headers, from.ip())?;
     let records = records_of(&state, &run).await?;
     let unreadable = || InquiryError::Unreadable { why: format!("the journal of run {run} does not begin") };
-    Ok(Json(timeline::of_records(&records, state.now()).ok_or_else(unreadable)?))
+    Ok(Json(answer::of_records(&records, state.now()).ok_or_else(unreadable)?))
 }
 
 /// All records of a run, or 404.

@@ -1,4 +1,5 @@
 //! The HTTP side of the daemon: webhook, API, health and metrics, with tokens and limits in front of them.
+mod answer;
 mod api;
 pub mod auth;
 mod body;
@@ -10,8 +11,8 @@ mod health;
 pub mod metrics;
 mod orders;
 mod reload;
+mod report;
 mod server;
-mod timeline;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -46,6 +47,13 @@ pub trait Inquiries: Send + Sync {
     /// # Errors
     /// A target that is unknown, or a journal that cannot be read. A target that cannot be read is no error.
     async fn story(&self, target: &TargetId) -> Result<Story, InquiryError>;
+    /// What has happened to a target, oldest first, also if it is configured no more. Nothing but the journal is asked.
+    ///
+    /// # Errors
+    /// A journal that cannot be read.
+    async fn past(&self, target: &TargetId) -> Result<Vec<(Timestamp, TargetEvent)>, InquiryError> {
+        Ok(self.story(target).await?.events)
+    }
     /// All records of a run, oldest first; `None` if there never was such a run.
     ///
     /// # Errors

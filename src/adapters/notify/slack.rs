@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::post::{Post, final_answer, reason};
 use crate::adapters::endpoint::{Endpoint, EndpointError};
+use crate::domain::markup::slack_within;
 use crate::domain::message::{Message, MessageKind};
 use crate::ports::{Delivered, Notifier, NotifyError};
 
@@ -108,42 +109,13 @@ fn sections(lines: &[String]) -> Vec<String> {
     sections
 }
 
-/// Escapes `text` into at most `limit` characters. Without `<` there are no mentions, links or commands.
 fn escape(text: &str, limit: usize) -> String {
-    let escaped = |c: char| match c {
-        '&' => "&amp;".to_string(),
-        '<' => "&lt;".to_string(),
-        '>' => "&gt;".to_string(),
-        other => other.to_string(),
-    };
-    let whole: usize = text.chars().map(|c| escaped(c).chars().count()).sum();
-    if whole <= limit {
-        return text.chars().map(escaped).collect();
-    }
-    let room = limit.saturating_sub(CUT.chars().count());
-    let mut out = String::new();
-    let mut size = 0;
-    for part in text.chars().map(escaped) {
-        size += part.chars().count();
-        if size > room {
-            break;
-        }
-        out.push_str(&part);
-    }
-    out + CUT
+    slack_within(text, limit, CUT)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cutting_never_splits_an_escape() {
-        let text = "<".repeat(2000);
-        let cut = escape(&text, SECTION_CHARS);
-        assert!(cut.chars().count() <= SECTION_CHARS && cut.ends_with(CUT));
-        assert!(cut.trim_end_matches(CUT).ends_with("&lt;"));
-    }
 
     #[test]
     fn lines_share_sections_up_to_the_limit() {

@@ -3,6 +3,7 @@ use jiff::Timestamp;
 
 use super::told::{name, word};
 use crate::app::backtest::Judged;
+use crate::domain::markup::html as escape;
 use crate::domain::policy::Decision;
 use crate::domain::replay::{Point, Trace, Track};
 use crate::domain::runbook::RuleKind;
@@ -257,19 +258,4 @@ fn rounded_up(value: f64) -> f64 {
     let power = 10f64.powf(value.log10().floor());
     let steps = [1.0, 2.0, 4.0, 6.0, 8.0, 10.0];
     steps.into_iter().map(|step| step * power).find(|most| *most >= value).unwrap_or(value)
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '"' => out.push_str("&quot;"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
 }

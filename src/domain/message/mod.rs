@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use house::{cannot_guard, journal_unwritable, journal_writable, of_house};
-pub use run::{joined, of_run};
+pub use run::{afterwards, joined, of_run};
 pub use target::of_target;
 
 use super::code::Code;
@@ -127,7 +127,7 @@ pub fn is_own_alert(labels: &BTreeMap<String, String>) -> bool {
 }
 
 /// `45 s`, `2 min 30 s`, `1 h 5 min`.
-fn duration(secs: u64) -> String {
+pub fn duration(secs: u64) -> String {
     match (secs / 3600, secs / 60 % 60, secs % 60) {
         (0, 0, secs) => format!("{secs} s"),
         (0, mins, 0) => format!("{mins} min"),

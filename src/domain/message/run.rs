@@ -107,6 +107,15 @@ pub fn joined(opened: &RunOpened, incident: &str) -> Message {
     }
 }
 
+/// What a person still has to do once it is over: owners that are suspended, records that are wrong, what would come again.
+pub fn afterwards(run: &Run) -> Vec<String> {
+    let Some(opened) = run.opened.as_deref() else { return Vec::new() };
+    let mut lines = owner::held(run);
+    lines.extend(owner::standing(opened));
+    lines.extend(owner::comes_again(opened).iter().map(|line| line.trim_start_matches("Next: ").to_string()));
+    lines
+}
+
 fn executor(run: &Run, opened: &RunOpened) -> String {
     match (&opened.requested_by, &run.approved_by) {
         (Some(ordered), Some(approved)) => {
