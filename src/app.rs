@@ -6,6 +6,7 @@ pub mod audit;
 mod aws;
 pub mod backtest;
 mod build;
+mod channels;
 mod inquiries;
 mod journal;
 mod leading;

@@ -38,6 +38,8 @@ pub struct StreamId(String);
 
 pub const RUN_STREAMS: &str = "run:";
 pub const TARGET_STREAMS: &str = "target:";
+/// Where people were told about an incident.
+pub const TOLD_STREAMS: &str = "told:";
 /// What is about all services.
 const HOUSE_STREAM: &str = "house";
 
@@ -47,6 +49,9 @@ impl StreamId {
     }
     pub fn target(target: &TargetId) -> Self {
         Self(format!("{TARGET_STREAMS}{target}"))
+    }
+    pub fn told(incident: &str) -> Self {
+        Self(format!("{TOLD_STREAMS}{incident}"))
     }
     pub fn house() -> Self {
         Self(HOUSE_STREAM.to_string())
@@ -251,6 +256,14 @@ pub enum TargetEvent {
     },
     /// What a version runs with while nothing speaks against it.
     Kept(Box<Keepsake>),
+}
+
+/// What channels remember of an incident, so that what they say later goes on where they began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub enum ToldEvent {
+    /// Only the channel can read its note: such as where its message is.
+    Noted { channel: String, note: String },
 }
 
 /// What happens to all services at once.

@@ -5,7 +5,6 @@ use super::dto::{CheckStatus, Moment, PlanAnswer, RunAnswer};
 use crate::domain::event::{Record, RunOpened};
 use crate::domain::run::Run;
 use crate::domain::timeline::told;
-use crate::domain::verification::CheckResult;
 
 /// Folds the records. `None` when the first of them cannot be read: then nothing is known about the run.
 pub(super) fn of_records(records: &[Record], now: Timestamp) -> Option<RunAnswer> {
@@ -29,7 +28,7 @@ fn answer(run: &Run, opened: RunOpened, timeline: Vec<Moment>, now: Timestamp) -
         requested_by: opened.requested_by,
         approved_by: run.approved_by.clone(),
         approval_expires_at: opened.approval.map(|ask| ask.expires_at),
-        checks: run.check_results().into_iter().map(check_status).collect(),
+        checks: run.check_results().into_iter().map(CheckStatus::of).collect(),
         verified: run.verified,
         relapsed: run.relapsed.clone(),
         diagnosis: run.diagnosis.clone(),
@@ -40,13 +39,5 @@ fn answer(run: &Run, opened: RunOpened, timeline: Vec<Moment>, now: Timestamp) -
         checklist: opened.checklist,
         plan,
         timeline,
-    }
-}
-
-fn check_status((name, result): (&str, Option<&CheckResult>)) -> CheckStatus {
-    CheckStatus {
-        name: name.to_string(),
-        outcome: result.map(|r| r.outcome),
-        detail: result.map_or_else(|| "not checked yet".to_string(), |r| r.detail.clone()),
     }
 }

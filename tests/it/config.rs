@@ -33,6 +33,11 @@ fn env(name: &str) -> Option<String> {
         "HOOK_URL" => "https://hooks.example.com/in?key=hook-secret",
         "SHOP_CHECK_PASSWORD" => "check-password-xyz",
         "ROLLGUARD_POSTGRES_URL" => "postgres://rollguard:postgres-secret@db.example.com/rollguard",
+        "SLACK_BOT_TOKEN" => "xoxb-bot-secret-0123456789",
+        "PAGERDUTY_ROUTING_KEY" => "routing-secret-0123456789",
+        "OPSGENIE_API_KEY" => "genie-secret-0123456789",
+        "STATUSPAGE_API_KEY" => "page-secret-0123456789",
+        "GITHUB_TOKEN" => "github-secret-0123456789",
         "HOOK_SECRET" => "signing-secret-0123456789",
         _ => return None,
     };
@@ -441,7 +446,8 @@ fn the_schema_and_the_example_know_the_same_keys() {
     let per_service = |path: &String| path.starts_with("/defaults/");
     let forgotten: Vec<_> = known.iter().filter(|p| !per_service(p) && !shown.contains(p)).collect();
     // Both are in the example: the one as a comment, the other among the defaults.
-    let elsewhere = ["/kubernetes/url", "/services/alerts", "/services/cool_down"];
+    let elsewhere =
+        ["/kubernetes/url", "/notify/slack/webhook_url", "/services/alerts", "/services/cool_down"];
     let forgotten: Vec<_> =
         forgotten.iter().filter(|p| !elsewhere.iter().any(|e| p.starts_with(e))).collect();
     assert!(forgotten.is_empty(), "not in config/rollguard.yaml: {forgotten:?}");

@@ -105,7 +105,7 @@ fn ordered() -> RunOpened {
 }
 
 fn show(transcript: &mut String, message: &Message) {
-    let Message { key, incident, kind, service, title, lines, targets, code } = message;
+    let Message { key, incident, kind, service, title, lines, targets, code, facts: _ } = message;
     assert!(targets.iter().all(|target| target.service == *service) && !targets.is_empty());
     let (kind, code) = (kind.as_str(), code.unwrap());
     let head = format!("── {kind} · {} · {service} · {incident} · {key}", code.name());

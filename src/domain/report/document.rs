@@ -6,7 +6,7 @@ use crate::domain::evidence::{Cause, clock_time, grouped, percent};
 use crate::domain::keepsake::Comparison;
 use crate::domain::message::duration;
 use crate::domain::policy::Decision;
-use crate::domain::verification::CheckOutcome;
+use crate::domain::verification::CheckStatus;
 
 pub(super) enum Block {
     Heading(String),
@@ -115,8 +115,7 @@ fn decisions(report: &Report) -> Option<Block> {
 
 fn checklist(report: &Report) -> Option<Block> {
     let row = |item: &crate::domain::runbook::ChecklistItem| {
-        let met = if item.met { "✅" } else { "❌" };
-        vec![met.to_string(), item.item.title().to_string(), item.detail.clone()]
+        vec![item.mark().to_string(), item.item.title().to_string(), item.detail.clone()]
     };
     let rows = report.checklist.iter().map(row).collect();
     Some(Block::Table { head: vec!["", "Item", "State"], rows })
@@ -154,14 +153,7 @@ fn steps(report: &Report) -> Option<Block> {
 }
 
 fn checks(report: &Report) -> Option<Block> {
-    let row = |check: &super::CheckReport| {
-        let mark = match check.outcome {
-            Some(CheckOutcome::Passed) => "✅",
-            Some(CheckOutcome::Failed) => "❌",
-            Some(CheckOutcome::NoData) | None => "❔",
-        };
-        vec![mark.to_string(), check.name.clone(), check.detail.clone()]
-    };
+    let row = |check: &CheckStatus| vec![check.mark().to_string(), check.name.clone(), check.detail.clone()];
     Some(Block::Table { head: vec!["", "Check", "Result"], rows: report.checks.iter().map(row).collect() })
 }
 

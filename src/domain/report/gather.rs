@@ -1,7 +1,7 @@
 //! Gathers a report from the records of the run and of its targets.
 use jiff::Timestamp;
 
-use super::{Answered, CheckReport, Found, Made, Report, StepState, Times, steps};
+use super::{Answered, Found, Made, Report, StepState, Times, steps};
 use crate::domain::event::{Record, RunEvent, RunOpened, TargetEvent, from_record};
 use crate::domain::message::afterwards;
 use crate::domain::names::TargetId;
@@ -9,7 +9,7 @@ use crate::domain::outcome::Outcome;
 use crate::domain::policy::Decision;
 use crate::domain::run::{End, Phase, Run};
 use crate::domain::timeline::told;
-use crate::domain::verification::CheckOutcome;
+use crate::domain::verification::{CheckOutcome, CheckStatus};
 
 /// What happened to a target, oldest first.
 pub type Past = (TargetId, Vec<(Timestamp, TargetEvent)>);
@@ -30,7 +30,7 @@ pub fn report(records: &[Record], past: &[Past], made_at: Timestamp) -> Option<R
         times: times(&run, &opened, &events),
         evidence: evidence(&opened, past),
         answers: events.iter().filter_map(|(at, event)| answered(*at, event)).collect(),
-        checks: checks(&run),
+        checks: run.check_results().into_iter().map(CheckStatus::of).collect(),
         verified: run.verified,
         compared: run.compared.clone(),
         look_into: look_into(&run, &opened, &steps),
@@ -142,33 +142,28 @@ fn answered(at: Timestamp, event: &RunEvent) -> Option<Answered> {
     }
 }
 
-fn checks(run: &Run) -> Vec<CheckReport> {
-    let check = |(name, result): (&str, Option<&crate::domain::verification::CheckResult>)| CheckReport {
-        name: name.to_string(),
-        outcome: result.map(|r| r.outcome),
-        detail: result.map_or_else(|| "not checked".to_string(), |r| r.detail.clone()),
-    };
-    run.check_results().into_iter().map(check).collect()
-}
-
 /// Questions for the review, from what did not go as it should.
 fn look_into(run: &Run, opened: &RunOpened, steps: &[super::StepReport]) -> Vec<String> {
     let bad = opened.plan.changes.iter().map(|c| format!("{} {}", c.target.target, c.from.label));
     let bad: Vec<String> = bad.collect();
-    let mut lines = vec![format!(
-        "Why {} failed, and why no test before the release showed it",
-        bad.join(", ")
-    )];
+    let mut lines =
+        vec![format!("Why {} failed, and why no test before the release showed it", bad.join(", "))];
     lines.extend(run.relapsed.iter().map(|why| format!("Why it was bad again after the rollback: {why}")));
     let failed = run.check_results().into_iter().filter_map(|(name, result)| {
         let result = result?;
         (result.outcome != CheckOutcome::Passed).then(|| format!("Check {name}: {}", result.detail))
     });
     lines.extend(failed);
-    lines.extend(steps.iter().flat_map(|step| step.trouble.iter().map(|why| format!("{}: {why}", step.title))));
-    lines.extend(opened.checklist.iter().filter(|item| !item.met).map(|item| {
-        format!("Checklist, not met: {} ({})", item.item.title(), item.detail)
-    }));
+    lines.extend(
+        steps.iter().flat_map(|step| step.trouble.iter().map(|why| format!("{}: {why}", step.title))),
+    );
+    lines.extend(
+        opened
+            .checklist
+            .iter()
+            .filter(|item| !item.met)
+            .map(|item| format!("Checklist, not met: {} ({})", item.item.title(), item.detail)),
+    );
     if opened.decided.decision == Decision::Ask && matches!(run.phase, Phase::Closed(End::Expired)) {
         lines.push("Why nobody answered while the release was bad".to_string());
     }
@@ -180,9 +175,9 @@ fn by_hand(run: &Run, opened: &RunOpened, events: &[(Timestamp, RunEvent)]) -> V
     let mut lines: Vec<String> = opened.requested_by.iter().map(|by| format!("{by} ordered it")).collect();
     let answers = events.iter().filter_map(|(at, event)| answered(*at, event));
     lines.extend(answers.filter_map(|a| Some(format!("{} {}", a.by?, a.what))));
-    let unknown = events.iter().filter(|(_, event)| {
-        matches!(event, RunEvent::Applied { outcome: Outcome::Unknown { .. }, .. })
-    });
+    let unknown = events
+        .iter()
+        .filter(|(_, event)| matches!(event, RunEvent::Applied { outcome: Outcome::Unknown { .. }, .. }));
     if unknown.count() > 0 {
         lines.push("Answers to requests were lost; what had become of them was found out by looking".into());
     }

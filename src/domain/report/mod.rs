@@ -15,7 +15,7 @@ use super::plan::Change;
 use super::policy::Decision;
 use super::runbook::ChecklistItem;
 use super::timeline::Moment;
-use super::verification::CheckOutcome;
+use super::verification::CheckStatus;
 
 pub use gather::{Past, report};
 
@@ -47,7 +47,7 @@ pub struct Report {
     pub steps: Vec<StepReport>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
-    pub checks: Vec<CheckReport>,
+    pub checks: Vec<CheckStatus>,
     pub compared: Vec<Comparison>,
     /// What the review should ask about.
     pub look_into: Vec<String>,
@@ -133,14 +133,6 @@ pub enum StepState {
     Done,
     Skipped,
     Stuck,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckReport {
-    pub name: String,
-    /// None if it was not tried.
-    pub outcome: Option<CheckOutcome>,
-    pub detail: String,
 }
 
 impl Report {

@@ -33,9 +33,8 @@ fn take(steps: &mut [StepReport], at: Timestamp, event: &RunEvent) {
             change(step);
         }
     };
-    let ended = |state: StepState| {
-        move |step: &mut StepReport| (step.state, step.ended_at) = (state, Some(at))
-    };
+    let ended =
+        |state: StepState| move |step: &mut StepReport| (step.state, step.ended_at) = (state, Some(at));
     match event {
         RunEvent::StepStarted { step, .. } => change(step, &|step| {
             step.started_at = step.started_at.or(Some(at));
