@@ -7,14 +7,19 @@ use jiff::Timestamp;
 use crate::domain::event::{Record, StreamId, TargetEvent, from_record};
 use crate::domain::names::TargetId;
 use crate::domain::plan::{Destination, Plan, draft};
+use crate::domain::policy::Decided;
+use crate::domain::release::Version;
+use crate::domain::replay::Trace;
+use crate::domain::report::watch_of;
 use crate::engine::current::Current;
 use crate::engine::settings::Fleet;
 use crate::engine::snapshot::Viewer;
-use crate::http::{Inquiries, InquiryError, Story};
-use crate::ports::{Journal, SurveyError, Target};
+use crate::http::{Course, Inquiries, InquiryError, Story};
+use crate::ports::{Journal, Recorder, SurveyError, Target};
 
 pub(super) struct Answers {
     pub(super) journal: Arc<dyn Journal>,
+    pub(super) recorder: Arc<dyn Recorder>,
     pub(super) target: Current<dyn Target>,
     pub(super) viewer: Viewer,
     pub(super) fleet: Current<Fleet>,
@@ -53,6 +58,31 @@ impl Inquiries for Answers {
         // What a newer version wrote is no reason to hide the rest.
         let event = |record: &Record| Some((record.at, from_record(record).ok()?));
         Ok(records.iter().filter_map(event).collect())
+    }
+
+    async fn course(
+        &self,
+        target: &TargetId,
+        version: Option<&Version>,
+    ) -> Result<Option<Course>, InquiryError> {
+        let events = self.past(target).await?;
+        let Some((_, spec)) = watch_of(&events, version) else { return Ok(None) };
+        let samples = self.recorder.replay(&spec.id).await;
+        let mut trace = Trace::of(spec, &samples);
+        let mut decided: Option<(Timestamp, Decided)> = None;
+        for (at, event) in &events {
+            match event {
+                TargetEvent::RolloutEnded { watch, ended_at } if *watch == spec.id => {
+                    trace.rollout_ended = Some(*ended_at);
+                }
+                TargetEvent::Decided { watch, decided: made, .. } if *watch == spec.id => {
+                    let stronger = decided.as_ref().is_none_or(|(_, d)| d.reached() < made.reached());
+                    decided = if stronger { Some((*at, made.clone())) } else { decided };
+                }
+                _ => {}
+            }
+        }
+        Ok(Some(Course { version: spec.release.to.label.clone(), trace, decided }))
     }
 
     async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError> {

@@ -1,6 +1,7 @@
 //! The pure core: what rollguard knows, thinks and decides. No clock, no I/O, nothing from other rooms.
 pub mod answer;
 pub mod baseline;
+pub mod chart;
 pub mod checked;
 pub mod code;
 pub mod controls;

@@ -3,6 +3,7 @@ mod answer;
 mod api;
 pub mod auth;
 mod body;
+mod chart;
 mod connection;
 mod doctor;
 pub mod dto;
@@ -25,6 +26,9 @@ use secrecy::SecretString;
 use crate::domain::event::{Record, TargetEvent};
 use crate::domain::names::TargetId;
 use crate::domain::plan::{Destination, Plan, Refusal};
+use crate::domain::policy::Decided;
+use crate::domain::release::Version;
+use crate::domain::replay::Trace;
 use crate::domain::survey::Survey;
 use crate::engine::commands::Desk;
 use crate::engine::current::Current;
@@ -54,6 +58,17 @@ pub trait Inquiries: Send + Sync {
     async fn past(&self, target: &TargetId) -> Result<Vec<(Timestamp, TargetEvent)>, InquiryError> {
         Ok(self.story(target).await?.events)
     }
+    /// What was measured under the latest watch of this version, or of any; `None` where nothing is left of it.
+    ///
+    /// # Errors
+    /// A journal that cannot be read.
+    async fn course(
+        &self,
+        _target: &TargetId,
+        _version: Option<&Version>,
+    ) -> Result<Option<Course>, InquiryError> {
+        Ok(None)
+    }
     /// All records of a run, oldest first; `None` if there never was such a run.
     ///
     /// # Errors
@@ -67,6 +82,15 @@ pub struct Story {
     pub events: Vec<(Timestamp, TargetEvent)>,
     /// Or why not.
     pub survey: Result<Survey, String>,
+}
+
+/// What a version did while it was watched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Course {
+    pub version: String,
+    pub trace: Trace,
+    /// The strongest decision about it, and when it was made.
+    pub decided: Option<(Timestamp, Decided)>,
 }
 
 /// Why a question is not answered.

@@ -11,7 +11,7 @@ use super::connection::Peer;
 use super::error::ApiError;
 use super::{HttpState, InquiryError};
 use crate::domain::event::Record;
-use crate::domain::names::TargetId;
+use crate::domain::plan::Change;
 use crate::domain::report::{Past, Report, report};
 use crate::domain::timeline::told;
 
@@ -57,15 +57,15 @@ pub(super) async fn show(
 async fn of_run(state: &HttpState, run: &str) -> Result<Report, ApiError> {
     let records = records_of(state, run).await?;
     let mut past: Vec<Past> = Vec::new();
-    for target in targets(&records) {
-        let events = state.0.inquiries.past(&target).await?;
-        past.push((target, events));
+    for change in changes(&records) {
+        let events = state.0.inquiries.past(&change.target).await?;
+        past.push((change.target, events));
     }
     let unreadable = || InquiryError::Unreadable { why: format!("the journal of run {run} does not begin") };
     Ok(report(&records, &past, state.now()).ok_or_else(unreadable)?)
 }
 
-fn targets(records: &[Record]) -> Vec<TargetId> {
-    let opened = told(records).0.opened;
-    opened.iter().flat_map(|opened| opened.plan.changes.iter().map(|change| change.target.clone())).collect()
+/// What a run changes, target by target.
+pub(super) fn changes(records: &[Record]) -> Vec<Change> {
+    told(records).0.opened.map(|opened| opened.plan.changes).unwrap_or_default()
 }

@@ -1,11 +1,10 @@
 //! A report as a sequence of headings, paragraphs, lists and tables, in plain text: each format escapes it as it must.
 use jiff::Timestamp;
 
-use super::{Report, StepReport};
+use super::{Report, StepReport, word};
 use crate::domain::evidence::{Cause, clock_time, grouped, percent};
 use crate::domain::keepsake::Comparison;
 use crate::domain::message::duration;
-use crate::domain::policy::Decision;
 use crate::domain::verification::CheckStatus;
 
 pub(super) enum Block {
@@ -171,15 +170,6 @@ fn timeline(report: &Report) -> Option<Block> {
 
 fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-fn word(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Hold => "hold",
-        Decision::Page => "page",
-        Decision::Ask => "ask",
-        Decision::Rollback => "roll back",
-    }
 }
 
 fn cause(cause: Cause) -> &'static str {

@@ -7,9 +7,11 @@ use crate::domain::message::afterwards;
 use crate::domain::names::TargetId;
 use crate::domain::outcome::Outcome;
 use crate::domain::policy::Decision;
+use crate::domain::release::Version;
 use crate::domain::run::{End, Phase, Run};
 use crate::domain::timeline::told;
 use crate::domain::verification::{CheckOutcome, CheckStatus};
+use crate::domain::watch::WatchSpec;
 
 /// What happened to a target, oldest first.
 pub type Past = (TargetId, Vec<(Timestamp, TargetEvent)>);
@@ -63,6 +65,18 @@ fn times(run: &Run, opened: &RunOpened, events: &[(Timestamp, RunEvent)]) -> Tim
     }
 }
 
+/// The latest watch of this version, or of any, and when it was opened.
+pub fn watch_of<'a>(
+    events: &'a [(Timestamp, TargetEvent)],
+    version: Option<&Version>,
+) -> Option<(Timestamp, &'a WatchSpec)> {
+    let watches = events.iter().filter_map(|(at, event)| match event {
+        TargetEvent::WatchOpened(spec) => Some((*at, spec.as_ref())),
+        _ => None,
+    });
+    watches.filter(|(_, spec)| version.is_none_or(|version| spec.release.to == *version)).last()
+}
+
 /// The decisions about the watches that this run answers, each with its target.
 fn of_incident<'a>(
     opened: &'a RunOpened,
@@ -70,11 +84,7 @@ fn of_incident<'a>(
 ) -> impl Iterator<Item = (&'a TargetId, Timestamp, &'a TargetEvent)> {
     let watched = move |target: &TargetId, events: &'a [(Timestamp, TargetEvent)]| {
         let bad = opened.plan.changes.iter().find(|change| change.target == *target).map(|c| &c.from);
-        let watches = events.iter().filter_map(move |(_, event)| match event {
-            TargetEvent::WatchOpened(spec) if Some(&spec.release.to) == bad => Some(spec.id.as_str()),
-            _ => None,
-        });
-        watches.last()
+        watch_of(events, bad).map(|(_, spec)| spec.id.as_str())
     };
     past.iter().flat_map(move |(target, events)| {
         let watch = watched(target, events);

@@ -17,7 +17,7 @@ use super::runbook::ChecklistItem;
 use super::timeline::Moment;
 use super::verification::CheckStatus;
 
-pub use gather::{Past, report};
+pub use gather::{Past, report, watch_of};
 
 /// All that is known of one rollback, ready to be read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,6 +133,16 @@ pub enum StepState {
     Done,
     Skipped,
     Stuck,
+}
+
+/// A decision as people say it.
+pub fn word(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Hold => "hold",
+        Decision::Page => "page",
+        Decision::Ask => "ask",
+        Decision::Rollback => "roll back",
+    }
 }
 
 impl Report {
