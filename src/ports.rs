@@ -1,5 +1,6 @@
 //! What the engine needs from the world: a few traits that adapters implement.
 pub mod calls;
+mod notifier;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::domain::survey::Survey;
 use crate::domain::verification::{CheckResult, CheckSpec};
 use crate::domain::watch::Earlier;
 use crate::domain::workload::WorkloadView;
+pub use notifier::{Delivered, Notifier, NotifyError};
 
 /// The only source of "now".
 #[async_trait]
@@ -357,43 +359,4 @@ pub trait Recorder: Send + Sync {
 #[async_trait]
 pub trait KillFile: Send + Sync {
     async fn look(&self) -> Option<Killed>;
-}
-
-/// Delivers messages to one channel.
-#[async_trait]
-pub trait Notifier: Send + Sync {
-    fn channel(&self) -> &str;
-    /// Whether this channel takes messages of this kind.
-    fn wants(&self, message: &Message) -> bool;
-    async fn deliver(&self, message: &Message, now: Timestamp) -> Result<Delivered, NotifyError>;
-    /// Whether it goes on where it began: then it delivers by [`Notifier::deliver_noted`].
-    fn keeps_notes(&self) -> bool {
-        false
-    }
-    /// The same for a channel that edits or answers what it said before. `notes` are its own about this incident, oldest first.
-    async fn deliver_noted(
-        &self,
-        message: &Message,
-        _notes: &[String],
-        now: Timestamp,
-    ) -> Result<Delivered, NotifyError> {
-        self.deliver(message, now).await
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delivered {
-    Once,
-    /// Deliver it again after this time, until the incident closes.
-    RepeatAfter(Duration),
-    /// One effect was had, of which this is to be remembered; then it is asked to go on.
-    Noted(String),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotifyError {
-    #[error("{channel} did not take the message, it will be tried again: {why}")]
-    Retry { channel: String, why: String, after: Option<Duration> },
-    #[error("{channel} refused the message for good: {why}")]
-    Refused { channel: String, why: String },
 }

@@ -71,15 +71,16 @@ impl Inquiries for Answers {
         let mut trace = Trace::of(spec, &samples);
         let mut decided: Option<(Timestamp, Decided)> = None;
         for (at, event) in &events {
-            match event {
-                TargetEvent::RolloutEnded { watch, ended_at } if *watch == spec.id => {
-                    trace.rollout_ended = Some(*ended_at);
-                }
-                TargetEvent::Decided { watch, decided: made, .. } if *watch == spec.id => {
-                    let stronger = decided.as_ref().is_none_or(|(_, d)| d.reached() < made.reached());
-                    decided = if stronger { Some((*at, made.clone())) } else { decided };
-                }
-                _ => {}
+            if let TargetEvent::RolloutEnded { watch, ended_at } = event
+                && *watch == spec.id
+            {
+                trace.rollout_ended = Some(*ended_at);
+            }
+            if let TargetEvent::Decided { watch, decided: made, .. } = event
+                && *watch == spec.id
+                && decided.as_ref().is_none_or(|(_, d)| d.reached() < made.reached())
+            {
+                decided = Some((*at, made.clone()));
             }
         }
         Ok(Some(Course { version: spec.release.to.label.clone(), trace, decided }))

@@ -178,6 +178,9 @@ pub struct RunOpened {
     /// What is remembered of the versions that are restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Keepsake>,
+    /// What the release changed, where that is known: names, never values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
     /// The hash of the configuration by which it was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<String>,

@@ -7,6 +7,7 @@ pub mod code;
 pub mod controls;
 pub mod detect;
 pub mod diagnosis;
+pub mod difference;
 pub mod event;
 pub mod evidence;
 pub mod guardrails;

@@ -80,7 +80,7 @@ impl Outbox {
     /// Delivers what is due now; true when some of it is done with, so that more may be due.
     pub async fn deliver_due(&self) -> bool {
         let due = self.due(&BTreeMap::new()).await;
-        let settled = join_all(due.into_iter().map(|(_, rows)| self.deliver_all(rows))).await;
+        let settled = join_all(due.into_values().map(|rows| self.deliver_all(rows))).await;
         self.show_depth().await;
         settled.into_iter().any(|any| any)
     }

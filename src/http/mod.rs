@@ -51,6 +51,11 @@ pub trait Inquiries: Send + Sync {
     /// # Errors
     /// A target that is unknown, or a journal that cannot be read. A target that cannot be read is no error.
     async fn story(&self, target: &TargetId) -> Result<Story, InquiryError>;
+    /// All records of a run, oldest first; `None` if there never was such a run.
+    ///
+    /// # Errors
+    /// A journal that cannot be read.
+    async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError>;
     /// What has happened to a target, oldest first, also if it is configured no more. Nothing but the journal is asked.
     ///
     /// # Errors
@@ -69,11 +74,6 @@ pub trait Inquiries: Send + Sync {
     ) -> Result<Option<Course>, InquiryError> {
         Ok(None)
     }
-    /// All records of a run, oldest first; `None` if there never was such a run.
-    ///
-    /// # Errors
-    /// A journal that cannot be read.
-    async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError>;
 }
 
 /// A target's past: from the journal, and from the target itself if it can be read.

@@ -4,6 +4,7 @@ mod forges;
 mod pagers;
 mod report;
 mod slack;
+mod slow;
 mod statuspage;
 mod templates;
 mod world;

@@ -90,12 +90,19 @@ pub(crate) fn opened() -> RunOpened {
         watch_secs: 1800,
         status_page: Some("https://status.example.com".into()),
         kept: vec![],
+        changed: vec![],
         configuration: None,
     }
 }
 
 pub(crate) fn asking() -> RunOpened {
-    RunOpened { approval: Some(ApprovalAsk { expires_at: at(1050) }), status_page: None, ..opened() }
+    let changed = ["container app: image shop:v1 → shop:v2", "container app: environment CACHE_URL changed"];
+    RunOpened {
+        approval: Some(ApprovalAsk { expires_at: at(1050) }),
+        status_page: None,
+        changed: changed.map(String::from).to_vec(),
+        ..opened()
+    }
 }
 
 fn ordered() -> RunOpened {

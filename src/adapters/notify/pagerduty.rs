@@ -103,6 +103,7 @@ impl PagerDuty {
                 "details": spoken.lines.join("\n"),
                 "run": facts.and_then(|facts| facts.run.as_deref()),
                 "checklist": checklist,
+                "changed": facts.map(|facts| facts.changed.as_slice()),
                 "plan": facts.map(|facts| facts.steps.as_slice()),
             },
         })

@@ -48,6 +48,9 @@ pub struct Facts {
     pub checklist: Vec<ChecklistItem>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<String>,
+    /// What the release changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
 }
 
 /// The way of one target.
@@ -124,6 +127,7 @@ impl Facts {
             checks: run.check_results().into_iter().map(CheckStatus::of).collect(),
             checklist: opened.checklist.clone(),
             steps: opened.plan.steps.iter().map(|step| step.title.clone()).collect(),
+            changed: opened.changed.clone(),
         }
     }
 
@@ -151,6 +155,7 @@ impl Facts {
             checks: Vec::new(),
             checklist: Vec::new(),
             steps: Vec::new(),
+            changed: Vec::new(),
         }
     }
 }

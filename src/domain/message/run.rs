@@ -158,6 +158,10 @@ fn case(opened: &RunOpened) -> Vec<String> {
     let chosen = if opened.requested_by.is_some() { "as ordered" } else { "known good" };
     let mut lines = vec![format!("Reason: {}", opened.decided.reason)];
     lines.extend(opened.released_at.map(|at| format!("Released: {} UTC", clock_time(at))));
+    if !opened.changed.is_empty() {
+        lines.push("Changed by the release:".to_string());
+        lines.extend(opened.changed.iter().map(|line| format!("  {line}")));
+    }
     lines.extend([
         format!("Target: rollback to {}, {chosen}", restored(opened)),
         format!("Impact: {}", impact(opened)),

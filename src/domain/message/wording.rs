@@ -205,6 +205,7 @@ fn variables(message: &Message) -> Value {
         checks => checks.collect::<Vec<_>>(),
         checklist => checklist.collect::<Vec<_>>(),
         steps => facts.map(|f| f.steps.clone()).unwrap_or_default(),
+        changed => facts.map(|f| f.changed.clone()).unwrap_or_default(),
     }
 }
 
@@ -252,6 +253,7 @@ pub fn sample(occasion: Occasion) -> Message {
             item(Item::StatusPage, false, "no status page is configured"),
         ],
         steps: vec!["restore the pod template of backend-7f (v1)".into(), "await the rollout of v1".into()],
+        changed: vec!["container app: image shop:v1 → shop:v2".into()],
     };
     Message {
         key: "shop-1a2b3c/sample".into(),

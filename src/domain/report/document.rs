@@ -7,6 +7,9 @@ use crate::domain::keepsake::Comparison;
 use crate::domain::message::duration;
 use crate::domain::verification::CheckStatus;
 
+/// Where there is nothing to say.
+const NONE: &str = "–";
+
 pub(super) enum Block {
     Heading(String),
     Text(String),
@@ -21,6 +24,7 @@ pub(super) fn title(report: &Report) -> String {
 pub(super) fn blocks(report: &Report) -> Vec<Block> {
     let mut blocks = vec![Block::Text(report.reason.clone())];
     blocks.extend(part("At a glance", glance(report)));
+    blocks.extend(part("What the release changed", Some(Block::List(report.changed.clone()))));
     blocks.extend(part("Evidence", evidence(report)));
     blocks.extend(part("Decisions", decisions(report)));
     blocks.extend(part("Checklist before the rollback", checklist(report)));
@@ -66,7 +70,7 @@ fn glance(report: &Report) -> Option<Block> {
         ("Released", at(times.released_at)),
         ("Decided", at(times.decided_at)),
         ("Rollback began", at(times.began_at)),
-        ("Verified", at(times.verified_at)),
+        ("Verification ended", at(times.verified_at)),
         ("Closed", at(times.closed_at)),
         ("From release to decision", between(times.released_at, times.decided_at)),
         ("From decision to verification", between(times.decided_at, times.verified_at)),
@@ -92,9 +96,9 @@ fn evidence(report: &Report) -> Option<Block> {
             clock_time(found.at),
             found.evidence.rule.clone(),
             found.evidence.sentence.clone(),
-            counted.map_or("-".to_string(), |n| format!("{} of {}", grouped(n.bad), grouped(n.total))),
-            numbers.map_or("-".to_string(), |n| percent(n.threshold)),
-            numbers.and_then(|n| n.baseline.or(n.old_estimate)).map_or("-".to_string(), percent),
+            counted.map_or(NONE.to_string(), |n| format!("{} of {}", grouped(n.bad), grouped(n.total))),
+            numbers.map_or(NONE.to_string(), |n| percent(n.threshold)),
+            numbers.and_then(|n| n.baseline.or(n.old_estimate)).map_or(NONE.to_string(), percent),
         ]
     };
     let head = vec!["Time", "Rule", "Finding", "Sample", "Threshold", "Before"];
@@ -104,7 +108,7 @@ fn evidence(report: &Report) -> Option<Block> {
 fn decisions(report: &Report) -> Option<Block> {
     let row = |made: &super::Made| {
         let would = made.would.map(|would| format!("{} (only observed)", word(would)));
-        let barred = if made.barred.is_empty() { "-".to_string() } else { made.barred.join("; ") };
+        let barred = if made.barred.is_empty() { NONE.to_string() } else { made.barred.join("; ") };
         let decision = would.unwrap_or_else(|| word(made.decision).to_string());
         vec![clock_time(made.at), made.target.to_string(), decision, made.reason.clone(), barred]
     };
@@ -122,7 +126,7 @@ fn checklist(report: &Report) -> Option<Block> {
 
 fn answers(report: &Report) -> Option<Block> {
     let row = |answered: &super::Answered| {
-        let by = answered.by.clone().unwrap_or_else(|| "-".to_string());
+        let by = answered.by.clone().unwrap_or_else(|| NONE.to_string());
         vec![clock_time(answered.at), by, answered.what.clone()]
     };
     Some(Block::Table { head: vec!["Time", "Who", "What"], rows: report.answers.iter().map(row).collect() })
@@ -142,9 +146,9 @@ fn steps(report: &Report) -> Option<Block> {
             number.to_string(),
             step.title.clone(),
             step.state.title().to_string(),
-            step.started_at.map_or("-".to_string(), clock_time),
-            took.unwrap_or_else(|| "-".to_string()),
-            if notes.is_empty() { "-".to_string() } else { notes.join("; ") },
+            step.started_at.map_or(NONE.to_string(), clock_time),
+            took.unwrap_or_else(|| NONE.to_string()),
+            if notes.is_empty() { NONE.to_string() } else { notes.join("; ") },
         ]
     };
     let head = vec!["", "Step", "State", "Began", "Took", "Notes"];

@@ -46,6 +46,7 @@ pub fn report(records: &[Record], past: &[Past], made_at: Timestamp) -> Option<R
         reason: opened.decided.reason,
         requested_by: opened.requested_by,
         changes: opened.plan.changes,
+        changed: opened.changed,
         checklist: opened.checklist,
         digest: opened.digest.as_str().to_string(),
         decisions,
@@ -70,11 +71,11 @@ pub fn watch_of<'a>(
     events: &'a [(Timestamp, TargetEvent)],
     version: Option<&Version>,
 ) -> Option<(Timestamp, &'a WatchSpec)> {
-    let watches = events.iter().filter_map(|(at, event)| match event {
-        TargetEvent::WatchOpened(spec) => Some((*at, spec.as_ref())),
-        _ => None,
+    let watches = events.iter().filter_map(|(at, event)| {
+        let TargetEvent::WatchOpened(spec) = event else { return None };
+        Some((*at, spec.as_ref()))
     });
-    watches.filter(|(_, spec)| version.is_none_or(|version| spec.release.to == *version)).last()
+    watches.filter(|(_, spec)| version.is_none_or(|version| spec.release.to == *version)).next_back()
 }
 
 /// The decisions about the watches that this run answers, each with its target.
@@ -94,16 +95,16 @@ fn of_incident<'a>(
 }
 
 fn decisions(opened: &RunOpened, past: &[Past]) -> Vec<Made> {
-    let made = |(target, at, event): (&TargetId, Timestamp, &TargetEvent)| match event {
-        TargetEvent::Decided { decided, .. } => Some(Made {
+    let made = |(target, at, event): (&TargetId, Timestamp, &TargetEvent)| {
+        let TargetEvent::Decided { decided, .. } = event else { return None };
+        Some(Made {
             at,
             target: target.clone(),
             decision: decided.decision,
             would: decided.would,
             reason: decided.reason.clone(),
             barred: decided.barred.clone(),
-        }),
-        _ => None,
+        })
     };
     let mut all: Vec<Made> = of_incident(opened, past).filter_map(made).collect();
     all.sort_by_key(|made| made.at);

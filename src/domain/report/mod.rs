@@ -38,6 +38,8 @@ pub struct Report {
     pub requested_by: Option<String>,
     pub times: Times,
     pub changes: Vec<Change>,
+    /// What the release changed: names, never values.
+    pub changed: Vec<String>,
     pub evidence: Vec<Found>,
     /// Oldest first, those with which nothing was done among them.
     pub decisions: Vec<Made>,

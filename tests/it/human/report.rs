@@ -116,10 +116,10 @@ fn nothing_in_a_report_takes_effect() {
     let report = recovered();
     let (html, markdown) = (report.html(), report.markdown());
     assert!(html.contains("&lt;img src=x onerror=alert(1)&gt;") && !html.contains("<img"), "{html}");
-    for effect in ["<img", "@channel", "](https", "://"] {
+    for effect in ["<img", "@channel", "[click]", "://"] {
         assert!(!markdown.contains(effect), "{effect} in {markdown}");
     }
-    assert!(markdown.contains("2026 10:02:00 UTC \\| cool") || markdown.contains("\\| cool\\_down"));
+    assert!(markdown.contains("\\| cool\\_down"), "a bar would end the cell");
     assert!(!html.contains("<script") && !html.contains("http"), "the page loads nothing: {html}");
 }
 

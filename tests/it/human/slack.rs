@@ -146,7 +146,7 @@ async fn a_question_after_a_page_is_asked_in_its_thread_and_in_the_channel() {
     assert_eq!(held[1]["reply_broadcast"], true);
     assert!(held.iter().skip(1).all(|message| message["thread_ts"] == held[0]["ts"]));
     assert!(buttons(&held[1]).is_empty(), "answered: {}", held[1]);
-    assert!(held[1]["text"].as_str().unwrap().contains("bob approved"), "{}", held[1]["text"]);
+    assert!(held[1]["text"].as_str().unwrap().contains("approved by bob"), "{}", held[1]["text"]);
 }
 
 #[tokio::test]

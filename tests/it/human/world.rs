@@ -73,8 +73,12 @@ impl Office {
     }
 
     pub(super) async fn begin(&self, notifier: Arc<dyn Notifier>) -> Life<'_> {
+        self.begin_with(vec![notifier]).await
+    }
+
+    pub(super) async fn begin_with(&self, notifiers: Vec<Arc<dyn Notifier>>) -> Life<'_> {
         let (journal, clock): (Arc<dyn Journal>, Arc<dyn Clock>) = (self.journal.clone(), self.clock.clone());
-        let notifiers: Arc<[Arc<dyn Notifier>]> = Arc::new([notifier]);
+        let notifiers: Arc<[Arc<dyn Notifier>]> = notifiers.into();
         let epoch = journal.claim().await.unwrap();
         let picture = Picture::default();
         let ledger = Ledger::new(journal.clone(), notifiers.clone(), clock.clone(), picture.clone(), epoch);
@@ -94,6 +98,11 @@ impl Office {
 impl Life<'_> {
     pub(super) async fn enqueue(&self, messages: Vec<Message>) {
         self.ledger.commit(self.office.clock.now(), &[], messages, vec![]).await.unwrap();
+    }
+
+    /// As the daemon runs it.
+    pub(super) fn outbox(&self) -> Outbox {
+        self.outbox.clone()
     }
 
     /// Tries so often, a minute apart; answers what still waits.

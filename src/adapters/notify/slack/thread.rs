@@ -77,6 +77,9 @@ impl Thread {
         if !posted && message.kind != MessageKind::Resolve {
             return Next::Post { root: self.posts.first() };
         }
+        if is_said_elsewhere(message) {
+            return Next::Nothing;
+        }
         let open = self.posts.iter().filter(|post| post.key != message.key && self.is_open(post, message));
         let mut editable = open.filter_map(|post| Some((post, post.message.as_deref()?)));
         match editable.next() {
@@ -103,6 +106,12 @@ impl Thread {
     }
 }
 
+/// The end of a rollback's page comes with a message that says more.
+fn is_said_elsewhere(message: &Message) -> bool {
+    let ended = message.facts.as_ref().is_some_and(|facts| facts.run.is_some() && !facts.under_way);
+    message.kind == MessageKind::Resolve && ended
+}
+
 /// What is asked, whether or not somebody has answered since.
 fn asked(message: &Message) -> Option<&Ask> {
     message.facts.as_ref()?.ask.as_ref()
@@ -119,15 +128,17 @@ pub(super) fn still_asked<'a>(original: &'a Message, message: &Message) -> Optio
     asked(original).filter(|ask| !answers(message, ask))
 }
 
-/// A message in one line: for the end of a page, and what people said, with the first of its lines.
+/// A message in one line: with who does it, or for the end of a page and what people said with the first of its lines.
 pub(super) fn line_of(message: &Message, now: jiff::Timestamp) -> String {
     let at = clock_time(message.facts.as_ref().map_or(now, |facts| facts.at));
     let first = message.lines.first().map(String::as_str).unwrap_or_default();
     match message.kind {
-        MessageKind::Resolve => format!("{at} {first}"),
-        MessageKind::Note => format!("{at} {}: {first}", message.title),
-        MessageKind::Action
-        | MessageKind::Complete
+        MessageKind::Resolve | MessageKind::Note => format!("{at} {}: {first}", message.title),
+        MessageKind::Action => {
+            let executor = message.facts.as_ref().and_then(|facts| facts.executor.as_deref());
+            format!("{at} {}{}", message.title, executor.map(|by| format!(", {by}")).unwrap_or_default())
+        }
+        MessageKind::Complete
         | MessageKind::Failed
         | MessageKind::Page
         | MessageKind::Ask
