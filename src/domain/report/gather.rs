@@ -71,11 +71,11 @@ pub fn watch_of<'a>(
     events: &'a [(Timestamp, TargetEvent)],
     version: Option<&Version>,
 ) -> Option<(Timestamp, &'a WatchSpec)> {
-    let watches = events.iter().filter_map(|(at, event)| {
+    let mut watches = events.iter().filter_map(|(at, event)| {
         let TargetEvent::WatchOpened(spec) = event else { return None };
         Some((*at, spec.as_ref()))
     });
-    watches.filter(|(_, spec)| version.is_none_or(|version| spec.release.to == *version)).next_back()
+    watches.rfind(|(_, spec)| version.is_none_or(|version| spec.release.to == *version))
 }
 
 /// The decisions about the watches that this run answers, each with its target.
