@@ -6,6 +6,7 @@ pub mod audit;
 mod aws;
 pub mod backtest;
 mod build;
+mod channels;
 mod inquiries;
 mod journal;
 mod leading;
@@ -247,9 +248,10 @@ impl World {
     }
 
     fn http_parts(&self, config: &Config, in_use: &InUse) -> HttpParts {
-        let House { clock, picture, desk, journal, .. } = &self.house;
+        let House { clock, picture, desk, journal, recorder, .. } = &self.house;
         let inquiries = Answers {
             journal: journal.clone(),
+            recorder: recorder.clone(),
             target: in_use.target.clone(),
             viewer: picture.viewer(),
             fleet: in_use.fleet.clone(),

@@ -1,5 +1,6 @@
 //! What the engine needs from the world: a few traits that adapters implement.
 pub mod calls;
+mod notifier;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::domain::survey::Survey;
 use crate::domain::verification::{CheckResult, CheckSpec};
 use crate::domain::watch::Earlier;
 use crate::domain::workload::WorkloadView;
+pub use notifier::{Delivered, Notifier, NotifyError};
 
 /// The only source of "now".
 #[async_trait]
@@ -357,28 +359,4 @@ pub trait Recorder: Send + Sync {
 #[async_trait]
 pub trait KillFile: Send + Sync {
     async fn look(&self) -> Option<Killed>;
-}
-
-/// Delivers messages to one channel.
-#[async_trait]
-pub trait Notifier: Send + Sync {
-    fn channel(&self) -> &str;
-    /// Whether this channel takes messages of this kind.
-    fn wants(&self, message: &Message) -> bool;
-    async fn deliver(&self, message: &Message, now: Timestamp) -> Result<Delivered, NotifyError>;
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivered {
-    Once,
-    /// Deliver it again after this time, until the incident closes.
-    RepeatAfter(Duration),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotifyError {
-    #[error("{channel} did not take the message, it will be tried again: {why}")]
-    Retry { channel: String, why: String, after: Option<Duration> },
-    #[error("{channel} refused the message for good: {why}")]
-    Refused { channel: String, why: String },
 }

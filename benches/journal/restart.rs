@@ -112,6 +112,7 @@ fn request(plan: &Plan) -> Request<'_> {
         status_page: None,
         configuration: None,
         kept: vec![],
+        changed: vec![],
     }
 }
 

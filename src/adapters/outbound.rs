@@ -6,6 +6,9 @@ use std::time::Duration;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
 
+/// For those who only hand it on.
+pub type HttpClient = Client;
+
 /// How we introduce ourselves.
 const USER_AGENT: &str = concat!("rollguard/", env!("CARGO_PKG_VERSION"));
 /// Connecting takes no longer than this, however long the whole exchange may take.

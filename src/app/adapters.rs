@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::rooms::{Feeds, Room, Rooms};
-use super::{AppError, build};
+use super::{AppError, build, channels};
 use crate::adapters::kubernetes::{Beside, Kubernetes};
 use crate::config::Config;
 use crate::domain::names::{TargetId, TargetKind};
@@ -27,7 +27,7 @@ impl Adapters {
     /// Nobody is asked anything yet, but for credentials that a program or a file holds.
     pub(super) async fn of(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
         let cluster = build::cluster(config, clock).await?.with_keeping(build::keeping(config)?);
-        let mut notifiers = build::notifiers(config)?;
+        let mut notifiers = channels::notifiers(config)?;
         if config.kubernetes_events {
             notifiers.push(Arc::new(cluster.events()));
         }

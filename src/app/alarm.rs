@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use super::reload::with_causes;
-use super::{AppError, Daemon, Reread, build};
+use super::{AppError, Daemon, Reread, channels};
 use crate::config::Config;
 use crate::domain::message::cannot_guard;
 use crate::engine::alarm::tell_at_once;
@@ -18,7 +18,7 @@ impl Guarding {
     /// # Errors
     /// When the channels of this configuration cannot even be set up; then nobody can be told.
     pub fn of(config: &Config) -> Result<Self, AppError> {
-        Ok(Self { notifiers: build::notifiers(config)? })
+        Ok(Self { notifiers: channels::notifiers(config)? })
     }
 
     /// As [`Daemon::start`].

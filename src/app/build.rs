@@ -14,11 +14,6 @@ use crate::adapters::kubernetes::logs::{LOGS_EVERY, LogRule, LogsSource};
 use crate::adapters::kubernetes::{
     AccessError, ClusterAccess, Extras, Keeping, KeyedHash, Kubernetes, KubernetesTarget, OwnerOptions,
 };
-use crate::adapters::notify::{
-    alertmanager::{Alertmanager, AlertmanagerConfig},
-    slack::Slack,
-    webhook::Webhook,
-};
 use crate::adapters::outbound;
 use crate::adapters::signals::prometheus::{Place, PrometheusOptions, PrometheusSource};
 use crate::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
@@ -34,9 +29,9 @@ use crate::domain::runbook::{Judging, Rule};
 use crate::engine::settings::{Fleet, ServiceSettings};
 use crate::http::auth::People;
 use crate::http::webhook::AlertRoute;
-use crate::ports::{Checks, Clock, ImageRegistry, Notifier, SignalSource};
+use crate::ports::{Checks, Clock, ImageRegistry, SignalSource};
 
-/// Messages and checks take no longer than this.
+/// Checks take no longer than this.
 const OUTBOUND_MAX: Duration = Duration::from_secs(5);
 /// Pods scraped at once.
 const SCRAPES: usize = 64;
@@ -323,31 +318,6 @@ fn query(query: &RuleQuery, window: Duration) -> Option<Query> {
 }
 
 /// The channels in the order in which they are tried.
-pub(super) fn notifiers(config: &Config) -> Result<Vec<Arc<dyn Notifier>>, AppError> {
-    let client = outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(setup("HTTP"))?;
-    let mut notifiers: Vec<Arc<dyn Notifier>> = Vec::new();
-    if let Some(paging) = config.alertmanager.as_ref().and_then(|a| a.paging.as_ref()) {
-        let options = AlertmanagerConfig {
-            url: paging.url.to_string().into(),
-            token: None,
-            labels: paging.labels.clone(),
-        };
-        let channel = Alertmanager::new("alertmanager", options, client.clone());
-        notifiers.push(Arc::new(channel.map_err(setup("paging through Alertmanager"))?));
-    }
-    if let Some(slack) = &config.notify.slack {
-        let url = slack.webhook_url.expose().to_string().into();
-        let channel = Slack::new("slack", &url, client.clone()).map_err(setup("Slack"))?;
-        notifiers.push(Arc::new(channel));
-    }
-    if let Some(webhook) = &config.notify.webhook {
-        let url = webhook.url.expose().to_string().into();
-        let channel = Webhook::new("webhook", &url, &webhook.secret, client);
-        notifiers.push(Arc::new(channel.map_err(setup("the webhook"))?));
-    }
-    Ok(notifiers)
-}
-
 pub(super) fn checks(config: &Config) -> Result<Arc<dyn Checks>, AppError> {
     let client = outbound::build(outbound::builder(OUTBOUND_MAX)).map_err(setup("HTTP"))?;
     let url = config.alertmanager.as_ref().and_then(|a| a.url.as_ref());

@@ -2,18 +2,24 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
-use crate::domain::event::{Record, StreamId, from_record};
+use crate::domain::event::{Record, StreamId, TargetEvent, from_record};
 use crate::domain::names::TargetId;
 use crate::domain::plan::{Destination, Plan, draft};
+use crate::domain::policy::Decided;
+use crate::domain::release::Version;
+use crate::domain::replay::Trace;
+use crate::domain::report::watch_of;
 use crate::engine::current::Current;
 use crate::engine::settings::Fleet;
 use crate::engine::snapshot::Viewer;
-use crate::http::{Inquiries, InquiryError, Story};
-use crate::ports::{Journal, SurveyError, Target};
+use crate::http::{Course, Inquiries, InquiryError, Story};
+use crate::ports::{Journal, Recorder, SurveyError, Target};
 
 pub(super) struct Answers {
     pub(super) journal: Arc<dyn Journal>,
+    pub(super) recorder: Arc<dyn Recorder>,
     pub(super) target: Current<dyn Target>,
     pub(super) viewer: Viewer,
     pub(super) fleet: Current<Fleet>,
@@ -41,13 +47,43 @@ impl Inquiries for Answers {
         if self.fleet.get().service(&target.service).is_none_or(|s| !s.targets.contains(&target.target)) {
             return Err(InquiryError::NoSuchTarget { target: target.clone() });
         }
+        let events = self.past(target).await?;
+        let survey = self.target.survey(target).await.map_err(|error| error.to_string());
+        Ok(Story { events, survey })
+    }
+
+    async fn past(&self, target: &TargetId) -> Result<Vec<(Timestamp, TargetEvent)>, InquiryError> {
         let read = self.journal.read(&StreamId::target(target)).await;
         let records = read.map_err(|e| InquiryError::Unreadable { why: e.to_string() })?;
         // What a newer version wrote is no reason to hide the rest.
         let event = |record: &Record| Some((record.at, from_record(record).ok()?));
-        let events = records.iter().filter_map(event).collect();
-        let survey = self.target.survey(target).await.map_err(|error| error.to_string());
-        Ok(Story { events, survey })
+        Ok(records.iter().filter_map(event).collect())
+    }
+
+    async fn course(
+        &self,
+        target: &TargetId,
+        version: Option<&Version>,
+    ) -> Result<Option<Course>, InquiryError> {
+        let events = self.past(target).await?;
+        let Some((_, spec)) = watch_of(&events, version) else { return Ok(None) };
+        let samples = self.recorder.replay(&spec.id).await;
+        let mut trace = Trace::of(spec, &samples);
+        let mut decided: Option<(Timestamp, Decided)> = None;
+        for (at, event) in &events {
+            if let TargetEvent::RolloutEnded { watch, ended_at } = event
+                && *watch == spec.id
+            {
+                trace.rollout_ended = Some(*ended_at);
+            }
+            if let TargetEvent::Decided { watch, decided: made, .. } = event
+                && *watch == spec.id
+                && decided.as_ref().is_none_or(|(_, d)| d.reached() < made.reached())
+            {
+                decided = Some((*at, made.clone()));
+            }
+        }
+        Ok(Some(Course { version: spec.release.to.label.clone(), trace, decided }))
     }
 
     async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError> {

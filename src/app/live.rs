@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AppError, build, outside};
+use super::{AppError, build, channels, outside};
 use crate::adapters::signals::http::HttpSource;
 use crate::config::Config;
 use crate::domain::names::TargetId;
@@ -32,7 +32,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// The first adapter that cannot be built.
 pub fn buildable(config: &Config) -> Result<(), AppError> {
     build::sources(config)?;
-    build::notifiers(config)?;
+    channels::notifiers(config)?;
     build::checks(config)?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::output::clean;
 use super::serve::{failure, loaded};
 use super::{Exit, Failure, Output};
 use crate::app::live;
@@ -27,11 +28,24 @@ pub(super) async fn run(args: &CheckArgs, out: &Output) -> Result<Exit, Failure>
     let line = |f: &live::Finding| format!("[{}] {}: {}", if f.ok { "+" } else { "-" }, f.what, f.detail);
     let right = format!("{} is right: {}", args.config.display(), summary(&config));
     let hash = format!("hash, as the journal names it: {}", config.hash());
-    let text = || [right, hash].into_iter().chain(findings.iter().map(line)).collect::<Vec<_>>().join("\n");
+    let samples: Vec<_> = config.notify.templates.all().map(|(o, t)| (o.as_str(), t.sample(o))).collect();
+    let sample = |(occasion, text): &(&str, String)| {
+        let text: String = text.lines().map(|line| format!("\n  {}", clean(line))).collect();
+        format!("notify.templates.{occasion}, with sample data:{text}")
+    };
+    let text = || {
+        let lines = [right, hash].into_iter().chain(findings.iter().map(line));
+        lines.chain(samples.iter().map(sample)).collect::<Vec<_>>().join("\n")
+    };
     let listed: Vec<_> =
         findings.iter().map(|f| json!({"what": f.what, "ok": f.ok, "detail": f.detail})).collect();
     let services: Vec<_> = config.services.iter().map(|s| s.name.as_str()).collect();
-    out.result(&json!({"ok": ok, "services": services, "hash": config.hash(), "live": listed}), text)?;
+    let templates: serde_json::Map<_, _> =
+        samples.iter().map(|(occasion, text)| (occasion.to_string(), text.as_str().into())).collect();
+    let document = json!({
+        "ok": ok, "services": services, "hash": config.hash(), "live": listed, "templates": templates,
+    });
+    out.result(&document, text)?;
     Ok(if ok { Exit::Ok } else { Exit::Failure })
 }
 

@@ -11,6 +11,7 @@ mod orders;
 mod output;
 mod reload;
 pub mod render;
+mod report;
 mod rollback;
 mod serve;
 mod show;
@@ -35,6 +36,7 @@ pub use explain::{CompletionArgs, ExplainArgs};
 pub use failure::{Exit, Failure};
 pub use history::HistoryArgs;
 pub use output::Output;
+pub use report::{ReportArgs, ReportFormat};
 pub use serve::ServeArgs;
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:9095";
@@ -104,6 +106,8 @@ pub enum Verb {
     Doctor(DoctorArgs),
     /// One rollback: why, the plan, the checks and the timeline
     Show(RunArg),
+    /// The incident report of a rollback: timeline, evidence, decisions, approvals, steps, what to look into
+    Report(ReportArgs),
     /// The versions of a target, what became of them, and the rollbacks
     History(HistoryArgs),
     /// What a rollback would do now; nothing is changed
@@ -268,6 +272,7 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Status => show::status(&client()?, out).await,
         Verb::Doctor(args) => doctor::run(args, &client()?, out).await,
         Verb::Show(args) => show::run(&args.run, &client()?, out).await,
+        Verb::Report(args) => report::run(args, &client()?, out).await,
         Verb::History(args) => history::run(args, &client()?, out).await,
         Verb::Plan(args) => show::plan(args, &client()?, out).await,
         Verb::Rollback(args) => rollback::run(args, &client()?, out).await,

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::domain::names::TargetId;
 use crate::domain::plan::{Destination, PlanDigest};
+use crate::domain::report::Report;
 pub use crate::http::dto;
 use dto::{
     ApproveRequest, DoctorAnswer, ErrorAnswer, ErrorBody, KillRequest, OrderAnswer, PlanAnswer,
@@ -59,6 +60,10 @@ impl Client {
 
     pub async fn run(&self, run: &str) -> Result<RunAnswer, ClientError> {
         self.get(&["runs", run], &[]).await
+    }
+
+    pub async fn report(&self, run: &str) -> Result<Report, ClientError> {
+        self.get(&["runs", run, "report"], &[]).await
     }
 
     pub async fn plan(&self, target: &TargetId, to: &Destination) -> Result<PlanAnswer, ClientError> {

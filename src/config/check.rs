@@ -28,6 +28,9 @@ pub(super) struct Around<'a> {
     webhook_token: bool,
 }
 
+/// Channels that a page reaches somebody through.
+const PAGES: [&str; 4] = ["webhook", "slack", "pagerduty", "opsgenie"];
+
 impl<'a> Around<'a> {
     pub(super) fn of(root: &Fields<'_>, outside: Outside<'a>) -> Self {
         let node = |section: &str, key: &str| child(&root.entry(section)?.node, key);
@@ -43,7 +46,7 @@ impl<'a> Around<'a> {
             scrape: has("sources", "scrape"),
             cloudwatch: has("sources", "cloudwatch"),
             people,
-            pages: alertmanager_url && paging || has("notify", "webhook") || has("notify", "slack"),
+            pages: alertmanager_url && paging || PAGES.iter().any(|channel| has("notify", channel)),
             alertmanager_url,
             webhook_token: token.iter().any(|key| has("alertmanager", key)),
         }
@@ -184,7 +187,7 @@ pub(super) fn service(fields: &Fields<'_>, name: &str, settings: &Settings, arou
     if mode.is_some_and(|mode| mode != Mode::Observe) && !around.pages {
         notes.error(
             fields.at("policy"),
-            format!("policy: a page about {name} reaches nobody: set alertmanager.url, notify.webhook or notify.slack, or the policy observe"),
+            format!("policy: a page about {name} reaches nobody: set alertmanager.url, or notify.slack, pagerduty, opsgenie or webhook, or the policy observe"),
         );
     }
     if !fields.has("rules") || fields.is_empty_list("rules") {

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, PrometheusConfig, RuleConfig, ServiceConfig, TargetConfig};
+use super::{Config, NotifyConfig, PrometheusConfig, RuleConfig, ServiceConfig, TargetConfig};
 use crate::domain::names::{RuleName, ServiceName, TargetId};
 
 /// From one configuration to the next.
@@ -63,14 +63,8 @@ impl Changes {
                 a.iter().filter_map(|a| a.webhook_token.as_ref()).collect()
             }),
         );
-        note(
-            "notify",
-            same(&old.notify, &new.notify, |notify| {
-                let slack = notify.slack.iter().map(|slack| slack.webhook_url.secret());
-                let webhook = notify.webhook.iter().flat_map(|hook| [hook.url.secret(), &hook.secret]);
-                slack.chain(webhook).collect()
-            }),
-        );
+        note("notify", same(&old.notify, &new.notify, NotifyConfig::secrets));
+        note("external_url", old.external_url == new.external_url);
         note("status_page", old.status_page == new.status_page);
         note("registries", old.registries == new.registries);
         note("rollbacks_at_once", old.rollbacks_at_once == new.rollbacks_at_once);

@@ -1,7 +1,10 @@
 //! Every key of the configuration: the one table behind reading, unknown-key suggestions and the JSON Schema.
+mod notify;
+
 use std::time::Duration;
 
 use super::shape::{Field, Leaf, Need, Shape};
+use notify::NOTIFY;
 
 const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, shape, need: Need::Optional, doc }
@@ -47,6 +50,7 @@ pub(super) const ROOT: &[Field] = &[
         "Where the API, the webhook, the dashboard and /metrics are served.",
     ),
     optional("state_dir", PATH, "Directory of the journal and the recordings; it must survive restarts."),
+    optional("external_url", URL, "Where people reach rollguard, for links in messages."),
     optional("journal", Shape::Map(JOURNAL), "Where the journal is; without it in state_dir."),
     optional("leadership", Shape::Map(LEADERSHIP), "Which of several replicas leads."),
     optional("status_page", URL, "Your public status page, named in messages."),
@@ -189,19 +193,6 @@ const ALERTMANAGER: &[Field] = &[
     optional("webhook_token", Shape::Secret, "What Alertmanager must send to POST /webhook/alertmanager."),
     optional("page", BOOL, "Whether pages are sent as alerts, so that your own routes page."),
     optional("labels", Shape::Labels, "Further labels of these alerts, for your routes."),
-];
-
-const NOTIFY: &[Field] = &[
-    optional("slack", Shape::Map(SLACK), "A Slack incoming webhook."),
-    optional("webhook", Shape::Map(WEBHOOK), "A webhook of your own; each request is signed."),
-];
-
-const SLACK: &[Field] =
-    &[required("webhook_url", Shape::Secret, "The incoming webhook; whoever has it can post.")];
-
-const WEBHOOK: &[Field] = &[
-    required("url", Shape::Secret, "Where messages are posted."),
-    required("secret", Shape::Secret, "Key of the HMAC-SHA256 signature, at least 16 characters."),
 ];
 
 macro_rules! service_keys {

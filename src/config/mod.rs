@@ -8,6 +8,7 @@ mod journeys;
 mod keys;
 mod leadership;
 mod load;
+mod notify;
 mod probes;
 mod problem;
 mod raw;
@@ -38,6 +39,10 @@ pub use diff::Changes;
 pub use journal::{JournalConfig, PostgresConfig, PostgresTls};
 pub use leadership::LeadershipConfig;
 pub use load::{Env, Loaded, load, parse};
+pub use notify::{
+    GitHubConfig, NotifyConfig, OpsgenieConfig, PagerDutyConfig, SlackConfig, StatuspageConfig,
+    TemplatesConfig, WebhookConfig,
+};
 pub use problem::{LoadError, Problem, Severity};
 pub use registries::{EcrConfig, RegistriesConfig};
 pub use schema::json_schema;
@@ -62,6 +67,8 @@ pub struct Config {
     pub journal: JournalConfig,
     /// `Some` where several replicas take turns.
     pub leadership: Option<LeadershipConfig>,
+    /// Where people reach rollguard, without a slash at its end.
+    pub external_url: Option<String>,
     pub status_page: Option<Url>,
     pub people: Vec<Person>,
     pub kubernetes: KubernetesConfig,
@@ -161,24 +168,6 @@ pub struct Paging {
     pub url: Url,
     /// Labels of each alert besides rollguard's own.
     pub labels: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct NotifyConfig {
-    pub slack: Option<SlackConfig>,
-    pub webhook: Option<WebhookConfig>,
-}
-
-#[derive(Clone, Debug)]
-pub struct SlackConfig {
-    pub webhook_url: SecretUrl,
-}
-
-#[derive(Clone, Debug)]
-pub struct WebhookConfig {
-    pub url: SecretUrl,
-    /// Key of the HMAC-SHA256 signature.
-    pub secret: SecretString,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -15,9 +15,8 @@ use super::secrets::{self, Outside};
 use super::value::KubernetesName;
 use super::yaml::Node;
 use super::{
-    AlertmanagerConfig, CompareConfig, Config, KubernetesConfig, NotifyConfig, Paging, Person,
-    PrometheusConfig, ScrapeConfig, SlackConfig, SourcesConfig, WebhookConfig, cloudwatch, journal,
-    leadership, registries, services,
+    AlertmanagerConfig, CompareConfig, Config, KubernetesConfig, Paging, Person, PrometheusConfig,
+    ScrapeConfig, SourcesConfig, cloudwatch, journal, leadership, notify, registries, services,
 };
 use crate::domain::names::PersonName;
 use crate::domain::owner::ARGOCD_NAMESPACE;
@@ -36,6 +35,7 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
         state_dir: outside.path(state_dir),
         journal: root.map("journal").map(|j| journal::journal(&j, &outside)).unwrap_or_default(),
         leadership: leadership::leadership(&root),
+        external_url: external_url(&root),
         status_page: root.read("status_page"),
         people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),
         kubernetes_events: cluster.as_ref().and_then(|k| k.read("events")).unwrap_or(true),
@@ -46,7 +46,7 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
         sources: root.map("sources").map(|s| sources(&s, &outside)).unwrap_or_default(),
         registries: root.map("registries").map(|r| registries::registries(&r)).unwrap_or_default(),
         alertmanager: root.map("alertmanager").map(|a| alertmanager(&a, &outside)),
-        notify: root.map("notify").map(|n| notify(&n, &outside)).unwrap_or_default(),
+        notify: root.map("notify").map(|n| notify::notify(&n, &outside)).unwrap_or_default(),
         rollbacks_at_once: root.read("rollbacks_at_once").unwrap_or(2),
         services: services::services(&root, &around),
     };
@@ -91,11 +91,18 @@ fn argocd_namespace(kubernetes: Option<&Fields<'_>>) -> String {
 
 /// A URL that paths are added to.
 fn base_url(fields: &Fields<'_>) -> Option<Url> {
-    let url = fields.read::<Url>("url")?;
+    base(fields, "url")
+}
+
+fn external_url(root: &Fields<'_>) -> Option<String> {
+    base(root, "external_url").map(|url| url.as_str().trim_end_matches('/').to_string())
+}
+
+fn base(fields: &Fields<'_>, key: &str) -> Option<Url> {
+    let url = fields.read::<Url>(key)?;
     if url.query().is_some() || url.fragment().is_some() {
-        fields
-            .notes
-            .error(fields.at("url"), "url: paths are added to this URL: leave out what begins with ? or #");
+        let message = format!("{key}: paths are added to this URL: leave out what begins with ? or #");
+        fields.notes.error(fields.at(key), message);
         return None;
     }
     Some(url)
@@ -178,16 +185,4 @@ pub(super) fn labels(fields: &Fields<'_>, key: &str) -> Option<BTreeMap<String, 
     let pairs = fields.pairs(key);
     pairs.iter().for_each(|(name, (at, _))| check::label_name(name, *at, fields.notes));
     Some(pairs.into_iter().map(|(name, (_, value))| (name, value)).collect())
-}
-
-fn notify(fields: &Fields<'_>, outside: &Outside<'_>) -> NotifyConfig {
-    let slack = |s: Fields<'_>| Some(SlackConfig { webhook_url: secrets::url(&s, "webhook_url", outside)? });
-    let webhook = |w: Fields<'_>| {
-        let (url, secret) = (secrets::url(&w, "url", outside), secrets::guarding(&w, "secret", outside));
-        Some(WebhookConfig { url: url?, secret: secret? })
-    };
-    NotifyConfig {
-        slack: fields.map("slack").and_then(slack),
-        webhook: fields.map("webhook").and_then(webhook),
-    }
 }

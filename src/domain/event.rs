@@ -38,6 +38,8 @@ pub struct StreamId(String);
 
 pub const RUN_STREAMS: &str = "run:";
 pub const TARGET_STREAMS: &str = "target:";
+/// Where people were told about an incident.
+pub const TOLD_STREAMS: &str = "told:";
 /// What is about all services.
 const HOUSE_STREAM: &str = "house";
 
@@ -47,6 +49,9 @@ impl StreamId {
     }
     pub fn target(target: &TargetId) -> Self {
         Self(format!("{TARGET_STREAMS}{target}"))
+    }
+    pub fn told(incident: &str) -> Self {
+        Self(format!("{TOLD_STREAMS}{incident}"))
     }
     pub fn house() -> Self {
         Self(HOUSE_STREAM.to_string())
@@ -173,6 +178,9 @@ pub struct RunOpened {
     /// What is remembered of the versions that are restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Keepsake>,
+    /// What the release changed, where that is known: names, never values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
     /// The hash of the configuration by which it was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<String>,
@@ -251,6 +259,14 @@ pub enum TargetEvent {
     },
     /// What a version runs with while nothing speaks against it.
     Kept(Box<Keepsake>),
+}
+
+/// What channels remember of an incident, so that what they say later goes on where they began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub enum ToldEvent {
+    /// Only the channel can read its note: such as where its message is.
+    Noted { channel: String, note: String },
 }
 
 /// What happens to all services at once.

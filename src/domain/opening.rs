@@ -32,6 +32,8 @@ pub struct Request<'a> {
     pub status_page: Option<String>,
     /// What is remembered of the versions that the plan goes to.
     pub kept: Vec<Keepsake>,
+    /// What the release changed.
+    pub changed: Vec<String>,
     /// The hash of the configuration.
     pub configuration: Option<String>,
 }
@@ -76,6 +78,7 @@ fn opened(request: Request<'_>, run: String, now: Timestamp) -> RunOpened {
         watch_secs: request.watch_secs,
         status_page: request.status_page,
         kept: request.kept,
+        changed: request.changed,
         configuration: request.configuration,
     }
 }

@@ -182,6 +182,13 @@ pub struct ChecklistItem {
     pub detail: String,
 }
 
+impl ChecklistItem {
+    /// ✅ or ❌.
+    pub fn mark(&self) -> &'static str {
+        if self.met { "✅" } else { "❌" }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {

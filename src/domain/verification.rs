@@ -51,6 +51,34 @@ impl CheckKind {
     }
 }
 
+/// A check with its last result, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    pub name: String,
+    /// `passed`, `failed`, `no_data`, or none while it has not been tried.
+    pub outcome: Option<CheckOutcome>,
+    pub detail: String,
+}
+
+impl CheckStatus {
+    pub fn of((name, result): (&str, Option<&CheckResult>)) -> Self {
+        Self {
+            name: name.to_string(),
+            outcome: result.map(|r| r.outcome),
+            detail: result.map_or_else(|| "not checked yet".to_string(), |r| r.detail.clone()),
+        }
+    }
+
+    /// ✅, ❌ or ❔.
+    pub fn mark(&self) -> &'static str {
+        match self.outcome {
+            Some(CheckOutcome::Passed) => "✅",
+            Some(CheckOutcome::Failed) => "❌",
+            Some(CheckOutcome::NoData) | None => "❔",
+        }
+    }
+}
+
 /// What one attempt of a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckResult {

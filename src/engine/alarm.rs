@@ -45,7 +45,7 @@ async fn tell(
     for (channel, outcome) in outcomes {
         let again = |wait| Told::Again(now.saturating_add(wait).unwrap_or(Timestamp::MAX));
         let what = match outcome {
-            Ok(Delivered::Once) => Told::Once,
+            Ok(Delivered::Once | Delivered::Noted(_)) => Told::Once,
             Ok(Delivered::RepeatAfter(wait)) => again(wait),
             Err(error) => {
                 tracing::error!(%error, "nobody was told through this channel");

@@ -9,6 +9,7 @@ pub mod kill;
 pub mod leadership;
 pub mod ledger;
 pub mod measured;
+mod notes;
 pub mod outbox;
 pub mod published;
 pub mod reload;

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::current::Notifiers;
 use super::ledger::Ledger;
+use super::notes::Notes;
 use super::snapshot::{Health, Picture};
+use crate::domain::event::ToldEvent;
 use crate::domain::head::HeadMark;
 use crate::domain::message::Message;
-use crate::ports::{Clock, Delivered, Delivery, Journal, NotifyError, OutboxRow};
+use crate::ports::{Clock, Delivered, Delivery, Journal, Notifier, NotifyError, OutboxRow};
 use crate::telemetry::{Metric, label};
 
 /// Deliveries taken at once.
@@ -34,45 +38,68 @@ pub struct Outbox {
     pub unsettled: Unsettled,
 }
 
-/// Deliveries that were made and could not be noted down: they are noted down later, not made again.
-pub type Unsettled = Arc<Mutex<BTreeMap<i64, Delivery>>>;
+/// What was done and could not be noted down: it is noted down later, not done again.
+#[derive(Clone, Default)]
+pub struct Unsettled {
+    deliveries: Arc<Mutex<BTreeMap<i64, Delivery>>>,
+    notes: Notes,
+}
+
+/// Effects of one delivery, each noted down before the next: the message itself, and those that it changes.
+const EFFECTS_MAX: usize = 16;
 
 impl Outbox {
+    /// Channels do not wait for each other: one that is slow or paced holds up only its own messages.
     pub async fn run(self, stop: CancellationToken) {
+        let (mut work, mut busy, mut resting) = (FuturesUnordered::new(), BTreeMap::new(), Vec::new());
         loop {
+            for (channel, rows) in self.due(&busy).await {
+                busy.insert(channel.clone(), rows.len());
+                let delivering = self.deliver_all(rows);
+                work.push(async move { (channel, delivering.await) });
+            }
+            let wake = self.clock.now().saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX);
             // A delivery that is cut off is repeated by the next life: nobody out there holds up the end.
-            let any = tokio::select! {
+            tokio::select! {
                 biased;
-                any = self.deliver_due() => any,
-                () = stop.cancelled() => return,
-            };
-            if !any {
-                let wake = self.clock.now().saturating_add(LOOK_EVERY).unwrap_or(Timestamp::MAX);
-                tokio::select! {
-                    biased;
-                    () = self.ledger.enqueued() => {}
-                    () = self.clock.sleep_until(wake) => {}
-                    () = stop.cancelled() => return,
+                Some((channel, any)) = work.next() => {
+                    if any { busy.remove(&channel); } else { resting.push(channel); }
+                    self.show_depth().await;
+                    continue;
                 }
+                () = self.ledger.enqueued() => {}
+                () = self.clock.sleep_until(wake) => {}
+                () = stop.cancelled() => return,
+            }
+            for channel in resting.drain(..) {
+                busy.remove(&channel);
             }
         }
     }
 
     /// Delivers what is due now; true when some of it is done with, so that more may be due.
     pub async fn deliver_due(&self) -> bool {
-        let rows = match self.journal.outbox(self.clock.now(), BATCH).await {
+        let due = self.due(&BTreeMap::new()).await;
+        let settled = join_all(due.into_values().map(|rows| self.deliver_all(rows))).await;
+        self.show_depth().await;
+        settled.into_iter().any(|any| any)
+    }
+
+    /// What is due, by channel. `busy` are those that are delivering, each with how many; they keep their order.
+    async fn due(&self, busy: &BTreeMap<String, usize>) -> BTreeMap<String, Vec<OutboxRow>> {
+        let limit = BATCH + busy.values().sum::<usize>();
+        let rows = match self.journal.outbox(self.clock.now(), limit).await {
             Ok(rows) => rows,
             Err(error) => {
                 tracing::error!(%error, "the outbox cannot be read");
-                return false;
+                Vec::new()
             }
         };
         let mut by_channel: BTreeMap<String, Vec<OutboxRow>> = BTreeMap::new();
-        rows.into_iter().for_each(|row| by_channel.entry(row.channel.clone()).or_default().push(row));
-        // Channels do not wait for each other; within one, order is kept.
-        let settled = join_all(by_channel.into_values().map(|rows| self.deliver_all(rows))).await;
-        self.show_depth().await;
-        settled.into_iter().any(|any| any)
+        for row in rows.into_iter().filter(|row| !busy.contains_key(&row.channel)) {
+            by_channel.entry(row.channel.clone()).or_default().push(row);
+        }
+        by_channel
     }
 
     async fn deliver_all(&self, rows: Vec<OutboxRow>) -> bool {
@@ -103,7 +130,7 @@ impl Outbox {
     }
 
     fn unsettled(&self) -> MutexGuard<'_, BTreeMap<i64, Delivery>> {
-        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unsettled.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn deliver(&self, row: &OutboxRow) -> Delivery {
@@ -114,13 +141,13 @@ impl Outbox {
         let now = self.clock.now();
         let channel = || vec![label("channel", &row.channel)];
         let message = self.anchored(&row.message).await;
-        let outcome = notifier.deliver(&message, now).await;
+        let outcome = self.hand_over(notifier.as_ref(), &message, now).await;
         self.show_channel(&row.channel, outcome.as_ref().err(), now);
         match outcome {
             Ok(delivered) => {
                 Metric::NotificationsTotal.add(1, channel());
                 match delivered {
-                    Delivered::Once => Delivery::Done,
+                    Delivered::Once | Delivered::Noted(_) => Delivery::Done,
                     Delivered::RepeatAfter(wait) => Delivery::Repeat { at: later(now, wait) },
                 }
             }
@@ -145,6 +172,32 @@ impl Outbox {
                 Delivery::Dropped { why }
             }
         }
+    }
+
+    /// A channel that keeps notes is asked to go on until it is done, and each note is written down before it goes on.
+    async fn hand_over(
+        &self,
+        notifier: &dyn Notifier,
+        message: &Message,
+        now: Timestamp,
+    ) -> Result<Delivered, NotifyError> {
+        if !notifier.keeps_notes() {
+            return notifier.deliver(message, now).await;
+        }
+        let (channel, incident) = (notifier.channel(), message.incident.as_str());
+        let (journal, notes) = (self.journal.as_ref(), &self.unsettled.notes);
+        let retry = |why: String| NotifyError::Retry { channel: channel.to_string(), why, after: None };
+        for _ in 0..EFFECTS_MAX {
+            let known = notes.of(journal, channel, incident).await.map_err(|e| retry(e.to_string()))?;
+            match notifier.deliver_noted(message, &known, now).await? {
+                Delivered::Noted(note) => {
+                    let noted = ToldEvent::Noted { channel: channel.to_string(), note };
+                    notes.add(journal, self.ledger.epoch(), now, incident, noted).await;
+                }
+                done @ (Delivered::Once | Delivered::RepeatAfter(_)) => return Ok(done),
+            }
+        }
+        Err(retry(format!("it is not done after {EFFECTS_MAX} requests")))
     }
 
     /// A final message carries the journal's head out of the house. Another delivery of the same message may name a later

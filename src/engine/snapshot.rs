@@ -14,6 +14,7 @@ use crate::domain::policy::{Decision, Mode};
 use crate::domain::readiness::Readiness;
 use crate::domain::release::{Release, Version};
 use crate::domain::verdict::Verdict;
+pub use crate::domain::verification::CheckStatus;
 use crate::domain::watch::{Baseline, Figures};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -132,14 +133,6 @@ pub struct RunStatus {
     pub verified: Option<bool>,
     /// End of the approval, the verification or the watch, whichever is running.
     pub until: Option<Timestamp>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CheckStatus {
-    pub name: String,
-    /// `passed`, `failed`, `no_data`, or none while it has not been tried.
-    pub outcome: Option<crate::domain::verification::CheckOutcome>,
-    pub detail: String,
 }
 
 /// Whether something answers, since when, and what it said last.

@@ -10,7 +10,7 @@ use super::dto::{
     parse_target,
 };
 use super::error::ApiError;
-use super::{HttpState, InquiryError, Story, timeline};
+use super::{HttpState, InquiryError, Story, answer};
 use crate::domain::event::Record;
 use crate::domain::history::versions;
 use crate::domain::names::TargetId;
@@ -58,7 +58,7 @@ pub(super) async fn run(
     state.0.gate.reader(&headers, from.ip())?;
     let records = records_of(&state, &run).await?;
     let unreadable = || InquiryError::Unreadable { why: format!("the journal of run {run} does not begin") };
-    Ok(Json(timeline::of_records(&records, state.now()).ok_or_else(unreadable)?))
+    Ok(Json(answer::of_records(&records, state.now()).ok_or_else(unreadable)?))
 }
 
 /// All records of a run, or 404.
@@ -92,7 +92,7 @@ pub(super) async fn history(
     }))
 }
 
-fn target_of(service: &str, target: &str) -> Result<TargetId, ApiError> {
+pub(super) fn target_of(service: &str, target: &str) -> Result<TargetId, ApiError> {
     parse_target(&format!("{service}/{target}")).map_err(|e| ApiError::bad_request(e.to_string()))
 }
 

@@ -16,6 +16,7 @@ use crate::domain::plan::{Change, Plan, PlanDigest, Step};
 use crate::domain::policy::Decision;
 use crate::domain::readiness::Readiness;
 use crate::domain::runbook::ChecklistItem;
+pub use crate::domain::timeline::Moment;
 pub use crate::engine::reload::Reloaded;
 pub use crate::engine::snapshot::{
     CheckStatus, Health, LeadershipStatus, RunStatus, TargetStatus, WatchStatus, WayBack,
@@ -133,16 +134,6 @@ pub struct RunAnswer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compared: Vec<Comparison>,
     pub timeline: Vec<Moment>,
-}
-
-/// One line of a run's timeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment {
-    pub seq: u64,
-    pub at: Timestamp,
-    pub kind: String,
-    /// One sentence for people.
-    pub what: String,
 }
 
 /// `GET /api/v1/targets/{service}/{target}/history`.

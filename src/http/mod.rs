@@ -1,7 +1,9 @@
 //! The HTTP side of the daemon: webhook, API, health and metrics, with tokens and limits in front of them.
+mod answer;
 mod api;
 pub mod auth;
 mod body;
+mod chart;
 mod connection;
 mod doctor;
 pub mod dto;
@@ -10,8 +12,8 @@ mod health;
 pub mod metrics;
 mod orders;
 mod reload;
+mod report;
 mod server;
-mod timeline;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -24,6 +26,9 @@ use secrecy::SecretString;
 use crate::domain::event::{Record, TargetEvent};
 use crate::domain::names::TargetId;
 use crate::domain::plan::{Destination, Plan, Refusal};
+use crate::domain::policy::Decided;
+use crate::domain::release::Version;
+use crate::domain::replay::Trace;
 use crate::domain::survey::Survey;
 use crate::engine::commands::Desk;
 use crate::engine::current::Current;
@@ -51,6 +56,24 @@ pub trait Inquiries: Send + Sync {
     /// # Errors
     /// A journal that cannot be read.
     async fn history(&self, run: &str) -> Result<Option<Vec<Record>>, InquiryError>;
+    /// What has happened to a target, oldest first, also if it is configured no more. Nothing but the journal is asked.
+    ///
+    /// # Errors
+    /// A journal that cannot be read.
+    async fn past(&self, target: &TargetId) -> Result<Vec<(Timestamp, TargetEvent)>, InquiryError> {
+        Ok(self.story(target).await?.events)
+    }
+    /// What was measured under the latest watch of this version, or of any; `None` where nothing is left of it.
+    ///
+    /// # Errors
+    /// A journal that cannot be read.
+    async fn course(
+        &self,
+        _target: &TargetId,
+        _version: Option<&Version>,
+    ) -> Result<Option<Course>, InquiryError> {
+        Ok(None)
+    }
 }
 
 /// A target's past: from the journal, and from the target itself if it can be read.
@@ -59,6 +82,15 @@ pub struct Story {
     pub events: Vec<(Timestamp, TargetEvent)>,
     /// Or why not.
     pub survey: Result<Survey, String>,
+}
+
+/// What a version did while it was watched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Course {
+    pub version: String,
+    pub trace: Trace,
+    /// The strongest decision about it, and when it was made.
+    pub decided: Option<(Timestamp, Decided)>,
 }
 
 /// Why a question is not answered.

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::connection::{BoundedListener, Peer};
 use super::error::ApiError;
-use super::{HttpState, api, doctor, health, metrics, orders, reload, webhook};
+use super::{HttpState, api, chart, doctor, health, metrics, orders, reload, report, webhook};
 
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -28,6 +28,9 @@ const INDEX: &str = "rollguard
 GET  /api/v1/services                            targets, versions, watches
 GET  /api/v1/runs                                rollbacks
 GET  /api/v1/runs/RUN                            one rollback with its timeline
+GET  /api/v1/runs/RUN/report                     its incident report (?format=json, markdown or html)
+GET  /api/v1/runs/RUN/chart.svg                  what was measured until then, with deploy and threshold
+GET  /api/v1/targets/SERVICE/TARGET/chart.svg    the same of its latest release
 GET  /api/v1/doctor                              could each target be rolled back right now
 GET  /api/v1/doctor/SERVICE/TARGET               one of them
 GET  /api/v1/targets/SERVICE/TARGET/history      its versions, and what became of them
@@ -78,6 +81,9 @@ fn router(state: HttpState) -> Router {
         .route("/api/v1/services", get(api::services))
         .route("/api/v1/runs", get(api::runs))
         .route("/api/v1/runs/{run}", get(api::run))
+        .route("/api/v1/runs/{run}/report", get(report::show))
+        .route("/api/v1/runs/{run}/chart.svg", get(chart::of_run))
+        .route("/api/v1/targets/{service}/{target}/chart.svg", get(chart::of_target))
         .route("/api/v1/doctor", get(doctor::all))
         .route("/api/v1/doctor/{service}/{target}", get(doctor::one))
         .route("/api/v1/targets/{service}/{target}/history", get(api::history))

@@ -266,6 +266,7 @@ pub(crate) fn opened(run: &str, approval: bool) -> RunEvent {
         watch_secs: 1800,
         status_page: None,
         kept: vec![],
+        changed: vec![],
         configuration: None,
     }))
 }

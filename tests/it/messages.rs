@@ -26,27 +26,27 @@ use rollguard::domain::workload::WorkloadKind;
 const REASON: &str = "15.2 % errors on 412 requests of 3 new pods since 10:01:20, threshold 5.0 %, old pods 0.3 %; \
     it began with the rollout; a release with a true error rate of up to 2.5 % would cause this in fewer than 1 of 2,500 watches";
 
-fn at(secs: i64) -> Timestamp {
+pub(crate) fn at(secs: i64) -> Timestamp {
     let zero: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
     zero + SignedDuration::from_secs(secs)
 }
 
-fn target() -> TargetId {
+pub(crate) fn target() -> TargetId {
     let (service, target) = (ServiceName::parse("shop").unwrap(), TargetName::parse("backend").unwrap());
     TargetId { service, target }
 }
 
-fn version(label: &str) -> Version {
+pub(crate) fn version(label: &str) -> Version {
     let fingerprint = Fingerprint::named(format!("{label}-0123456789abcdef"));
     Version { fingerprint, label: label.into(), images: vec![format!("shop:{label}")] }
 }
 
-fn decided(decision: Decision, barred: &[&str]) -> Decided {
+pub(crate) fn decided(decision: Decision, barred: &[&str]) -> Decided {
     let barred = barred.iter().map(ToString::to_string).collect();
     Decided { decision, would: None, reason: REASON.into(), barred }
 }
 
-fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let step = |title: &str, deadline_secs| {
         let workload =
             Workload { kind: WorkloadKind::Deployment, namespace: "shop".into(), name: "backend".into() };
@@ -64,7 +64,7 @@ fn plan() -> Plan {
 }
 
 /// A rollback that the policy decided.
-fn opened() -> RunOpened {
+pub(crate) fn opened() -> RunOpened {
     let item = |item, met, detail: &str| ChecklistItem { item, met, detail: detail.into() };
     let check = |name: &str| CheckSpec { name: name.into(), kind: CheckKind::PodsReady };
     let plan = plan();
@@ -90,12 +90,19 @@ fn opened() -> RunOpened {
         watch_secs: 1800,
         status_page: Some("https://status.example.com".into()),
         kept: vec![],
+        changed: vec![],
         configuration: None,
     }
 }
 
-fn asking() -> RunOpened {
-    RunOpened { approval: Some(ApprovalAsk { expires_at: at(1050) }), status_page: None, ..opened() }
+pub(crate) fn asking() -> RunOpened {
+    let changed = ["container app: image shop:v1 → shop:v2", "container app: environment CACHE_URL changed"];
+    RunOpened {
+        approval: Some(ApprovalAsk { expires_at: at(1050) }),
+        status_page: None,
+        changed: changed.map(String::from).to_vec(),
+        ..opened()
+    }
 }
 
 fn ordered() -> RunOpened {
@@ -105,7 +112,7 @@ fn ordered() -> RunOpened {
 }
 
 fn show(transcript: &mut String, message: &Message) {
-    let Message { key, incident, kind, service, title, lines, targets, code } = message;
+    let Message { key, incident, kind, service, title, lines, targets, code, facts: _ } = message;
     assert!(targets.iter().all(|target| target.service == *service) && !targets.is_empty());
     let (kind, code) = (kind.as_str(), code.unwrap());
     let head = format!("── {kind} · {} · {service} · {incident} · {key}", code.name());
@@ -126,23 +133,23 @@ fn transcript(opened: RunOpened, events: Vec<RunEvent>) -> String {
     text
 }
 
-fn started(step: usize) -> RunEvent {
+pub(crate) fn started(step: usize) -> RunEvent {
     RunEvent::StepStarted { step, attempt: 1, epoch: 1, deadline: at(900) }
 }
 
-fn approved() -> RunEvent {
+pub(crate) fn approved() -> RunEvent {
     RunEvent::Approved { by: "bob".into(), digest: plan().digest() }
 }
 
-fn checked(check: usize, result: CheckResult) -> RunEvent {
+pub(crate) fn checked(check: usize, result: CheckResult) -> RunEvent {
     RunEvent::Checked { check, result }
 }
 
-fn executed() -> Vec<RunEvent> {
+pub(crate) fn executed() -> Vec<RunEvent> {
     vec![started(0), RunEvent::StepDone { step: 0 }, started(1), RunEvent::StepDone { step: 1 }]
 }
 
-fn all_passed() -> Vec<RunEvent> {
+pub(crate) fn all_passed() -> Vec<RunEvent> {
     vec![
         checked(0, CheckResult::passed("200, /status is \"healthy\"")),
         checked(1, CheckResult::passed("3 of 3 ready, no restarts")),
@@ -150,11 +157,11 @@ fn all_passed() -> Vec<RunEvent> {
     ]
 }
 
-fn verified(passed: bool) -> RunEvent {
+pub(crate) fn verified(passed: bool) -> RunEvent {
     RunEvent::Verified { passed, watch_until: at(0) }
 }
 
-fn ended(healthy: bool, reason: &str) -> RunEvent {
+pub(crate) fn ended(healthy: bool, reason: &str) -> RunEvent {
     RunEvent::WatchEnded { healthy, blind: false, reason: reason.into() }
 }
 
@@ -270,7 +277,7 @@ fn a_rollback_that_a_newer_release_overtakes() {
     insta::assert_snapshot!(&all[last..]);
 }
 
-fn watched(known_good: Option<Version>, reached: Option<Decision>) -> TargetMemory {
+pub(crate) fn watched(known_good: Option<Version>, reached: Option<Decision>) -> TargetMemory {
     let release = Release {
         target: target(),
         kind: ReleaseKind::New,
@@ -293,7 +300,7 @@ fn watched(known_good: Option<Version>, reached: Option<Decision>) -> TargetMemo
     reached.map_or(memory.clone(), |decision| memory.fold(&decided(decision), at(200)))
 }
 
-fn paging(cause: Cause, decided: Decided) -> TargetEvent {
+pub(crate) fn paging(cause: Cause, decided: Decided) -> TargetEvent {
     let watch = "shop/backend.v2.1795341600".into();
     TargetEvent::Decided {
         watch,

@@ -89,7 +89,7 @@ impl Notifier for Webhook {
 /// CloudEvents 1.0. A repeated delivery has the same `source` and `id`, so receivers can drop it.
 fn event(message: &Message, now: Timestamp) -> Value {
     let kind = message.kind.as_str();
-    json!({
+    let mut event = json!({
         "specversion": "1.0",
         "id": message.key,
         "source": "rollguard",
@@ -106,5 +106,9 @@ fn event(message: &Message, now: Timestamp) -> Value {
             "targets": message.targets,
             "code": message.code,
         },
-    })
+    });
+    if let Some(facts) = &message.facts {
+        event["data"]["facts"] = json!(facts);
+    }
+    event
 }

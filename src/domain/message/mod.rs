@@ -1,15 +1,20 @@
 //! What people are told, composed from events: the runbook's announcements, and their twins for when it goes wrong.
+mod facts;
 mod house;
 mod owner;
 mod run;
+mod spoken;
 mod target;
+pub mod wording;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use facts::{Ask, Facts, Versions};
 pub use house::{cannot_guard, journal_unwritable, journal_writable, of_house};
-pub use run::{joined, of_run};
+pub use run::{afterwards, joined, of_run};
+pub use spoken::{Link, Spoken, Wording};
 pub use target::of_target;
 
 use super::code::Code;
@@ -32,6 +37,9 @@ pub struct Message {
     /// What it says, in one stable word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
+    /// The same piece by piece.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Box<Facts>>,
 }
 
 impl Message {
@@ -127,7 +135,7 @@ pub fn is_own_alert(labels: &BTreeMap<String, String>) -> bool {
 }
 
 /// `45 s`, `2 min 30 s`, `1 h 5 min`.
-fn duration(secs: u64) -> String {
+pub fn duration(secs: u64) -> String {
     match (secs / 3600, secs / 60 % 60, secs % 60) {
         (0, 0, secs) => format!("{secs} s"),
         (0, mins, 0) => format!("{mins} min"),

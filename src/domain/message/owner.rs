@@ -65,6 +65,7 @@ fn note(held: &Held, code: Code, what: &str, title: String, lines: Vec<String>) 
         lines,
         targets: vec![held.target.clone()],
         code: Some(code),
+        facts: None,
     }
 }
 

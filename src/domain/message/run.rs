@@ -1,7 +1,7 @@
 //! Messages about a rollback: the runbook's announcements before and after it, and what is said when it goes wrong.
 use jiff::Timestamp;
 
-use super::{Message, MessageKind, duration, owner, titled};
+use super::{Facts, Message, MessageKind, duration, owner, titled};
 use crate::domain::code::Code;
 use crate::domain::diagnosis::Diagnosis;
 use crate::domain::event::{RunEvent, RunOpened};
@@ -9,6 +9,7 @@ use crate::domain::evidence::{clock_time, count_of};
 use crate::domain::keepsake::Comparison;
 use crate::domain::plan::Change;
 use crate::domain::run::{End, Phase, Run};
+use crate::domain::runbook::ChecklistItem;
 use crate::domain::verification::{CheckOutcome, CheckResult};
 
 /// The runbook's "Rollback Causes Different Errors".
@@ -18,6 +19,15 @@ const COMPARE: &str =
 /// Messages that an event of a run causes. `after` is the run with the event folded in.
 pub fn of_run(event: &RunEvent, after: &Run, at: Timestamp) -> Vec<Message> {
     let Some(opened) = after.opened.as_deref() else { return Vec::new() };
+    let mut messages = said(event, after, opened, at);
+    for message in &mut messages {
+        let facts = Facts::of_run(after, opened, executor(after, opened), impact(opened), at);
+        message.facts = Some(Box::new(facts));
+    }
+    messages
+}
+
+fn said(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> Vec<Message> {
     let message = |what: &str, kind, title: &str, lines: Vec<String>| about(opened, what, kind, title, lines);
     match event {
         RunEvent::Opened(_) if opened.approval.is_some() => {
@@ -93,6 +103,7 @@ fn about(
         lines,
         targets: opened.plan.changes.iter().map(|change| change.target.clone()).collect(),
         code: Some(code),
+        facts: None,
     }
 }
 
@@ -105,6 +116,15 @@ pub fn joined(opened: &RunOpened, incident: &str) -> Message {
         incident: incident.to_string(),
         ..about(opened, &key, (MessageKind::Resolve, Code::PageOver), title, lines)
     }
+}
+
+/// What a person still has to do once it is over: owners that are suspended, records that are wrong, what would come again.
+pub fn afterwards(run: &Run) -> Vec<String> {
+    let Some(opened) = run.opened.as_deref() else { return Vec::new() };
+    let mut lines = owner::held(run);
+    lines.extend(owner::standing(opened));
+    lines.extend(owner::comes_again(opened).iter().map(|line| line.trim_start_matches("Next: ").to_string()));
+    lines
 }
 
 fn executor(run: &Run, opened: &RunOpened) -> String {
@@ -136,23 +156,31 @@ fn action(run: &Run, opened: &RunOpened, at: Timestamp) -> Message {
 /// Why, to what, and at what price.
 fn case(opened: &RunOpened) -> Vec<String> {
     let chosen = if opened.requested_by.is_some() { "as ordered" } else { "known good" };
-    let limit = opened.plan.steps.iter().map(|step| step.deadline_secs).sum();
     let mut lines = vec![format!("Reason: {}", opened.decided.reason)];
     lines.extend(opened.released_at.map(|at| format!("Released: {} UTC", clock_time(at))));
+    if !opened.changed.is_empty() {
+        lines.push("Changed by the release:".to_string());
+        lines.extend(opened.changed.iter().map(|line| format!("  {line}")));
+    }
     lines.extend([
         format!("Target: rollback to {}, {chosen}", restored(opened)),
-        format!(
-            "Impact: pods are replaced as in any rollout; after {} without success a person is paged",
-            duration(limit)
-        ),
+        format!("Impact: {}", impact(opened)),
     ]);
     lines.extend(owner::announced(opened));
     lines
 }
 
+fn impact(opened: &RunOpened) -> String {
+    let limit = opened.plan.steps.iter().map(|step| step.deadline_secs).sum();
+    format!(
+        "pods are replaced as in any rollout; after {} without success a person is paged",
+        duration(limit)
+    )
+}
+
 fn ask(opened: &RunOpened) -> Vec<String> {
     let mut lines = case(opened);
-    lines.push(checklist(opened));
+    lines.extend(checklist(opened));
     lines.push(format!("Severity: SEV {}, run {}", opened.severity, opened.run));
     lines.push(format!("Plan {}:", opened.digest));
     lines.extend(opened.plan.steps.iter().zip(1..).map(|(step, n)| format!("  {n}. {}", step.title)));
@@ -164,14 +192,12 @@ fn ask(opened: &RunOpened) -> Vec<String> {
     lines
 }
 
-fn checklist(opened: &RunOpened) -> String {
-    let open = opened.checklist.iter().filter(|item| !item.met);
-    let open: Vec<String> = open.map(|item| format!("{} ({})", item.item.title(), item.detail)).collect();
-    let total = opened.checklist.len();
-    if open.is_empty() {
-        return format!("Checklist: {total} of {total} met");
-    }
-    format!("Checklist: {} of {total} met; open: {}", total - open.len(), open.join(", "))
+/// Each item of the runbook's checklist with its state.
+fn checklist(opened: &RunOpened) -> Vec<String> {
+    let met = opened.checklist.iter().filter(|item| item.met).count();
+    let head = format!("Checklist: {met} of {} met", opened.checklist.len());
+    let line = |item: &ChecklistItem| format!("  {} {}: {}", item.mark(), item.item.title(), item.detail);
+    std::iter::once(head).chain(opened.checklist.iter().map(line)).collect()
 }
 
 /// Ends the page that a person has answered.

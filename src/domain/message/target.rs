@@ -1,5 +1,5 @@
 //! Messages about a release that is being watched: pages, small trouble, and the end of pages.
-use super::{Message, MessageKind, owner, titled};
+use super::{Facts, Message, MessageKind, owner, titled};
 use crate::domain::code::Code;
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::evidence::{Cause, clock_time};
@@ -52,6 +52,7 @@ fn answered(spec: &WatchSpec, incident: &str) -> Option<Message> {
         lines,
         targets: vec![spec.release.target.clone()],
         code: Some(Code::PageOver),
+        facts: None,
     })
 }
 
@@ -113,7 +114,9 @@ fn page(spec: &WatchSpec, decided: &Decided, topic: Topic, together: bool) -> Me
         }
         None => "No version is known to be good: a person has to choose where to go back to".to_string(),
     });
-    of_watch(spec, key, (MessageKind::Page, code), format!("[PAGE] {} {what}", subject(spec)), lines)
+    let title = format!("[PAGE] {} {what}", subject(spec));
+    let facts = Some(Box::new(Facts::of_watch(spec, decided)));
+    Message { facts, ..of_watch(spec, key, (MessageKind::Page, code), title, lines) }
 }
 
 /// Where a person looks first, when it is not the release itself.
@@ -195,5 +198,6 @@ fn of_watch(
         lines,
         targets: vec![target],
         code: Some(code),
+        facts: None,
     }
 }

@@ -73,6 +73,20 @@ impl PartialEq for Track {
 }
 
 impl Trace {
+    /// Of a watch whose samples were recorded, oldest first.
+    pub fn of(spec: &WatchSpec, samples: &[Sample]) -> Self {
+        let mut trace = Self::new(spec);
+        let mut last = None;
+        for sample in samples.iter().filter(|sample| sample.at >= spec.opened_at) {
+            if let Some(at) = last.replace(sample.at).filter(|at| sample.at > *at) {
+                trace.close(at);
+            }
+            trace.take(sample);
+        }
+        last.into_iter().for_each(|at| trace.close(at));
+        trace
+    }
+
     pub(super) fn new(spec: &WatchSpec) -> Self {
         Self {
             released_at: spec.release.at,

@@ -219,6 +219,7 @@ impl Watcher {
     ) -> Result<(), JournalError> {
         let now = self.now();
         request.kept = self.kept_for(&request.plan);
+        request.changed = self.changed_by(&request.plan);
         request.configuration = self.parts.fleet.configuration.clone();
         let (run, events) = open(request, id.clone(), now, self.parts.tools.ledger.epoch());
         let Some(opened) = run.opened.as_deref() else { return Ok(()) };
@@ -375,6 +376,7 @@ pub(super) fn request(
         watch_secs: settings.watch.as_secs(),
         status_page: settings.status_page.clone(),
         kept: Vec::new(),
+        changed: Vec::new(),
         configuration: None,
     }
 }

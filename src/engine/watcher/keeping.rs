@@ -1,11 +1,12 @@
 //! What versions run with is looked at while they are well: after their rollout, when their watch ends, and where it was never done.
 use super::noticing::{LOOK_UP_MAX, late};
 use super::{Found, Watcher};
+use crate::domain::difference::changed;
 use crate::domain::event::{TargetEvent, WatchEnd};
 use crate::domain::keepsake::Keepsake;
 use crate::domain::names::TargetId;
-use crate::domain::plan::Plan;
-use crate::domain::release::ReleaseKind;
+use crate::domain::plan::{Change, Plan};
+use crate::domain::release::{ReleaseKind, Version};
 use crate::domain::surroundings::Surroundings;
 use crate::ports::{JournalError, SurveyError};
 
@@ -98,5 +99,19 @@ impl Watcher {
             self.targets.get(&change.target)?.memory.kept(&change.to.fingerprint).cloned()
         });
         kept.collect()
+    }
+
+    /// What the release changed, as the last look at each target shows it.
+    pub(super) fn changed_by(&self, plan: &Plan) -> Vec<String> {
+        let several = plan.changes.len() > 1;
+        let of_target = |change: &Change| {
+            let guarded = self.targets.get(&change.target)?;
+            let survey = guarded.survey.as_ref()?.as_ref().ok()?;
+            let kept = |version: &Version| guarded.memory.kept(&version.fingerprint);
+            let lines = changed(survey, &change.to, kept(&change.to), kept(&change.from));
+            let prefix = if several { format!("{}: ", change.target.target) } else { String::new() };
+            Some(lines.into_iter().map(move |line| format!("{prefix}{line}")))
+        };
+        plan.changes.iter().filter_map(of_target).flatten().collect()
     }
 }

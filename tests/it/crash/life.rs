@@ -43,6 +43,7 @@ fn request(world: &World) -> Request<'static> {
         watch_secs: WATCH_SECS,
         status_page: None,
         kept: vec![],
+        changed: vec![],
         configuration: None,
     }
 }

@@ -128,6 +128,7 @@ fn opened() -> RunOpened {
         watch_secs: 1800,
         status_page: Some("https://status.example".into()),
         kept: vec![],
+        changed: vec![],
         configuration: None,
     }
 }

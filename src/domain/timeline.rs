@@ -1,16 +1,26 @@
-//! A run's records, read back: its state now, and its timeline in sentences.
+//! A run's records, read back: its state, and its story in sentences.
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use super::dto::{CheckStatus, Moment, PlanAnswer, RunAnswer};
-use crate::domain::event::{Record, RunEvent, RunOpened, from_record};
-use crate::domain::evidence::{clock_time, count_of};
-use crate::domain::keepsake::Comparison;
-use crate::domain::outcome::{Finding, Outcome};
-use crate::domain::run::{Run, evolve};
-use crate::domain::verification::{CheckOutcome, CheckResult};
+use super::event::{Record, RunEvent, RunOpened, from_record};
+use super::evidence::{clock_time, count_of};
+use super::keepsake::Comparison;
+use super::outcome::{Finding, Outcome};
+use super::run::{Run, evolve};
+use super::verification::{CheckOutcome, CheckResult};
 
-/// Folds the records. `None` when the first of them cannot be read: then nothing is known about the run.
-pub(super) fn of_records(records: &[Record], now: Timestamp) -> Option<RunAnswer> {
+/// One line of a run's story.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    pub seq: u64,
+    pub at: Timestamp,
+    pub kind: String,
+    /// One sentence for people.
+    pub what: String,
+}
+
+/// Folds the records, with a line for each. One that this version cannot read is told as such.
+pub fn told(records: &[Record]) -> (Run, Vec<Moment>) {
     let mut run = Run::default();
     let mut timeline = Vec::with_capacity(records.len());
     for record in records {
@@ -24,45 +34,7 @@ pub(super) fn of_records(records: &[Record], now: Timestamp) -> Option<RunAnswer
             run = evolve(run, event, record.at);
         }
     }
-    let opened = run.opened.clone()?;
-    Some(answer(&run, *opened, timeline, now))
-}
-
-fn answer(run: &Run, opened: RunOpened, timeline: Vec<Moment>, now: Timestamp) -> RunAnswer {
-    let plan = PlanAnswer { digest: opened.digest.clone(), ..PlanAnswer::from(&opened.plan) };
-    RunAnswer {
-        now,
-        phase: run.phase_title().to_string(),
-        open: run.is_open(),
-        decision: opened.decided.decision,
-        cause: opened.cause,
-        reason: opened.decided.reason,
-        barred: opened.decided.barred,
-        severity: opened.severity,
-        released_at: opened.released_at,
-        requested_by: opened.requested_by,
-        approved_by: run.approved_by.clone(),
-        approval_expires_at: opened.approval.map(|ask| ask.expires_at),
-        checks: run.check_results().into_iter().map(check_status).collect(),
-        verified: run.verified,
-        relapsed: run.relapsed.clone(),
-        diagnosis: run.diagnosis.clone(),
-        compared: run.compared.clone(),
-        run: opened.run,
-        incident: opened.incident,
-        service: opened.service,
-        checklist: opened.checklist,
-        plan,
-        timeline,
-    }
-}
-
-fn check_status((name, result): (&str, Option<&CheckResult>)) -> CheckStatus {
-    CheckStatus {
-        name: name.to_string(),
-        outcome: result.map(|r| r.outcome),
-        detail: result.map_or_else(|| "not checked yet".to_string(), |r| r.detail.clone()),
-    }
+    (run, timeline)
 }
 
 /// What happened, as a person says it. `before` is the run without the event.
