@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::serve::{failure, loaded};
-use super::{Exit, Failure, Output};
+use super::{Exit, Failure, Output, policy};
 use crate::app::live;
 use crate::config::Config;
 
@@ -27,17 +27,22 @@ pub(super) async fn run(args: &CheckArgs, out: &Output) -> Result<Exit, Failure>
     let line = |f: &live::Finding| format!("[{}] {}: {}", if f.ok { "+" } else { "-" }, f.what, f.detail);
     let right = format!("{} is right: {}", args.config.display(), summary(&config));
     let hash = format!("hash, as the journal names it: {}", config.hash());
-    let text = || [right, hash].into_iter().chain(findings.iter().map(line)).collect::<Vec<_>>().join("\n");
+    let table = policy::table(&config);
+    let text =
+        || [right, hash, table].into_iter().chain(findings.iter().map(line)).collect::<Vec<_>>().join("\n");
     let listed: Vec<_> =
         findings.iter().map(|f| json!({"what": f.what, "ok": f.ok, "detail": f.detail})).collect();
     let services: Vec<_> = config.services.iter().map(|s| s.name.as_str()).collect();
-    out.result(&json!({"ok": ok, "services": services, "hash": config.hash(), "live": listed}), text)?;
+    let policies = policy::tables(&config);
+    let found =
+        json!({"ok": ok, "services": services, "hash": config.hash(), "live": listed, "policies": policies});
+    out.result(&found, text)?;
     Ok(if ok { Exit::Ok } else { Exit::Failure })
 }
 
 fn summary(config: &Config) -> String {
     let service = |s: &crate::config::ServiceConfig| {
-        let policy = format!("{:?}", s.mode).to_lowercase();
+        let policy = policy::word(s);
         format!(
             "{} ({policy}, {} targets, {} rules, {} checks)",
             s.name,

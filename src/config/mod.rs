@@ -1,4 +1,5 @@
 //! The configuration: YAML in, typed values out, or every problem at once with file, line and column.
+mod cases;
 mod check;
 mod cloudwatch;
 mod diff;
@@ -8,6 +9,8 @@ mod journeys;
 mod keys;
 mod leadership;
 mod load;
+mod people;
+mod policies;
 mod probes;
 mod problem;
 mod raw;
@@ -24,7 +27,7 @@ mod value;
 mod verify;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,11 +36,13 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use url::Url;
 
+pub use cases::{Cases, Expected, PolicyCase, load_cases};
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use diff::Changes;
 pub use journal::{JournalConfig, PostgresConfig, PostgresTls};
 pub use leadership::LeadershipConfig;
 pub use load::{Env, Loaded, load, parse};
+pub use people::TokenDigest;
 pub use problem::{LoadError, Problem, Severity};
 pub use registries::{EcrConfig, RegistriesConfig};
 pub use schema::json_schema;
@@ -46,10 +51,11 @@ pub use selector::Selector;
 
 use crate::domain::guardrails::Rails;
 use crate::domain::guardrails::minimum::MinVersion;
-use crate::domain::names::{PersonName, ServiceName, TargetName};
+use crate::domain::names::{PersonName, ServiceName, TargetKind, TargetName};
 use crate::domain::plan::kubernetes::Workload;
-use crate::domain::policy::Mode;
+use crate::domain::policy::Policy;
 use crate::domain::probe::Probe;
+use crate::domain::role::Role;
 use crate::domain::runbook::{Judging, Rule};
 use crate::domain::verification::CheckSpec;
 
@@ -64,6 +70,8 @@ pub struct Config {
     pub leadership: Option<LeadershipConfig>,
     pub status_page: Option<Url>,
     pub people: Vec<Person>,
+    /// `Some` if buttons in Slack are answered.
+    pub slack_buttons: Option<SlackButtons>,
     pub kubernetes: KubernetesConfig,
     /// Where Argo CD keeps its own Applications.
     pub argocd_namespace: String,
@@ -95,7 +103,18 @@ impl Config {
 #[derive(Clone, Debug)]
 pub struct Person {
     pub name: PersonName,
-    pub token: SecretString,
+    pub token: Option<TokenDigest>,
+    pub roles: BTreeSet<Role>,
+    pub groups: Vec<String>,
+    /// The user ID in Slack.
+    pub slack: Option<String>,
+}
+
+/// Who may press buttons, and how they are known to come from Slack.
+#[derive(Clone, Debug)]
+pub struct SlackButtons {
+    pub team: String,
+    pub signing_secret: SecretString,
 }
 
 /// How the cluster is reached.
@@ -184,7 +203,7 @@ pub struct WebhookConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceConfig {
     pub name: ServiceName,
-    pub mode: Mode,
+    pub policy: Policy,
     pub watch: Duration,
     pub page_after: Duration,
     pub rails: Rails,
@@ -229,6 +248,14 @@ pub struct TargetConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TargetKindConfig {
     Kubernetes(Workload),
+}
+
+impl TargetKindConfig {
+    pub fn kind(&self) -> TargetKind {
+        match self {
+            TargetKindConfig::Kubernetes(_) => TargetKind::Kubernetes,
+        }
+    }
 }
 
 /// A rule of the runbook and what measures it; the kinds of both always agree.

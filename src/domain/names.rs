@@ -111,6 +111,21 @@ pub enum TargetKind {
     Infrastructure,
 }
 
+impl TargetKind {
+    pub const ALL: [TargetKind; 4] =
+        [TargetKind::Kubernetes, TargetKind::Frontend, TargetKind::Database, TargetKind::Infrastructure];
+
+    /// As configurations write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TargetKind::Kubernetes => "kubernetes",
+            TargetKind::Frontend => "frontend",
+            TargetKind::Database => "database",
+            TargetKind::Infrastructure => "infrastructure",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

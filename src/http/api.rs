@@ -91,7 +91,7 @@ pub(super) async fn history(
     }))
 }
 
-fn target_of(service: &str, target: &str) -> Result<TargetId, ApiError> {
+pub(super) fn target_of(service: &str, target: &str) -> Result<TargetId, ApiError> {
     parse_target(&format!("{service}/{target}")).map_err(|e| ApiError::bad_request(e.to_string()))
 }
 

@@ -11,6 +11,7 @@ pub mod metrics;
 mod orders;
 mod reload;
 mod server;
+pub mod slack;
 mod timeline;
 pub mod webhook;
 
@@ -102,6 +103,7 @@ struct Shared {
     viewer: Viewer,
     inquiries: Arc<dyn Inquiries>,
     gate: Gate,
+    taken: slack::Taken,
     routes: Current<[AlertRoute]>,
     reloads: Reloads,
     metrics: PrometheusHandle,
@@ -116,6 +118,7 @@ impl HttpState {
             viewer: parts.viewer,
             inquiries: parts.inquiries,
             gate,
+            taken: slack::Taken::default(),
             routes: Arc::<[_]>::from(parts.routes).into(),
             reloads: parts.reloads,
             metrics: parts.metrics,

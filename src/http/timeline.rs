@@ -42,6 +42,7 @@ fn answer(run: &Run, opened: RunOpened, timeline: Vec<Moment>, now: Timestamp) -
         released_at: opened.released_at,
         requested_by: opened.requested_by,
         approved_by: run.approved_by.clone(),
+        approval: run.standing(),
         approval_expires_at: opened.approval.map(|ask| ask.expires_at),
         checks: run.check_results().into_iter().map(check_status).collect(),
         verified: run.verified,
@@ -74,7 +75,12 @@ fn sentence(event: &RunEvent, before: &Run) -> String {
                 "taken over by a new life of rollguard (epoch {epoch}); what was seen before is looked at again"
             )
         }
-        RunEvent::Approved { by, digest } => format!("{by} approved plan {digest}"),
+        RunEvent::Approved { by, digest, break_glass: None } => format!("{by} approved plan {digest}"),
+        RunEvent::Approved { by, digest, break_glass: Some(reason) } => {
+            format!("{by} broke the glass and approved plan {digest} alone: {reason}")
+        }
+        RunEvent::Unanswered { then } => format!("nobody has answered, so the policy says: {then}"),
+        RunEvent::Acknowledged { by } => format!("{by} has it in hand"),
         RunEvent::Denied { by, reason } => format!("{by} denied it: {reason}"),
         RunEvent::ApprovalExpired => "nobody approved in time; nothing was changed".into(),
         RunEvent::StepStarted { step, deadline, .. } => {

@@ -43,6 +43,7 @@ pub(crate) fn message(channel: &str, incident: &str, what: &str, kind: MessageKi
         lines: vec!["because".into()],
         targets: vec![],
         code: None,
+        level: 0,
     };
     Outgoing { channel: channel.into(), message }
 }

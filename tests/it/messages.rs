@@ -43,7 +43,7 @@ fn version(label: &str) -> Version {
 
 fn decided(decision: Decision, barred: &[&str]) -> Decided {
     let barred = barred.iter().map(ToString::to_string).collect();
-    Decided { decision, would: None, reason: REASON.into(), barred }
+    Decided { decision, would: None, reason: REASON.into(), barred, policy: None }
 }
 
 fn plan() -> Plan {
@@ -95,7 +95,7 @@ fn opened() -> RunOpened {
 }
 
 fn asking() -> RunOpened {
-    RunOpened { approval: Some(ApprovalAsk { expires_at: at(1050) }), status_page: None, ..opened() }
+    RunOpened { approval: Some(ApprovalAsk::until(at(1050))), status_page: None, ..opened() }
 }
 
 fn ordered() -> RunOpened {
@@ -105,7 +105,7 @@ fn ordered() -> RunOpened {
 }
 
 fn show(transcript: &mut String, message: &Message) {
-    let Message { key, incident, kind, service, title, lines, targets, code } = message;
+    let Message { key, incident, kind, service, title, lines, targets, code, level: _ } = message;
     assert!(targets.iter().all(|target| target.service == *service) && !targets.is_empty());
     let (kind, code) = (kind.as_str(), code.unwrap());
     let head = format!("── {kind} · {} · {service} · {incident} · {key}", code.name());
@@ -131,7 +131,7 @@ fn started(step: usize) -> RunEvent {
 }
 
 fn approved() -> RunEvent {
-    RunEvent::Approved { by: "bob".into(), digest: plan().digest() }
+    RunEvent::Approved { by: "bob".into(), digest: plan().digest(), break_glass: None }
 }
 
 fn checked(check: usize, result: CheckResult) -> RunEvent {

@@ -41,6 +41,7 @@ fn message(kind: MessageKind, lines: &[&str]) -> Message {
         lines: lines.iter().map(ToString::to_string).collect(),
         targets: vec![],
         code: None,
+        level: 0,
     }
 }
 

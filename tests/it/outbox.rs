@@ -119,6 +119,7 @@ fn message(what: &str, kind: MessageKind, code: Option<Code>) -> Outgoing {
         lines: vec![],
         targets: vec![],
         code,
+        level: 0,
     };
     Outgoing { channel: "chat".into(), message }
 }

@@ -204,6 +204,7 @@ mod tests {
             lines,
             targets: vec![target("backend")],
             code: Some(Code::RollbackStarted),
+            level: 0,
         }
     }
 

@@ -83,5 +83,6 @@ fn of_rollguard(incident: String, kind: MessageKind, title: &str, lines: Vec<Str
         lines,
         targets: Vec::new(),
         code: Some(code),
+        level: 0,
     }
 }

@@ -28,6 +28,8 @@ pub fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
         }
         TargetEvent::OwnerHeld { .. }
         | TargetEvent::OwnerStillHeld { .. }
+        | TargetEvent::Acknowledged { .. }
+        | TargetEvent::Escalated { .. }
         | TargetEvent::OwnerResumed { .. } => owner::of_owner(event, before),
         TargetEvent::Decided { .. }
         | TargetEvent::KnownGood { .. }
@@ -52,6 +54,7 @@ fn answered(spec: &WatchSpec, incident: &str) -> Option<Message> {
         lines,
         targets: vec![spec.release.target.clone()],
         code: Some(Code::PageOver),
+        level: 0,
     })
 }
 
@@ -195,5 +198,6 @@ fn of_watch(
         lines,
         targets: vec![target],
         code: Some(code),
+        level: 0,
     }
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use rollguard::domain::answer::Wanted;
+use rollguard::domain::approval::Asking;
 use rollguard::domain::event::{RUN_STREAMS, RunEvent, from_record};
 use rollguard::domain::opening::{Request, open};
 use rollguard::domain::policy::{Decided, Decision};
@@ -32,13 +33,14 @@ fn request(world: &World) -> Request<'static> {
     Request {
         service,
         incident: "shop/backend.v2.0".into(),
-        decided: Decided { decision, would: None, reason: "it is bad".into(), barred: vec![] },
+        decided: Decided { decision, would: None, reason: "it is bad".into(), barred: vec![], policy: None },
         verdict: None,
         requested_by: Some("ann".into()),
         released_at: None,
         plan,
         checks: vec![CheckSpec { name: "API health".into(), kind: health }],
-        approval_secs: 900,
+        severity: 2,
+        asking: Asking::within(900),
         verify_secs: 600,
         watch_secs: WATCH_SECS,
         status_page: None,

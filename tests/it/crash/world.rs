@@ -216,7 +216,7 @@ impl State {
         let (run, by, reason) = (RUN.to_string(), "ann".to_string(), "I say so".to_string());
         let command = match person {
             Person::Nobody => return None,
-            Person::Approves => Command::Approve { run, digest: plan.digest(), by },
+            Person::Approves => Command::Approve { run, digest: plan.digest(), by, break_glass: None },
             Person::Resumes => {
                 self.killed = false;
                 self.pause(false);

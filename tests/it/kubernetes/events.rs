@@ -79,6 +79,7 @@ async fn what_is_told_twice_is_one_event() {
         lines: vec!["Step 1 of 2: → ".repeat(200)],
         targets: vec![target],
         code: Some(Code::RollbackStuck),
+        level: 0,
     };
     assert!(events.wants(&message));
     for _ in 0..2 {

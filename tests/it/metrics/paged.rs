@@ -40,6 +40,7 @@ fn message(kind: MessageKind, title: &str) -> Message {
         lines: vec!["Reason: 15.0 % errors on 412 requests".into(), "Nothing was changed".into()],
         targets: vec![],
         code: None,
+        level: 0,
     }
 }
 
