@@ -2,6 +2,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::guardrails::freeze::{Freeze, frozen};
 use super::policy::asking::{Approvals, Reminder, Unanswered, reminders};
 
 /// What is asked, as a run remembers it from its first moment.
@@ -35,19 +36,27 @@ impl ApprovalAsk {
 }
 
 /// How a service asks, when it has to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Asking {
     pub expires_secs: u64,
     pub approvals: Approvals,
     pub unanswered: Vec<Unanswered>,
     /// Whether it may be done without an answer, if the policy says so.
     pub alone: bool,
+    /// In which only a person rolls back, also if it was asked before.
+    pub freezes: Vec<Freeze>,
 }
 
 impl Asking {
     /// Anybody, within so many seconds.
     pub fn within(expires_secs: u64) -> Self {
-        Self { expires_secs, approvals: Approvals::default(), unanswered: Vec::new(), alone: false }
+        Self {
+            expires_secs,
+            approvals: Approvals::default(),
+            unanswered: Vec::new(),
+            alone: false,
+            freezes: vec![],
+        }
     }
 
     pub fn ask(&self, now: Timestamp) -> ApprovalAsk {
@@ -57,7 +66,9 @@ impl Asking {
             expires_at,
             needed: self.approvals.needed,
             from: self.approvals.from.clone(),
-            reminders: reminders(&self.unanswered, now, self.alone),
+            reminders: reminders(&self.unanswered, now, |at| {
+                self.alone && frozen(&self.freezes, at).is_none()
+            }),
         }
     }
 }
@@ -114,6 +125,7 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use super::super::policy::asking::Then;
     use super::*;
 
     #[test]
@@ -132,6 +144,18 @@ mod tests {
         assert_eq!(told("joe"), Err("joe may not approve it: ann, ben, eve may".into()));
         let open = Standing { from: vec![], ..standing };
         assert_eq!(open.counts("joe"), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_done_without_an_answer_in_a_freeze_that_began_meanwhile() {
+        let friday = Freeze::new("0 18 * * Fri", "UTC", jiff::SignedDuration::from_hours(62), "").unwrap();
+        let follow = |after: u64, then| Unanswered { after: std::time::Duration::from_secs(after), then };
+        let unanswered = vec![follow(60, Then::PageAgain), follow(300, Then::Rollback)];
+        let asking = Asking { unanswered, alone: true, freezes: vec![friday], ..Asking::within(900) };
+        let then = |asking: &Asking, now: &str| asking.ask(now.parse().unwrap()).reminders[1].then;
+        assert_eq!(then(&asking, "2026-11-20T17:50:00Z"), Then::Rollback);
+        assert_eq!(then(&asking, "2026-11-20T17:58:00Z"), Then::Escalate);
+        assert_eq!(then(&Asking { alone: false, ..asking }, "2026-11-20T17:50:00Z"), Then::Escalate);
     }
 
     #[test]

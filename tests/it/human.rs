@@ -2,3 +2,4 @@
 mod asked;
 mod buttons;
 mod policy;
+mod roles;

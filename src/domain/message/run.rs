@@ -144,6 +144,7 @@ fn case(opened: &RunOpened) -> Vec<String> {
     let chosen = if opened.requested_by.is_some() { "as ordered" } else { "known good" };
     let limit = opened.plan.steps.iter().map(|step| step.deadline_secs).sum();
     let mut lines = vec![format!("Reason: {}", opened.decided.reason)];
+    lines.extend(opened.decided.policy.iter().map(|policy| format!("Policy: {policy}")));
     lines.extend(opened.released_at.map(|at| format!("Released: {} UTC", clock_time(at))));
     lines.extend([
         format!("Target: rollback to {}, {chosen}", restored(opened)),

@@ -107,6 +107,7 @@ fn page(spec: &WatchSpec, decided: &Decided, topic: Topic, together: bool) -> Me
     if decided.barred.is_empty() {
         lines.push(format!("Nothing was changed: {} is still running", spec.release.to.label));
     }
+    lines.extend(decided.policy.iter().map(|policy| format!("Policy: {policy}")));
     lines.extend(decided.barred.iter().map(|bar| format!("Not rolled back: {bar}")));
     lines.extend(look_at(cause).map(|hint| format!("Next: {hint}")));
     lines.push(format!("Released: {} UTC", clock_time(spec.release.at)));

@@ -100,7 +100,8 @@ pub fn answer(service: Service<'_>, question: &Question) -> Answer {
         expires_secs: service.approval_expires.as_secs(),
         approvals: service.policy.approvals.clone(),
         unanswered: service.policy.unanswered.clone(),
-        alone: ruling.alone && frozen.is_none(),
+        alone: ruling.alone,
+        freezes: service.rails.freezes.clone(),
     };
     Answer {
         decision: decided.decision,

@@ -82,13 +82,17 @@ pub struct Reminder {
     pub then: Then,
 }
 
-/// What is done about one question, from now on. What may not be done by itself is escalated instead.
-pub fn reminders(unanswered: &[Unanswered], now: Timestamp, alone: bool) -> Vec<Reminder> {
+/// What is done about one question, from now on. What may not be done by itself at that time is escalated instead.
+pub fn reminders(
+    unanswered: &[Unanswered],
+    now: Timestamp,
+    alone: impl Fn(Timestamp) -> bool,
+) -> Vec<Reminder> {
     let reminder = |unanswered: &Unanswered| {
         let after = SignedDuration::try_from(unanswered.after).unwrap_or(SignedDuration::MAX);
         let at = now.saturating_add(after).unwrap_or(Timestamp::MAX);
         let then = match unanswered.then {
-            Then::Rollback if !alone => Then::Escalate,
+            Then::Rollback if !alone(at) => Then::Escalate,
             then => then,
         };
         Reminder { at, then }

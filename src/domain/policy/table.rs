@@ -270,8 +270,9 @@ fn limit(terms: TargetTerms, named: bool) -> (Act, String) {
     }
 }
 
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Line {
+    /// Its conditions, for people.
+    pub fn when(&self) -> String {
         let joined = |parts: Vec<String>| parts.join(" or ");
         let evidence = joined(self.evidence.iter().map(ToString::to_string).collect());
         let severity = joined(self.severity.iter().map(|s| format!("SEV {s}")).collect());
@@ -279,7 +280,12 @@ impl fmt::Display for Line {
         let hours = self.hours.map(|when| format!("{} business hours", when.as_str())).unwrap_or_default();
         let parts = [evidence, severity, kinds, hours];
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        let when = if parts.is_empty() { "anything".to_string() } else { parts.join(", ") };
-        write!(f, "{when}: {}", self.then.as_str())
+        if parts.is_empty() { "anything".to_string() } else { parts.join(", ") }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.when(), self.then.as_str())
     }
 }

@@ -22,9 +22,7 @@ pub fn rows(policy: &Policy, approval_expires: Duration) -> Vec<Row> {
         rows.push(row("in any case".into(), "only record what would be done".into()));
     }
     for (line, n) in policy.lines.iter().zip(1..) {
-        let shown = line.to_string();
-        let when = shown.rsplit_once(": ").map_or(shown.as_str(), |(when, _)| when);
-        rows.push(row(format!("{n}. {when}"), line.then.as_str().to_string()));
+        rows.push(row(format!("{n}. {}", line.when()), line.then.as_str().to_string()));
     }
     rows.push(row("otherwise".into(), policy.otherwise.as_str().to_string()));
     if policy.otherwise < Act::Page {

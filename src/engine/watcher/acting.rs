@@ -136,9 +136,7 @@ impl Watcher {
         bars.extend(undone(guarded));
         let kind = guarded.memory.watch.as_ref().map_or(&ReleaseKind::New, |w| &w.spec.release.kind);
         let frozen = settings.rails.frozen(now);
-        let mut ruling = ruling(settings, assessment, &guarded.id.target, plan.as_ref());
-        // In a freeze only a person rolls back.
-        ruling.alone &= frozen.is_none();
+        let ruling = ruling(settings, assessment, &guarded.id.target, plan.as_ref());
         let page_after = settings.page_after;
         let terms = Terms { ruling: &ruling, page_after, kind, frozen: frozen.as_ref() };
         Resolved { decided: trial.decide(assessment, terms, bars), plan, ruling }

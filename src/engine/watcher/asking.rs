@@ -32,5 +32,6 @@ pub(super) fn asking(settings: &ServiceSettings, alone: bool) -> Asking {
         approvals: settings.policy.approvals.clone(),
         unanswered: settings.policy.unanswered.clone(),
         alone,
+        freezes: settings.rails.freezes.clone(),
     }
 }
