@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rollguard::adapters::journal::SqliteJournal;
+use rollguard::domain::approval::Asking;
 use rollguard::domain::event::{StreamId, to_parts};
 use rollguard::domain::guardrails::{Killed, Rails};
 use rollguard::domain::names::{ServiceName, TargetId, TargetName};
@@ -100,13 +101,15 @@ fn request(plan: &Plan) -> Request<'_> {
             would: None,
             reason: "7.9 % errors on 412 requests of 3 new pods, threshold 5.0 %".into(),
             barred: vec![],
+            policy: None,
         },
         verdict: None,
         requested_by: Some("ann".into()),
         released_at: None,
         plan: plan.clone(),
         checks: vec![],
-        approval_secs: 900,
+        severity: 2,
+        asking: Asking::within(900),
         verify_secs: 600,
         watch_secs: WATCH.as_secs(),
         status_page: None,
@@ -165,7 +168,7 @@ fn plan(n: usize) -> Outcome<Plan> {
 fn settings(plan: &Plan) -> ServiceSettings {
     ServiceSettings {
         name: plan.service.clone(),
-        mode: Mode::Auto,
+        policy: Mode::Auto.into(),
         targets: plan.changes.iter().map(|change| change.target.target.clone()).collect(),
         rules: standard_rules(),
         judging: Judging::standard(WATCH),

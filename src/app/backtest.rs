@@ -67,7 +67,7 @@ pub struct Unreadable {
 pub fn policies(config: &Config) -> Policies {
     Policies::new(config.services.iter().map(|service| {
         let settings = Settings {
-            mode: service.mode,
+            policy: service.policy.clone(),
             rules: runbook(config, service),
             judging: judging(config, service),
             watch: service.watch,

@@ -20,14 +20,16 @@ use crate::adapters::signals::scrape::{ScrapeOptions, ScrapeSource};
 use crate::adapters::signals::values::ValueQuery;
 use crate::adapters::signals::{Query, SourceRule};
 use crate::config::{
-    CloudWatchConfig, Config, GitOpsPolicy, KubernetesConfig, PrometheusConfig, RuleConfig, RuleQuery,
-    ScrapeConfig, ServiceConfig, SourceName, TargetConfig, TargetKindConfig,
+    CloudWatchConfig, Config, GitOpsPolicy, KubernetesConfig, Person, PrometheusConfig, RuleConfig,
+    RuleQuery, ScrapeConfig, ServiceConfig, SlackButtons, SourceName, TargetConfig, TargetKindConfig,
+    TokenDigest,
 };
 use crate::domain::keepsake::ObjectKind;
 use crate::domain::names::{TargetId, TargetKind};
 use crate::domain::runbook::{Judging, Rule};
 use crate::engine::settings::{Fleet, ServiceSettings};
-use crate::http::auth::People;
+use crate::http::auth::{Member, People};
+use crate::http::slack::SlackApp;
 use crate::http::webhook::AlertRoute;
 use crate::ports::{Checks, Clock, ImageRegistry, SignalSource};
 
@@ -128,7 +130,7 @@ pub(super) fn fleet(config: &Config) -> Fleet {
 fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
     ServiceSettings {
         name: service.name.clone(),
-        mode: service.mode,
+        policy: service.policy.clone(),
         targets: service.targets.iter().map(|t| t.name.clone()).collect(),
         rules: runbook(config, service),
         judging: judging(config, service),
@@ -337,7 +339,17 @@ fn match_labels(config: &Config) -> BTreeMap<crate::domain::names::ServiceName, 
 }
 
 pub(super) fn people(config: &Config) -> People {
-    People::new(config.people.iter().map(|p| (p.name.clone(), p.token.clone())).collect())
+    let member = |person: &Person| Member {
+        name: person.name.clone(),
+        roles: person.roles.clone(),
+        token: person.token.map(TokenDigest::bytes),
+        slack: person.slack.clone(),
+    };
+    let app = |slack: &SlackButtons| SlackApp {
+        team: slack.team.clone(),
+        signing_secret: slack.signing_secret.clone(),
+    };
+    People::of(config.people.iter().map(member).collect(), config.slack_buttons.as_ref().map(app))
 }
 
 pub(super) fn alert_routes(config: &Config) -> Vec<AlertRoute> {

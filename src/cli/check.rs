@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::output::clean;
 use super::serve::{failure, loaded};
-use super::{Exit, Failure, Output};
+use super::{Exit, Failure, Output, policy};
 use crate::app::live;
 use crate::config::Config;
 
@@ -33,8 +33,9 @@ pub(super) async fn run(args: &CheckArgs, out: &Output) -> Result<Exit, Failure>
         let text: String = text.lines().map(|line| format!("\n  {}", clean(line))).collect();
         format!("notify.templates.{occasion}, with sample data:{text}")
     };
+    let table = policy::table(&config);
     let text = || {
-        let lines = [right, hash].into_iter().chain(findings.iter().map(line));
+        let lines = [right, hash, table].into_iter().chain(findings.iter().map(line));
         lines.chain(samples.iter().map(sample)).collect::<Vec<_>>().join("\n")
     };
     let listed: Vec<_> =
@@ -44,6 +45,7 @@ pub(super) async fn run(args: &CheckArgs, out: &Output) -> Result<Exit, Failure>
         samples.iter().map(|(occasion, text)| (occasion.to_string(), text.as_str().into())).collect();
     let document = json!({
         "ok": ok, "services": services, "hash": config.hash(), "live": listed, "templates": templates,
+        "policies": policy::tables(&config),
     });
     out.result(&document, text)?;
     Ok(if ok { Exit::Ok } else { Exit::Failure })
@@ -51,7 +53,7 @@ pub(super) async fn run(args: &CheckArgs, out: &Output) -> Result<Exit, Failure>
 
 fn summary(config: &Config) -> String {
     let service = |s: &crate::config::ServiceConfig| {
-        let policy = format!("{:?}", s.mode).to_lowercase();
+        let policy = policy::word(s);
         format!(
             "{} ({policy}, {} targets, {} rules, {} checks)",
             s.name,

@@ -9,6 +9,7 @@ mod failure;
 pub mod history;
 mod orders;
 mod output;
+mod policy;
 mod reload;
 pub mod render;
 mod report;
@@ -36,6 +37,7 @@ pub use explain::{CompletionArgs, ExplainArgs};
 pub use failure::{Exit, Failure};
 pub use history::HistoryArgs;
 pub use output::Output;
+pub use policy::PolicyCommand;
 pub use report::{ReportArgs, ReportFormat};
 pub use serve::ServeArgs;
 
@@ -118,6 +120,8 @@ pub enum Verb {
     Approve(ApproveArgs),
     /// Deny a rollback, for good
     Deny(DenyArgs),
+    /// Say that you have a page or a question in hand: it escalates no further
+    Ack(AckArgs),
     /// Let a stuck rollback try its step again
     Resume(RunArg),
     /// Let a stuck rollback leave its step out
@@ -126,6 +130,9 @@ pub enum Verb {
     Abort(AbortArgs),
     /// Stop all automation, or let it go on
     Kill(KillArgs),
+    /// What the policy of each service says, and what would happen when
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// What was decided and done, in a chain of hashes: check it, or hand it to somebody else
     #[command(subcommand, after_help = audit::AFTER_HELP)]
     Audit(AuditCommand),
@@ -197,6 +204,19 @@ pub struct ApproveArgs {
     /// The plan that you mean: at least 12 characters of its digest; any other plan is refused
     #[arg(long, value_name = "DIGEST")]
     pub digest: Option<String>,
+    /// In an emergency: your approval alone is enough; it pages, and is in the audit
+    #[arg(long, requires = "reason")]
+    pub break_glass: bool,
+    /// Why the glass is broken, for the record and the messages
+    #[arg(long, default_value = "", hide_default_value = true, requires = "break_glass")]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct AckArgs {
+    /// A rollback, or a target such as shop/backend
+    #[arg(value_name = "RUN|SERVICE/TARGET")]
+    pub what: String,
 }
 
 #[derive(Debug, Args)]
@@ -277,11 +297,13 @@ async fn dispatch(cli: Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Plan(args) => show::plan(args, &client()?, out).await,
         Verb::Rollback(args) => rollback::run(args, &client()?, out).await,
         Verb::Approve(args) => orders::approve(args, &client()?, out).await,
+        Verb::Ack(args) => orders::acknowledge(args, &client()?, out).await,
         Verb::Deny(args) => orders::deny(args, &client()?, out).await,
         Verb::Resume(args) => orders::resume(&args.run, &client()?, out).await,
         Verb::Skip(args) => orders::skip(&args.run, &client()?, out).await,
         Verb::Abort(args) => orders::abort(args, &client()?, out).await,
         Verb::Kill(args) => orders::kill(args, &client()?, out).await,
+        Verb::Policy(command) => policy::run(command, out),
         Verb::Audit(command) => audit::run(command, out).await,
         Verb::Release(args) => orders::release(args, &client()?, out).await,
         Verb::Reload => reload::run(&client()?, out).await,

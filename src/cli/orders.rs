@@ -1,7 +1,9 @@
 //! The verbs that tell the daemon something: `approve`, `deny`, `resume`, `skip`, `abort` and `release`.
-use super::{AbortArgs, ApproveArgs, DenyArgs, Exit, Failure, KillArgs, Output, ReleaseArgs, Turn, render};
+use super::{
+    AbortArgs, AckArgs, ApproveArgs, DenyArgs, Exit, Failure, KillArgs, Output, ReleaseArgs, Turn, render,
+};
 use crate::client::Client;
-use crate::client::dto::{KillRequest, OrderAnswer, ReleaseRequest};
+use crate::client::dto::{KillRequest, OrderAnswer, ReleaseRequest, parse_target};
 use crate::domain::plan::PlanDigest;
 
 /// Fewer characters of a digest could be another plan's.
@@ -13,8 +15,18 @@ pub(super) async fn approve(args: &ApproveArgs, client: &Client, out: &Output) -
     if let Some(given) = &args.digest {
         same_plan(given, &run.plan.digest, &args.run)?;
     }
-    let answer = client.approve(&args.run, &run.plan.digest).await?;
+    let break_glass = args.break_glass.then(|| args.reason.clone());
+    let answer = client.approve(&args.run, &run.plan.digest, break_glass).await?;
     told(&answer, &format!("approve {}", args.run), out)
+}
+
+pub(super) async fn acknowledge(args: &AckArgs, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    // Only targets have a slash in their names.
+    let answer = match parse_target(&args.what) {
+        Ok(target) => client.acknowledge_target(&target).await?,
+        Err(_) => client.acknowledge_run(&args.what).await?,
+    };
+    told(&answer, &format!("{} is in hand", args.what), out)
 }
 
 fn same_plan(given: &str, actual: &PlanDigest, run: &str) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ use crate::client::dto::{
     CheckStatus, Health, LeadershipStatus, Moment, PlanAnswer, RunAnswer, RunStatus, RunsAnswer,
     ServicesAnswer, TargetStatus, WayBack,
 };
+use crate::domain::approval::Standing;
 use crate::domain::event::WatchEnd;
 use crate::domain::evidence::Cause;
 use crate::domain::keepsake::Comparison;
@@ -246,7 +247,8 @@ fn facts(run: &RunAnswer) -> Vec<(&'static str, String)> {
     facts.extend(run.released_at.map(|at| ("Released", at.to_string())));
     facts.extend(run.requested_by.clone().map(|by| ("Ordered", format!("by {by}"))));
     facts.extend(run.approved_by.clone().map(|by| ("Approved", format!("by {by}"))));
-    if run.approved_by.is_none() && run.open {
+    facts.extend(run.approval.as_ref().map(|standing| ("Waits for", waits_for(standing))));
+    if run.approval.is_some() && run.open {
         facts.extend(run.approval_expires_at.map(|at| ("Approval", format!("expires {at}"))));
     }
     facts.extend(run.verified.map(|passed| {
@@ -254,6 +256,12 @@ fn facts(run: &RunAnswer) -> Vec<(&'static str, String)> {
     }));
     facts.extend(run.relapsed.clone().map(|reason| ("Relapsed", reason)));
     facts
+}
+
+fn waits_for(standing: &Standing) -> String {
+    let of =
+        if standing.from.is_empty() { String::new() } else { format!(" of {}", standing.from.join(", ")) };
+    format!("{} more to approve{of}", standing.missing())
 }
 
 fn checklist(run: &RunAnswer) -> Vec<String> {

@@ -97,8 +97,24 @@ impl Client {
         self.post(&["kill"], request).await
     }
 
-    pub async fn approve(&self, run: &str, digest: &PlanDigest) -> Result<OrderAnswer, ClientError> {
-        self.post(&["runs", run, "approve"], &ApproveRequest { digest: digest.clone() }).await
+    /// With a reason if this approval alone must be enough.
+    pub async fn approve(
+        &self,
+        run: &str,
+        digest: &PlanDigest,
+        break_glass: Option<String>,
+    ) -> Result<OrderAnswer, ClientError> {
+        let request = ApproveRequest { digest: digest.clone(), break_glass };
+        self.post(&["runs", run, "approve"], &request).await
+    }
+
+    pub async fn acknowledge_run(&self, run: &str) -> Result<OrderAnswer, ClientError> {
+        self.post(&["runs", run, "acknowledge"], &ReasonRequest::default()).await
+    }
+
+    pub async fn acknowledge_target(&self, target: &TargetId) -> Result<OrderAnswer, ClientError> {
+        let path = ["targets", target.service.as_str(), target.target.as_str(), "acknowledge"];
+        self.post(&path, &ReasonRequest::default()).await
     }
 
     pub async fn deny(&self, run: &str, reason: &str) -> Result<OrderAnswer, ClientError> {

@@ -1,9 +1,7 @@
 //! Rules across keys: what each key allows by itself but what would not work, or not as meant, together.
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
-
-use secrecy::ExposeSecret;
 
 use super::problem::{Notes, quotable};
 use super::raw::Fields;
@@ -11,17 +9,22 @@ use super::secrets::Outside;
 use super::settings::Settings;
 use super::yaml::{Mark, Node, Value};
 use super::{Person, SourceName};
-use crate::domain::policy::Mode;
+use crate::domain::names::TargetName;
+use crate::domain::policy::Policy;
+use crate::domain::policy::table::TargetTerms;
+use crate::domain::role::Role;
 
 /// What the top level offers to the services. By presence: what is there and wrong has its own message.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Around<'a> {
     /// Where secrets are.
     pub(super) outside: Outside<'a>,
     pub(super) prometheus: bool,
     pub(super) scrape: bool,
     pub(super) cloudwatch: bool,
-    people: bool,
+    has_people: bool,
+    /// Those who may call.
+    pub(super) people: Vec<Person>,
     /// A page reaches somebody.
     pages: bool,
     alertmanager_url: bool,
@@ -32,10 +35,10 @@ pub(super) struct Around<'a> {
 const PAGES: [&str; 4] = ["webhook", "slack", "pagerduty", "opsgenie"];
 
 impl<'a> Around<'a> {
-    pub(super) fn of(root: &Fields<'_>, outside: Outside<'a>) -> Self {
+    pub(super) fn of(root: &Fields<'_>, outside: Outside<'a>, people: Vec<Person>) -> Self {
         let node = |section: &str, key: &str| child(&root.entry(section)?.node, key);
         let has = |section: &str, key: &str| node(section, key).is_some();
-        let people =
+        let has_people =
             matches!(node("api", "people").map(|n| &n.value), Some(Value::List(items)) if !items.is_empty());
         let alertmanager_url = has("alertmanager", "url");
         let paging = root.map("alertmanager").and_then(|a| a.read::<bool>("page")).unwrap_or(true);
@@ -45,6 +48,7 @@ impl<'a> Around<'a> {
             prometheus: has("sources", "prometheus"),
             scrape: has("sources", "scrape"),
             cloudwatch: has("sources", "cloudwatch"),
+            has_people,
             people,
             pages: alertmanager_url && paging || PAGES.iter().any(|channel| has("notify", channel)),
             alertmanager_url,
@@ -73,7 +77,7 @@ pub(super) fn exposed(root: &Fields<'_>, listen: SocketAddr, around: &Around) {
         return;
     }
     let mut missing = Vec::new();
-    if !around.people {
+    if !around.has_people {
         missing.push("api.people (a bearer token for each)");
     }
     if !around.webhook_token {
@@ -127,8 +131,8 @@ pub(super) fn distinct(all: &[Fields<'_>], key: &str, what: &str) {
 
 pub(super) fn distinct_tokens(people: &[(Mark, Person)], notes: &Notes) {
     for (index, (at, person)) in people.iter().enumerate() {
-        let token = person.token.expose_secret();
-        let earlier = people.iter().take(index).find(|(_, other)| other.token.expose_secret() == token);
+        let Some(token) = person.token else { continue };
+        let earlier = people.iter().take(index).find(|(_, other)| other.token == Some(token));
         if let Some((_, other)) = earlier {
             let (name, other) = (&person.name, &other.name);
             notes.error(*at, format!("{name} has the same token as {other}: give everybody their own, so that the journal can tell who approved"));
@@ -179,19 +183,30 @@ pub(super) fn header(name: &str, value: &str, at: Mark, notes: &Notes) {
 
 /// What a service asks for and the top level must offer. `name` is as it stands in the file.
 pub(super) fn service(fields: &Fields<'_>, name: &str, settings: &Settings, around: &Around) {
-    let notes = fields.notes;
-    let mode = settings.mode;
-    if mode == Some(Mode::Approval) && !around.people {
-        notes.error(fields.at("policy"), format!("policy: {name} waits for an approval that nobody can give: add a person with a token to api.people"));
-    }
-    if mode.is_some_and(|mode| mode != Mode::Observe) && !around.pages {
-        notes.error(
+    if settings.policy.as_ref().is_some_and(|policy| !policy.observe) && !around.pages {
+        fields.notes.error(
             fields.at("policy"),
             format!("policy: a page about {name} reaches nobody: set alertmanager.url, or notify.slack, pagerduty, opsgenie or webhook, or the policy observe"),
         );
     }
     if !fields.has("rules") || fields.is_empty_list("rules") {
-        notes.warning(fields.at("rules"), format!("{name} has no rules: only its pods and alerts are judged, and no release can be proven healthy"));
+        fields.notes.warning(fields.at("rules"), format!("{name} has no rules: only its pods and alerts are judged, and no release can be proven healthy"));
+    }
+}
+
+/// What is asked must be asked of somebody.
+pub(super) fn policy(
+    fields: &Fields<'_>,
+    name: &str,
+    settings: &Settings,
+    targets: &BTreeMap<TargetName, TargetTerms>,
+    around: &Around,
+) {
+    let Some(policy) = &settings.policy else { return };
+    let policy = Policy { targets: targets.clone(), ..policy.clone() };
+    let anybody = around.people.iter().any(|person| person.may(Role::Approve));
+    if policy.asks() && !policy.observe && !anybody {
+        fields.notes.error(fields.at("policy"), format!("policy: {name} waits for an approval that nobody can give: add a person with a token to api.people"));
     }
 }
 

@@ -4,7 +4,9 @@ use std::fmt::Debug;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Config, NotifyConfig, PrometheusConfig, RuleConfig, ServiceConfig, TargetConfig};
+use super::{
+    Config, NotifyConfig, Person, PrometheusConfig, RuleConfig, ServiceConfig, TargetConfig, TokenDigest,
+};
 use crate::domain::names::{RuleName, ServiceName, TargetId};
 
 /// From one configuration to the next.
@@ -48,7 +50,13 @@ impl Changes {
         let mut note = |key, same: bool| self.settings.extend((!same).then_some(key));
         note(
             "api.people",
-            same(&old.people, &new.people, |people| people.iter().map(|p| &p.token).collect()),
+            shown(&old.people) == shown(&new.people) && tokens(&old.people) == tokens(&new.people),
+        );
+        note(
+            "api.slack",
+            same(&old.slack_buttons, &new.slack_buttons, |slack| {
+                slack.iter().map(|slack| &slack.signing_secret).collect()
+            }),
         );
         note("kubernetes.events", old.kubernetes_events == new.kubernetes_events);
         note("kubernetes.compare", old.compare == new.compare);
@@ -95,6 +103,10 @@ impl Changes {
             self.elsewhere.extend(before.targets.iter().filter(moved).map(id));
         }
     }
+}
+
+fn tokens(people: &[Person]) -> Vec<Option<TokenDigest>> {
+    people.iter().map(|person| person.token).collect()
 }
 
 fn find<'a>(config: &'a Config, name: &ServiceName) -> Option<&'a ServiceConfig> {

@@ -1,10 +1,12 @@
 //! Every key of the configuration: the one table behind reading, unknown-key suggestions and the JSON Schema.
 mod notify;
+mod people;
 
 use std::time::Duration;
 
 use super::shape::{Field, Leaf, Need, Shape};
 use notify::NOTIFY;
+use people::{API, MODES, POLICY};
 
 const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, shape, need: Need::Optional, doc }
@@ -41,7 +43,6 @@ const COUNT: Shape = leaf(Leaf::Count { least: 1, most: 1000 });
 const SELECTOR: Shape = leaf(Leaf::Selector);
 const SOURCE: Shape = leaf(Leaf::Choice(&["prometheus", "scrape", "cloudwatch"]));
 const GITOPS: Shape = leaf(Leaf::Choice(&["refuse", "suspend"]));
-const POLICY: Shape = leaf(Leaf::Choice(&["auto", "approval", "page", "observe"]));
 
 pub(super) const ROOT: &[Field] = &[
     optional(
@@ -100,13 +101,6 @@ const LEASE: &[Field] = &[
     optional("duration", span(1_000, HOUR), "After so long without a renewal another replica takes it; 15s."),
     optional("renew_deadline", span(500, HOUR), "After so long without a renewal the leader stops; 10s."),
     optional("retry", span(100, 600), "Between two renewals, or looks at the lease; 2s."),
-];
-
-const API: &[Field] = &[optional("people", Shape::Maps(PERSON), "People and their bearer tokens.")];
-
-const PERSON: &[Field] = &[
-    required("name", NAME, "How this person is named in the journal and in messages."),
-    required("token", Shape::Secret, "Bearer token, at least 16 characters."),
 ];
 
 const KUBERNETES: &[Field] = &[
@@ -199,7 +193,7 @@ macro_rules! service_keys {
     ($($own:expr),*) => {
         [
             $($own,)*
-            Field { name: "policy", shape: POLICY, need: Need::HereOrDefault, doc: "What rollguard may do by itself." },
+            Field { name: "policy", shape: Shape::WordOrMap(MODES, POLICY), need: Need::HereOrDefault, doc: "What rollguard may do by itself." },
             optional("watch", span(10_000, 7 * DAY), "How long a release is judged, and a rollback watched."),
             optional("page_after", span(1_000, DAY), "How long evidence too weak for a rollback must last before it pages."),
             optional("cool_down", span(0, 7 * DAY), "After a rollback none is started automatically for so long."),
@@ -227,6 +221,11 @@ pub(super) const DEFAULTS: &[Field] = &service_keys!();
 
 const TARGET: &[Field] = &[
     required("name", NAME, "The target's name."),
+    optional(
+        "policy",
+        leaf(MODES),
+        "What rollguard may do here at most, whatever the service's policy says.",
+    ),
     optional("min_version", leaf(Leaf::Version), "Automation does not go back behind this version."),
     optional("kubernetes", Shape::Map(WORKLOAD), "A Kubernetes workload."),
 ];

@@ -7,7 +7,7 @@ use super::Config;
 use super::problem::{LoadError, Notes, Problem, Severity};
 use super::read;
 use super::secrets::Outside;
-use super::yaml::{self, Mark};
+use super::yaml::{self, Mark, Node};
 
 const MAX_BYTES: usize = 1 << 20;
 
@@ -27,13 +27,8 @@ pub struct Loaded {
 /// # Errors
 /// All problems at once, if at least one is an error.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Loaded, LoadError> {
-    let name = path.display().to_string();
-    let bytes = read_file(path).map_err(|message| only(&name, Mark::START, message))?;
-    let text = std::str::from_utf8(&bytes).map_err(|e| {
-        let before = bytes.get(..e.valid_up_to()).unwrap_or_default();
-        only(&name, end_of(&String::from_utf8_lossy(before)), "the file is not UTF-8 from here on".into())
-    })?;
-    parse(text, &name, path.parent().unwrap_or(Path::new("")), env)
+    let text = read_file(path)?;
+    parse(&text, &path.display().to_string(), path.parent().unwrap_or(Path::new("")), env)
 }
 
 /// Reads a text. `name` is what messages call it; relative paths in it are relative to `dir`.
@@ -41,12 +36,23 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Loaded, LoadError> {
 /// # Errors
 /// All problems at once, if at least one is an error.
 pub fn parse(text: &str, name: &str, dir: &Path, env: Env<'_>) -> Result<Loaded, LoadError> {
+    let (config, warnings) =
+        read_text(text, name, |root, notes| read::config(root, notes, Outside { env, dir }))?;
+    Ok(Loaded { config, warnings })
+}
+
+/// Reads a text into something typed, and its warnings.
+pub(super) fn read_text<T>(
+    text: &str,
+    name: &str,
+    read: impl FnOnce(&Node, &Notes) -> Option<T>,
+) -> Result<(T, Vec<Problem>), LoadError> {
     if text.len() > MAX_BYTES {
         return Err(only(name, Mark::START, too_large()));
     }
     let notes = Notes::default();
-    let config = match yaml::parse(text, &notes) {
-        Ok(Some(root)) => read::config(&root, &notes, Outside { env, dir }),
+    let typed = match yaml::parse(text, &notes) {
+        Ok(Some(root)) => read(&root, &notes),
         Ok(None) => {
             notes.error(
                 Mark::START,
@@ -60,17 +66,25 @@ pub fn parse(text: &str, name: &str, dir: &Path, env: Env<'_>) -> Result<Loaded,
         }
     };
     let problems = notes.into_problems(name, text);
-    match config {
-        Some(config) if problems.iter().all(|p| p.severity == Severity::Warning) => {
-            Ok(Loaded { config, warnings: problems })
-        }
+    match typed {
+        Some(typed) if problems.iter().all(|p| p.severity == Severity::Warning) => Ok((typed, problems)),
         Some(_) => Err(LoadError { problems }),
         None if problems.iter().any(|p| p.severity == Severity::Error) => Err(LoadError { problems }),
         None => Err(only(name, Mark::START, "it cannot be read as a configuration".into())),
     }
 }
 
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+/// The text of a file.
+pub(super) fn read_file(path: &Path) -> Result<String, LoadError> {
+    let name = path.display().to_string();
+    let bytes = bytes_of(path).map_err(|message| only(&name, Mark::START, message))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let before = e.as_bytes().get(..e.utf8_error().valid_up_to()).unwrap_or_default();
+        only(&name, end_of(&String::from_utf8_lossy(before)), "the file is not UTF-8 from here on".into())
+    })
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
     let cannot = |e: std::io::Error| format!("the configuration cannot be read: {e}");
     if std::fs::metadata(path).map_err(cannot)?.is_dir() {
         return Err("this is a directory: name the configuration file in it".into());

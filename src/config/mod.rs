@@ -1,4 +1,5 @@
 //! The configuration: YAML in, typed values out, or every problem at once with file, line and column.
+mod cases;
 mod check;
 mod cloudwatch;
 mod diff;
@@ -9,6 +10,8 @@ mod keys;
 mod leadership;
 mod load;
 mod notify;
+mod people;
+mod policies;
 mod probes;
 mod problem;
 mod raw;
@@ -25,7 +28,7 @@ mod value;
 mod verify;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,6 +37,7 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use url::Url;
 
+pub use cases::{Cases, Expected, PolicyCase, load_cases};
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use diff::Changes;
 pub use journal::{JournalConfig, PostgresConfig, PostgresTls};
@@ -43,6 +47,7 @@ pub use notify::{
     GitHubConfig, NotifyConfig, OpsgenieConfig, PagerDutyConfig, SlackConfig, StatuspageConfig,
     TemplatesConfig, WebhookConfig,
 };
+pub use people::TokenDigest;
 pub use problem::{LoadError, Problem, Severity};
 pub use registries::{EcrConfig, RegistriesConfig};
 pub use schema::json_schema;
@@ -53,8 +58,9 @@ use crate::domain::guardrails::Rails;
 use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{PersonName, ServiceName, TargetKind, TargetName};
 use crate::domain::plan::kubernetes::Workload;
-use crate::domain::policy::Mode;
+use crate::domain::policy::Policy;
 use crate::domain::probe::Probe;
+use crate::domain::role::Role;
 use crate::domain::runbook::{Judging, Rule};
 use crate::domain::verification::CheckSpec;
 
@@ -71,6 +77,8 @@ pub struct Config {
     pub external_url: Option<String>,
     pub status_page: Option<Url>,
     pub people: Vec<Person>,
+    /// `Some` if buttons in Slack are answered.
+    pub slack_buttons: Option<SlackButtons>,
     pub kubernetes: KubernetesConfig,
     /// Where Argo CD keeps its own Applications.
     pub argocd_namespace: String,
@@ -102,7 +110,18 @@ impl Config {
 #[derive(Clone, Debug)]
 pub struct Person {
     pub name: PersonName,
-    pub token: SecretString,
+    pub token: Option<TokenDigest>,
+    pub roles: BTreeSet<Role>,
+    pub groups: Vec<String>,
+    /// The user ID in Slack.
+    pub slack: Option<String>,
+}
+
+/// Who may press buttons, and how they are known to come from Slack.
+#[derive(Clone, Debug)]
+pub struct SlackButtons {
+    pub team: String,
+    pub signing_secret: SecretString,
 }
 
 /// How the cluster is reached.
@@ -173,7 +192,7 @@ pub struct Paging {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceConfig {
     pub name: ServiceName,
-    pub mode: Mode,
+    pub policy: Policy,
     pub watch: Duration,
     pub page_after: Duration,
     pub rails: Rails,

@@ -126,7 +126,7 @@ impl<'a> Fields<'a> {
     /// A scalar; `None` if it is not there, and `None` with a note if it is wrong.
     pub(super) fn read<T: FromText>(&self, key: &str) -> Option<T> {
         let (entry, field) = self.field(key)?;
-        let Shape::Leaf(leaf) = field.shape else { return None };
+        let (Shape::Leaf(leaf) | Shape::WordOrMap(leaf, _)) = field.shape else { return None };
         let value = text_of(&entry.node, leaf).and_then(|text| T::from_text(text, leaf));
         value.map_err(|why| self.notes.error(entry.node.at, format!("{key}: {why}"))).ok()
     }
@@ -143,8 +143,13 @@ impl<'a> Fields<'a> {
 
     pub(super) fn map(&self, key: &str) -> Option<Fields<'a>> {
         let (entry, field) = self.field(key)?;
-        let Shape::Map(table) = field.shape else { return None };
+        let (Shape::Map(table) | Shape::WordOrMap(_, table)) = field.shape else { return None };
         Fields::open(&entry.node, key, table, self.notes)
+    }
+
+    /// Whether there is a mapping, and not a word.
+    pub(super) fn holds_map(&self, key: &str) -> bool {
+        self.entry(key).is_some_and(|entry| matches!(entry.node.value, Value::Map(_)))
     }
 
     /// The items of a list; empty if it is not there or wrong.

@@ -15,16 +15,18 @@ use super::secrets::{self, Outside};
 use super::value::KubernetesName;
 use super::yaml::Node;
 use super::{
-    AlertmanagerConfig, CompareConfig, Config, KubernetesConfig, Paging, Person, PrometheusConfig,
-    ScrapeConfig, SourcesConfig, cloudwatch, journal, leadership, notify, registries, services,
+    AlertmanagerConfig, CompareConfig, Config, KubernetesConfig, Paging, PrometheusConfig, ScrapeConfig,
+    SourcesConfig, cloudwatch, journal, leadership, notify, people, registries, services,
 };
-use crate::domain::names::PersonName;
 use crate::domain::owner::ARGOCD_NAMESPACE;
 
 /// `None` only together with at least one error.
 pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option<Config> {
     let root = Fields::open(root, "the file", ROOT, notes)?;
-    let around = Around::of(&root, outside);
+    let api = root.map("api");
+    let people = api.as_ref().map(|api| people::people(api, &outside)).unwrap_or_default();
+    let slack_buttons = api.as_ref().and_then(|api| people::slack(api, &people, &outside));
+    let around = Around::of(&root, outside, people.clone());
     let listen = root.read::<SocketAddr>("listen").unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9095)));
     check::exposed(&root, listen, &around);
     check::replicas(&root);
@@ -37,7 +39,8 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
         leadership: leadership::leadership(&root),
         external_url: external_url(&root),
         status_page: root.read("status_page"),
-        people: root.map("api").map(|api| people(&api, &outside)).unwrap_or_default(),
+        people,
+        slack_buttons,
         kubernetes_events: cluster.as_ref().and_then(|k| k.read("events")).unwrap_or(true),
         watch_failed_probes: cluster.as_ref().and_then(|k| k.read("failed_probes")).unwrap_or(false),
         compare: cluster.as_ref().and_then(|k| k.map("compare")).map(|c| compare(&c)).unwrap_or_default(),
@@ -51,18 +54,6 @@ pub(super) fn config(root: &Node, notes: &Notes, outside: Outside<'_>) -> Option
         services: services::services(&root, &around),
     };
     Some(config)
-}
-
-fn people(api: &Fields<'_>, outside: &Outside<'_>) -> Vec<Person> {
-    let all = api.maps("people");
-    check::distinct(&all, "name", "person");
-    let read = |fields: &Fields<'_>| {
-        let token = secrets::guarding(fields, "token", outside);
-        Some((fields.begin(), Person { name: fields.read::<PersonName>("name")?, token: token? }))
-    };
-    let people: Vec<_> = all.iter().filter_map(read).collect();
-    check::distinct_tokens(&people, api.notes);
-    people.into_iter().map(|(_, person)| person).collect()
 }
 
 fn kubernetes(fields: &Fields<'_>, outside: &Outside<'_>) -> KubernetesConfig {

@@ -85,6 +85,15 @@ fn shape(shape: Shape) -> Value {
         Shape::Named(table) => json!({ "type": "object", "additionalProperties": object(table) }),
         Shape::Map(table) => object(table),
         Shape::Maps(table) => json!({ "type": "array", "items": object(table) }),
+        Shape::WordOrMap(leaf, table) => {
+            // The keywords of objects do not apply to texts, nor those of texts to objects.
+            let mut either = object(table);
+            if let (Some(either), Leaf::Choice(words)) = (either.as_object_mut(), leaf) {
+                either.insert("type".into(), json!(["object", "string"]));
+                either.insert("pattern".into(), json!(format!("^({})$", words.join("|"))));
+            }
+            either
+        }
         Shape::Any => json!({}),
     }
 }

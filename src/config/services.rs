@@ -1,4 +1,6 @@
 //! Services and their targets.
+use std::collections::BTreeMap;
+
 use super::check::{self, Around, Placed};
 use super::keys::{DEFAULTS, SERVICE};
 use super::problem::quotable;
@@ -7,10 +9,12 @@ use super::settings::Settings;
 use super::value::KubernetesName;
 use super::verify::Verification;
 use super::yaml::Entry;
-use super::{ServiceConfig, TargetConfig, TargetKindConfig, verify};
+use super::{ServiceConfig, TargetConfig, TargetKindConfig, policies, verify};
 use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{ServiceName, TargetName};
 use crate::domain::plan::kubernetes::Workload;
+use crate::domain::policy::table::TargetTerms;
+use crate::domain::policy::{Mode, Policy};
 use crate::domain::workload::WorkloadKind;
 
 /// All services that could be read; what is wrong with the others is noted.
@@ -47,11 +51,14 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
     check::service(fields, shown, &settings, around);
     check::settings(fields, &settings);
     let targets = targets(fields, shown, placed);
+    let terms = terms(fields, &targets);
+    check::policy(fields, shown, &settings, &terms, around);
+    policies::known_evidence(fields, &settings.rules);
     let Verification { deadline: verify_deadline, checks, secrets: check_secrets } =
         verify::read(fields, &settings, around, &targets);
     Some(ServiceConfig {
         name: fields.read::<ServiceName>("name")?,
-        mode: settings.mode?,
+        policy: Policy { targets: terms, ..settings.policy? },
         watch: settings.watch,
         page_after: settings.page_after,
         rails: settings.rails,
@@ -91,6 +98,17 @@ fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<
         Some(TargetConfig { name: name?, min_version, kind, service: in_front })
     };
     all.iter().filter_map(&mut read).collect()
+}
+
+/// What each target is, and what is written about it.
+fn terms(fields: &Fields<'_>, targets: &[TargetConfig]) -> BTreeMap<TargetName, TargetTerms> {
+    let all = fields.maps("targets");
+    let own = |target: &TargetConfig| {
+        let fields = all.iter().find(|fields| fields.peek("name") == Some(target.name.as_str()))?;
+        fields.read::<Mode>("policy")
+    };
+    let terms = |target: &TargetConfig| TargetTerms { kind: target.kind.kind(), own: own(target) };
+    targets.iter().map(|target| (target.name.clone(), terms(target))).collect()
 }
 
 fn workload(fields: &Fields<'_>) -> Option<TargetKindConfig> {

@@ -9,17 +9,17 @@ use super::read::labels;
 use super::value::Share;
 use super::{
     AlarmPattern, AlertsConfig, GitOpsPolicy, RuleConfig, RuleQuery, Selector, SourceName, cloudwatch,
-    probes, rules,
+    policies, probes, rules,
 };
 use crate::domain::guardrails::Rails;
 use crate::domain::guardrails::freeze::{Freeze, FreezeError};
 use crate::domain::names::RuleName;
-use crate::domain::policy::Mode;
+use crate::domain::policy::Policy;
 use crate::domain::runbook::{Judging, Rule, RuleKind};
 
 /// A service's settings as far as they could be read.
 pub(super) struct Settings {
-    pub(super) mode: Option<Mode>,
+    pub(super) policy: Option<Policy>,
     pub(super) watch: Duration,
     pub(super) page_after: Duration,
     pub(super) rails: Rails,
@@ -41,12 +41,13 @@ impl Settings {
         let watch = minutes("watch", 30);
         let rules = fields.maps("rules");
         check::distinct(&rules, "name", "rule");
+        let approval_expires = minutes("approval_expires", 15);
         Self {
-            mode: fields.read("policy"),
+            policy: policies::policy(fields, &around.people, approval_expires),
             watch,
             page_after: minutes("page_after", 2),
             rails: rails(fields),
-            approval_expires: minutes("approval_expires", 15),
+            approval_expires,
             rollout_deadline: minutes("rollout_deadline", 10),
             together: fields.read("together").unwrap_or(true),
             gitops: fields.read("gitops").unwrap_or_default(),

@@ -41,6 +41,8 @@ pub(super) enum Shape {
     Named(&'static [Field]),
     Map(&'static [Field]),
     Maps(&'static [Field]),
+    /// One of these words, or a mapping.
+    WordOrMap(Leaf, &'static [Field]),
     /// Any YAML value, such as the one a JSON pointer must find.
     Any,
 }
@@ -140,6 +142,7 @@ impl Shape {
             Shape::Named(_) => "a mapping of names such as {token: {json: /access_token}}".into(),
             Shape::Map(_) => "a mapping (indented lines of key: value)".into(),
             Shape::Maps(_) => "a list (lines beginning with -)".into(),
+            Shape::WordOrMap(leaf, _) => format!("{}, or a mapping", leaf.expected()),
             Shape::Any => "a value".into(),
         }
     }
@@ -162,6 +165,7 @@ impl Field {
             | Shape::Named(_)
             | Shape::Map(_)
             | Shape::Maps(_)
+            | Shape::WordOrMap(..)
             | Shape::Any => vec![self.name.to_string()],
         }
     }

@@ -206,6 +206,15 @@ codes! {
     RG416 KillSwitchTurned: "The kill switch was turned",
         "While it is on nothing is changed, not even by order; releases are judged and paged as before.",
         "`rollguard status` shows it; `rollguard kill off` ends it.";
+    RG421 BrokenGlass: "A rollback went ahead without its approvals",
+        "Somebody with the role `break_glass` approved it alone, and said why. It is in the audit.",
+        "Ask whoever it was, and see to it that the approvals can be had in time.";
+    RG422 Escalated: "Nobody has answered",
+        "A page was not acknowledged, or a question not answered, for as long as the policy waits.",
+        "`rollguard ack RUN` or `rollguard ack SERVICE/TARGET` says that somebody has it in hand.";
+    RG423 InHand: "Somebody has it in hand",
+        "The page was acknowledged: it escalates no further, and until it is answered only a person decides.",
+        "Nothing.";
     RG501 NoSuchTarget: "The target is not configured",
         "The configuration in force has no target of this name.",
         "`rollguard status` lists the targets; `rollguard reload` after a change.";
@@ -224,6 +233,12 @@ codes! {
     RG506 NotAccepted: "The order was not kept",
         "Orders are durable before they are acknowledged, and the journal could not be written.",
         "Send it again; see to the disk of `state_dir`.";
+    RG521 ApprovalNotCounted: "The approval does not count",
+        "It is asked of other people, or of more than one, or of somebody else than who ordered the rollback.",
+        "`rollguard show RUN` says whom it waits for; in an emergency `rollguard approve RUN --break-glass --reason …`.";
+    RG522 NothingPaged: "Nothing is being paged",
+        "There is no page about this target that could be acknowledged.",
+        "`rollguard status` shows what is open.";
     RG601 ConfigurationMistaken: "The configuration has mistakes",
         "None of it is in force; the one before stays.",
         "`rollguard check --config FILE` lists every mistake with line and column.";

@@ -2,6 +2,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use super::approval::ApprovalAsk;
 use super::evidence::{Cause, Evidence};
 use super::guardrails::{Bar, Killed};
 use super::keepsake::{Comparison, Keepsake};
@@ -10,6 +11,7 @@ use super::outcome::{Call, Finding, Outcome};
 use super::owner::{Controller, HoldOwner};
 use super::plan::{Plan, PlanDigest};
 use super::policy::Decided;
+use super::policy::asking::Then;
 use super::release::Version;
 use super::runbook::ChecklistItem;
 use super::verification::{CheckResult, CheckSpec};
@@ -80,6 +82,17 @@ pub enum RunEvent {
     Approved {
         by: String,
         digest: PlanDigest,
+        /// Why this one approval had to be enough, whoever else was to be asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        break_glass: Option<String>,
+    },
+    /// Nobody has answered for so long as the policy waits.
+    Unanswered {
+        then: Then,
+    },
+    /// Somebody has it in hand.
+    Acknowledged {
+        by: String,
     },
     Denied {
         by: String,
@@ -186,11 +199,6 @@ pub struct RunOpened {
     pub configuration: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApprovalAsk {
-    pub expires_at: Timestamp,
-}
-
 /// What happens to one target: releases, watches and what is known to be good.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "body", rename_all = "snake_case")]
@@ -241,6 +249,18 @@ pub enum TargetEvent {
     Paging {
         incident: String,
         on: bool,
+    },
+    /// Somebody has the incident in hand: it escalates no further.
+    Acknowledged {
+        target: TargetId,
+        incident: String,
+        by: String,
+    },
+    /// Nobody acknowledged the page: it was sent once more, at this level.
+    Escalated {
+        target: TargetId,
+        incident: String,
+        level: u8,
     },
     /// A run suspended the target's owner, which stays so until a person resumes it.
     OwnerHeld {

@@ -105,6 +105,8 @@ impl Past {
             | TargetEvent::OwnerHeld { .. }
             | TargetEvent::OwnerStillHeld { .. }
             | TargetEvent::OwnerResumed { .. }
+            | TargetEvent::Acknowledged { .. }
+            | TargetEvent::Escalated { .. }
             | TargetEvent::Kept(_) => {}
         }
     }

@@ -36,10 +36,22 @@ pub struct TargetMemory {
     pub tripped_at: Option<Timestamp>,
     /// The incident that people are being paged about. It outlives its watch if nobody has acted on it.
     pub paging: Option<String>,
+    /// How far that page has got.
+    pub page: Option<PageState>,
     /// Owners that runs suspended and nobody resumed yet.
     pub held: Vec<Held>,
     /// What the latest versions ran with, each once.
     pub kept: Vec<Keepsake>,
+}
+
+/// A page that is out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageState {
+    pub since: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<String>,
+    /// How often it was escalated.
+    pub level: u8,
 }
 
 /// A watch that has not been closed.
@@ -119,21 +131,15 @@ impl TargetMemory {
             TargetEvent::MinorTrouble { watch, rule, .. } => {
                 self.in_watch(watch, |w| w.told_minor.push(rule.clone()));
             }
-            TargetEvent::WatchClosed { watch, end, reason } => {
-                if let Some(open) = self.watch.take_if(|open| open.spec.id == *watch) {
-                    self.last_watch = Some(EndedWatch {
-                        watch: watch.clone(),
-                        version: open.spec.release.to.label.clone(),
-                        end: *end,
-                        ended_at: at,
-                        reason: reason.clone(),
-                    });
-                }
-            }
+            TargetEvent::WatchClosed { watch, end, reason } => self.end_watch(watch, *end, reason, at),
             TargetEvent::RolledBack { run, bad } => self.take_away(run, bad, at),
-            TargetEvent::Paging { incident, on: true } => self.paging = Some(incident.clone()),
-            TargetEvent::Paging { incident, on: false } => {
-                self.paging = self.paging.take().filter(|paging| paging != incident);
+            TargetEvent::Paging { incident, on: true } => self.begin_page(incident, at),
+            TargetEvent::Paging { incident, on: false } => self.end_page(incident),
+            TargetEvent::Acknowledged { incident, by, .. } => {
+                self.on_page(incident, |page| page.acknowledged = Some(by.clone()));
+            }
+            TargetEvent::Escalated { incident, level, .. } => {
+                self.on_page(incident, |page| page.level = *level)
             }
             TargetEvent::OwnerHeld { target, run, hold } => {
                 begin_hold(&mut self.held, Held::new(target.clone(), run.clone(), (**hold).clone(), at));
@@ -153,6 +159,39 @@ impl TargetMemory {
     /// What this version ran with when that was looked at last.
     pub fn kept(&self, version: &Fingerprint) -> Option<&Keepsake> {
         self.kept.iter().find(|kept| kept.version == *version)
+    }
+
+    /// Another page about the same incident is news to whoever has it in hand, and no new escalation.
+    fn begin_page(&mut self, incident: &str, at: Timestamp) {
+        if self.paging.as_deref() != Some(incident) || self.page.is_none() {
+            self.page = Some(PageState { since: at, acknowledged: None, level: 0 });
+        }
+        self.paging = Some(incident.to_string());
+    }
+
+    fn end_page(&mut self, incident: &str) {
+        self.paging = self.paging.take().filter(|paging| paging != incident);
+        self.page = self.page.take().filter(|_| self.paging.is_some());
+    }
+
+    fn on_page(&mut self, incident: &str, change: impl FnOnce(&mut PageState)) {
+        if self.paging.as_deref() == Some(incident)
+            && let Some(page) = &mut self.page
+        {
+            change(page);
+        }
+    }
+
+    fn end_watch(&mut self, watch: &str, end: WatchEnd, reason: &str, at: Timestamp) {
+        if let Some(open) = self.watch.take_if(|open| open.spec.id == watch) {
+            self.last_watch = Some(EndedWatch {
+                watch: watch.to_string(),
+                version: open.spec.release.to.label.clone(),
+                end,
+                ended_at: at,
+                reason: reason.to_string(),
+            });
+        }
     }
 
     fn take_good(&mut self, good: Version, at: Timestamp) {

@@ -1,6 +1,8 @@
 //! The pure core: what rollguard knows, thinks and decides. No clock, no I/O, nothing from other rooms.
 pub mod answer;
+pub mod approval;
 pub mod baseline;
+pub mod button;
 pub mod chart;
 pub mod checked;
 pub mod code;
@@ -33,6 +35,7 @@ pub mod readiness;
 pub mod release;
 pub mod replay;
 pub mod report;
+pub mod role;
 pub mod run;
 pub mod runbook;
 pub mod signal;

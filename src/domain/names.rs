@@ -111,14 +111,24 @@ pub enum TargetKind {
     Infrastructure,
 }
 
-impl fmt::Display for TargetKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl TargetKind {
+    pub const ALL: [TargetKind; 4] =
+        [TargetKind::Kubernetes, TargetKind::Frontend, TargetKind::Database, TargetKind::Infrastructure];
+
+    /// As configurations write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
             TargetKind::Kubernetes => "kubernetes",
             TargetKind::Frontend => "frontend",
             TargetKind::Database => "database",
             TargetKind::Infrastructure => "infrastructure",
-        })
+        }
+    }
+}
+
+impl fmt::Display for TargetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -1,13 +1,15 @@
 //! Opens a run: everything it will ever need to know, gathered at the moment of the decision.
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::event::{ApprovalAsk, RunEvent, RunOpened};
+use super::approval::Asking;
+use super::event::{RunEvent, RunOpened};
 use super::evidence::{Cause, Strength};
 use super::keepsake::Keepsake;
 use super::names::ServiceName;
 use super::plan::Plan;
-use super::policy::{Decided, Decision, severity};
+use super::policy::table::ROLLBACK_FROM;
+use super::policy::{Decided, Decision};
 use super::release::hex;
 use super::run::{Next, Run, evolve, next};
 use super::runbook::{ChecklistItem, Item};
@@ -26,7 +28,8 @@ pub struct Request<'a> {
     pub released_at: Option<Timestamp>,
     pub plan: Plan,
     pub checks: Vec<CheckSpec>,
-    pub approval_secs: u64,
+    pub severity: u8,
+    pub asking: Asking,
     pub verify_secs: u64,
     pub watch_secs: u64,
     pub status_page: Option<String>,
@@ -58,12 +61,10 @@ pub fn open(request: Request<'_>, run_id: String, now: Timestamp, epoch: u64) ->
 
 fn opened(request: Request<'_>, run: String, now: Timestamp) -> RunOpened {
     let asks = request.decided.decision == Decision::Ask;
-    let secs = i64::try_from(request.approval_secs).unwrap_or(i64::MAX);
-    let expires_at = now.saturating_add(SignedDuration::from_secs(secs)).unwrap_or(Timestamp::MAX);
     RunOpened {
         run,
         checklist: checklist(&request),
-        severity: request.verdict.map_or(3, severity),
+        severity: request.severity,
         cause: request.verdict.map_or(Cause::Unknown, |v| v.cause),
         incident: request.incident,
         service: request.service.clone(),
@@ -72,7 +73,7 @@ fn opened(request: Request<'_>, run: String, now: Timestamp) -> RunOpened {
         released_at: request.released_at,
         digest: request.plan.digest(),
         plan: request.plan,
-        approval: asks.then_some(ApprovalAsk { expires_at }),
+        approval: asks.then(|| request.asking.ask(now)),
         checks: request.checks,
         verify_secs: request.verify_secs,
         watch_secs: request.watch_secs,
@@ -87,15 +88,21 @@ fn opened(request: Request<'_>, run: String, now: Timestamp) -> RunOpened {
 fn checklist(request: &Request<'_>) -> Vec<ChecklistItem> {
     let item = |item, met, detail: String| ChecklistItem { item, met, detail };
     let by = request.requested_by.as_deref();
-    let sev = request.verdict.map_or(3, severity);
+    let sev = request.severity;
+    // What the policy says of another severity in writing stands.
+    let policy = request.decided.policy.as_ref().filter(|_| sev > ROLLBACK_FROM);
+    let severe = match policy {
+        Some(policy) => format!("SEV {sev}, {policy}"),
+        None => format!("SEV {sev}"),
+    };
     let caused =
         request.verdict.is_some_and(|v| v.cause == Cause::Release && v.strength == Strength::Rollback);
     let ordered = |what: &str| by.map(|by| format!("{what}: {by} ordered the rollback"));
     vec![
         item(
             Item::Severity,
-            sev <= 2 || by.is_some(),
-            ordered("not judged").unwrap_or_else(|| format!("SEV {sev}")),
+            sev <= ROLLBACK_FROM || by.is_some() || policy.is_some(),
+            ordered("not judged").unwrap_or(severe),
         ),
         item(
             Item::Cause,

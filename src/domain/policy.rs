@@ -1,4 +1,13 @@
 //! From a verdict to a decision: what the service's policy allows, and what the guard rails forbid.
+pub mod answer;
+pub mod asking;
+pub mod hours;
+pub mod matter;
+pub mod table;
+#[cfg(test)]
+mod tests;
+pub mod told;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +17,10 @@ use super::guardrails::Bar;
 use super::guardrails::freeze::Frozen;
 use super::release::ReleaseKind;
 use super::verdict::{Health, Verdict};
+pub use table::{Act, Policy, Ruling};
 
 /// What the owner of a service lets rollguard do by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     Auto,
@@ -18,6 +28,18 @@ pub enum Mode {
     Page,
     /// Records what it would have done, and tells nobody.
     Observe,
+}
+
+impl Mode {
+    /// As configurations write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Auto => "auto",
+            Mode::Approval => "approval",
+            Mode::Page => "page",
+            Mode::Observe => "observe",
+        }
+    }
 }
 
 /// Strongest last, as backtests and reports compare them.
@@ -42,6 +64,9 @@ pub struct Decided {
     /// Why less was decided than the evidence asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub barred: Vec<String>,
+    /// Which part of the policy decided; none where it has only one part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 impl Decided {
@@ -54,7 +79,7 @@ impl Decided {
 /// What else a decision depends on.
 #[derive(Clone, Debug)]
 pub struct Circumstances<'a> {
-    pub mode: Mode,
+    pub ruling: &'a Ruling,
     pub now: Timestamp,
     pub kind: &'a ReleaseKind,
     /// Since when the evidence has been at page level without a break.
@@ -76,18 +101,19 @@ pub fn decide(verdict: &Verdict, around: &Circumstances<'_>) -> Decided {
         barred.extend(bars_of(around));
     }
     if wanted == Decision::Rollback {
-        decision = match (barred.is_empty(), around.mode) {
-            (false, _) | (true, Mode::Page) => Decision::Page,
-            (true, Mode::Approval) => Decision::Ask,
-            (true, Mode::Auto | Mode::Observe) if around.frozen.is_some() => Decision::Ask,
-            (true, Mode::Auto | Mode::Observe) => Decision::Rollback,
+        decision = match (barred.is_empty(), around.ruling.act) {
+            (false, _) | (true, Act::Page) => Decision::Page,
+            (true, Act::Approval) => Decision::Ask,
+            (true, Act::Auto) if around.frozen.is_some() => Decision::Ask,
+            (true, Act::Auto) => Decision::Rollback,
         };
         barred.extend(around.frozen.filter(|_| decision == Decision::Ask).map(ToString::to_string));
     }
-    if around.mode == Mode::Observe {
-        return Decided { decision: Decision::Hold, would: Some(decision), reason, barred };
+    let policy = around.ruling.because.clone().filter(|_| wanted == Decision::Rollback);
+    if around.ruling.observe {
+        return Decided { decision: Decision::Hold, would: Some(decision), reason, barred, policy };
     }
-    Decided { decision, would: None, reason, barred }
+    Decided { decision, would: None, reason, barred, policy }
 }
 
 fn wanted(verdict: &Verdict, around: &Circumstances<'_>) -> Decision {
@@ -100,7 +126,7 @@ fn wanted(verdict: &Verdict, around: &Circumstances<'_>) -> Decision {
         Strength::Page => {
             let lasted = around.page_level_since.map(|since| around.now.duration_since(since).as_secs_f64());
             let lasts = lasted.is_some_and(|secs| secs >= around.page_after_secs);
-            if lasts || around.mode == Mode::Page { Decision::Page } else { Decision::Hold }
+            if lasts || around.ruling.act == Act::Page { Decision::Page } else { Decision::Hold }
         }
         Strength::Quiet | Strength::Suspect | Strength::Minor => Decision::Hold,
     }
@@ -130,76 +156,5 @@ pub fn severity(verdict: &Verdict) -> u8 {
         (Health::Degraded, Strength::Rollback | Strength::Urgent, _) => 2,
         (Health::Inconclusive | Health::Degraded, _, _) => 3,
         (Health::Minor | Health::Pending | Health::Healthy, _, _) => 4,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn verdict(strength: Strength) -> Verdict {
-        let rule = Some("error-rate".to_string());
-        Verdict { health: Health::Degraded, cause: Cause::Release, strength, rule, reason: "because".into() }
-    }
-
-    fn around<'a>(mode: Mode, kind: &'a ReleaseKind, bars: &'a [Bar]) -> Circumstances<'a> {
-        let now = Timestamp::from_second(1000).unwrap();
-        let page_level_since = Some(Timestamp::from_second(950).unwrap());
-        Circumstances { mode, now, kind, page_level_since, page_after_secs: 120.0, bars, frozen: None }
-    }
-
-    #[test]
-    fn the_mode_decides_what_rollback_level_evidence_does() {
-        let decision = |mode| decide(&verdict(Strength::Rollback), &around(mode, &ReleaseKind::New, &[]));
-        assert_eq!(decision(Mode::Auto).decision, Decision::Rollback);
-        assert_eq!(decision(Mode::Approval).decision, Decision::Ask);
-        assert_eq!(decision(Mode::Page).decision, Decision::Page);
-        assert_eq!(decision(Mode::Observe).decision, Decision::Hold);
-        assert_eq!(decision(Mode::Observe).would, Some(Decision::Rollback));
-    }
-
-    #[test]
-    fn a_freeze_asks_instead_of_acting() {
-        let frozen = Frozen { until: Timestamp::from_second(7200).unwrap(), why: "launch".into() };
-        let decided = |mode| {
-            let around = Circumstances { frozen: Some(&frozen), ..around(mode, &ReleaseKind::New, &[]) };
-            decide(&verdict(Strength::Rollback), &around)
-        };
-        let auto = decided(Mode::Auto);
-        assert_eq!((auto.decision, auto.barred), (Decision::Ask, vec![frozen.to_string()]));
-        assert_eq!(decided(Mode::Page).decision, Decision::Page);
-        assert_eq!(decided(Mode::Observe).would, Some(Decision::Ask));
-    }
-
-    #[test]
-    fn page_level_evidence_pages_after_two_minutes() {
-        let kind = ReleaseKind::New;
-        let mut at = around(Mode::Auto, &kind, &[]);
-        assert_eq!(decide(&verdict(Strength::Page), &at).decision, Decision::Hold);
-        at.page_level_since = Timestamp::from_second(880).ok();
-        assert_eq!(decide(&verdict(Strength::Page), &at).decision, Decision::Page);
-    }
-
-    fn any_strength() -> impl Strategy<Value = Strength> {
-        use Strength::*;
-        prop::sample::select(vec![Quiet, Suspect, Minor, Page, Urgent, Rollback])
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_but_rollback_evidence_about_a_new_version_rolls_back(
-            strength in any_strength(),
-            kind in prop::sample::select(vec![
-                ReleaseKind::New, ReleaseKind::Undo, ReleaseKind::KnownBad, ReleaseKind::OurRollback { run: "r".into() }]),
-            mode in prop::sample::select(vec![Mode::Auto, Mode::Approval, Mode::Page, Mode::Observe]),
-            barred in any::<bool>(),
-        ) {
-            let bars = if barred { vec![Bar::NoKnownGood] } else { vec![] };
-            let decided = decide(&verdict(strength), &around(mode, &kind, &bars));
-            if decided.decision >= Decision::Ask {
-                prop_assert!(strength == Strength::Rollback && kind == ReleaseKind::New && !barred);
-            }
-        }
     }
 }

@@ -1,4 +1,6 @@
 //! One rollback as a fold over its journal: `evolve` folds, `next` says what to do now. Both are pure.
+mod asked;
+
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +11,7 @@ use super::outcome::{Finding, Outcome};
 use super::owner::HoldOwner;
 use super::plan::Action;
 use super::verification::{CheckOutcome, CheckResult};
+pub use asked::Asked;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -66,6 +69,7 @@ pub struct Run {
     pub opened: Option<Box<RunOpened>>,
     pub phase: Phase,
     pub approved_by: Option<String>,
+    pub asked: Asked,
     pub began_at: Option<Timestamp>,
     pub verified: Option<bool>,
     pub relapsed: Option<String>,
@@ -97,6 +101,7 @@ impl Default for Run {
             opened: None,
             phase: Phase::New,
             approved_by: None,
+            asked: Asked::default(),
             began_at: None,
             verified: None,
             relapsed: None,
@@ -142,6 +147,7 @@ const CHECK_EVERY: SignedDuration = SignedDuration::from_secs(2);
 /// Folds one event into the run. Total: it never fails and does no I/O.
 pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
     note_hold(&mut run, event);
+    run.asked.note(event);
     match event {
         RunEvent::Opened(opened) => {
             run.checks = vec![None; opened.checks.len()];
@@ -155,10 +161,11 @@ pub fn evolve(mut run: Run, event: &RunEvent, at: Timestamp) -> Run {
             run.epoch = *epoch;
             run.last = None;
         }
-        RunEvent::Approved { by, .. } => {
-            run.approved_by = Some(by.clone());
-            run.phase = Phase::Executing { step: 0, started: None };
+        RunEvent::Approved { by, break_glass, .. } => {
+            run = asked::approved(run, by, break_glass.as_deref());
         }
+        RunEvent::Unanswered { then } => run = asked::unanswered(run, *then, at),
+        RunEvent::Acknowledged { .. } => {}
         RunEvent::Denied { .. } => run = close(run, End::Denied, at),
         RunEvent::ApprovalExpired => run = close(run, End::Expired, at),
         RunEvent::StepStarted { step, attempt, deadline, .. } => {
@@ -266,8 +273,7 @@ pub fn next(run: &Run, now: Timestamp, epoch: u64) -> Next {
     match &run.phase {
         Phase::New | Phase::Closed(_) => Next::Finished,
         _ if run.epoch != epoch => Next::Record(RunEvent::Adopted { epoch }),
-        Phase::AwaitingApproval { until } if now >= *until => Next::Record(RunEvent::ApprovalExpired),
-        Phase::AwaitingApproval { until } => Next::WaitUntil(*until),
+        Phase::AwaitingApproval { until } => asked::next(run, opened, *until, now),
         Phase::Stuck { .. } => Next::AwaitPerson,
         Phase::Executing { step, started: None } => start(opened, *step, now, epoch),
         Phase::Executing { step, started: Some(started) } => execute(run, opened, *step, started, now),

@@ -46,7 +46,12 @@ fn sentence(event: &RunEvent, before: &Run) -> String {
                 "taken over by a new life of rollguard (epoch {epoch}); what was seen before is looked at again"
             )
         }
-        RunEvent::Approved { by, digest } => format!("{by} approved plan {digest}"),
+        RunEvent::Approved { by, digest, break_glass: None } => format!("{by} approved plan {digest}"),
+        RunEvent::Approved { by, digest, break_glass: Some(reason) } => {
+            format!("{by} broke the glass and approved plan {digest} alone: {reason}")
+        }
+        RunEvent::Unanswered { then } => format!("nobody has answered, so the policy says: {then}"),
+        RunEvent::Acknowledged { by } => format!("{by} has it in hand"),
         RunEvent::Denied { by, reason } => format!("{by} denied it: {reason}"),
         RunEvent::ApprovalExpired => "nobody approved in time; nothing was changed".into(),
         RunEvent::StepStarted { step, deadline, .. } => {

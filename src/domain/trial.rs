@@ -8,7 +8,7 @@ use super::evidence::{Cause, Strength};
 use super::guardrails::Bar;
 use super::guardrails::freeze::Frozen;
 use super::memory::makes_known_good;
-use super::policy::{Circumstances, Decided, Decision, Mode, decide};
+use super::policy::{Circumstances, Decided, Decision, Ruling, decide};
 use super::release::ReleaseKind;
 use super::verdict::{Health, Verdict};
 use super::watch::{Assessment, Watch};
@@ -26,7 +26,7 @@ pub struct Trial {
 /// What a service's owner lets rollguard do, and how patiently.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
-    pub mode: Mode,
+    pub ruling: &'a Ruling,
     pub page_after: Duration,
     pub kind: &'a ReleaseKind,
     pub frozen: Option<&'a Frozen>,
@@ -68,7 +68,7 @@ impl Trial {
         // Nobody looks again after the end: what is at page level then pages without waiting any longer.
         let patience = if assessment.ended { Duration::ZERO } else { terms.page_after };
         let around = Circumstances {
-            mode: terms.mode,
+            ruling: terms.ruling,
             now: assessment.at,
             kind: terms.kind,
             page_level_since: self.page_level_since,
@@ -104,6 +104,7 @@ pub fn end_of(last: &Assessment) -> WatchEnd {
 mod tests {
     use super::*;
     use crate::domain::evidence::Evidence;
+    use crate::domain::policy::Mode;
 
     fn assessment(second: i64, strength: Strength, ended: bool) -> Assessment {
         let verdict = Verdict {
@@ -126,7 +127,8 @@ mod tests {
             for (second, strength, ended) in looks {
                 let assessment = assessment(*second, *strength, *ended);
                 trial.note(&assessment);
-                let terms = Terms { mode: Mode::Auto, page_after, kind: &ReleaseKind::New, frozen: None };
+                let ruling = &Ruling::plain(Mode::Auto);
+                let terms = Terms { ruling, page_after, kind: &ReleaseKind::New, frozen: None };
                 last = Some(trial.decide(&assessment, terms, vec![]).decision);
             }
             last.unwrap()
@@ -161,8 +163,8 @@ mod tests {
     fn what_was_held_back_once_is_not_done_later() {
         let mut trial = Trial::default();
         let tripped = assessment(0, Strength::Rollback, false);
-        let terms =
-            Terms { mode: Mode::Auto, page_after: Duration::ZERO, kind: &ReleaseKind::New, frozen: None };
+        let ruling = &Ruling::plain(Mode::Auto);
+        let terms = Terms { ruling, page_after: Duration::ZERO, kind: &ReleaseKind::New, frozen: None };
         assert_eq!(trial.decide(&tripped, terms, vec![]).decision, Decision::Rollback);
         trial.hold_back(Some(Bar::Together { services: vec![], watched: 3 }));
         trial.hold_back(None);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::snapshot::Viewer;
+use crate::domain::approval::Refused;
 use crate::domain::guardrails::Killed;
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::plan::PlanDigest;
@@ -33,6 +34,9 @@ pub enum Command {
         run: String,
         digest: PlanDigest,
         by: String,
+        /// Why this approval alone must be enough.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        break_glass: Option<String>,
     },
     Deny {
         run: String,
@@ -50,6 +54,16 @@ pub enum Command {
     Abort {
         run: String,
         reason: String,
+        by: String,
+    },
+    /// Somebody has the run in hand: what nobody answers is followed up no further.
+    Acknowledge {
+        run: String,
+        by: String,
+    },
+    /// Somebody has the page about a target in hand.
+    AcknowledgePage {
+        target: TargetId,
         by: String,
     },
     /// Turns the kill switch.
@@ -75,8 +89,12 @@ impl Command {
             | Command::Deny { run, .. }
             | Command::Resume { run, .. }
             | Command::Skip { run, .. }
-            | Command::Abort { run, .. } => Some(run),
-            Command::Rollback { .. } | Command::Release { .. } | Command::Kill { .. } => None,
+            | Command::Abort { run, .. }
+            | Command::Acknowledge { run, .. } => Some(run),
+            Command::Rollback { .. }
+            | Command::Release { .. }
+            | Command::AcknowledgePage { .. }
+            | Command::Kill { .. } => None,
         }
     }
 }
@@ -104,6 +122,10 @@ pub enum CommandError {
     WrongPhase { run: String, phase: String, command: &'static str, needed: &'static str },
     #[error("the plan of run {run} is {actual}, not {given}: look at it again with `rollguard show {run}`")]
     OtherPlan { run: String, actual: PlanDigest, given: PlanDigest },
+    #[error("{refused}; `rollguard show {run}` says whom it waits for")]
+    NotCounted { run: String, refused: Refused },
+    #[error("nothing is being paged about {target}")]
+    NothingPaged { target: TargetId },
     #[error("{target} is not configured: `rollguard status` lists the targets")]
     NoSuchTarget { target: TargetId },
     #[error("{killed}: nothing is changed until `rollguard kill off`")]
@@ -111,6 +133,9 @@ pub enum CommandError {
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
+
+/// The phases of a run that is not over.
+const OPEN: &[&str] = &["awaiting approval", "rolling back", "verifying", "watching", "stuck"];
 
 /// Where requests from outside are handed in. Any replica may do that; only the leader folds them.
 #[derive(Clone)]
@@ -178,9 +203,9 @@ impl Desk {
     fn fits(&self, command: &Command) -> Result<(), CommandError> {
         self.not_killed(command)?;
         let Some(run) = command.run() else { return self.known_target(command) };
-        let (phase, digest) = self
+        let (phase, digest, standing) = self
             .viewer
-            .look(|s| s.runs.get(run).map(|r| (r.phase.clone(), r.digest.clone())))
+            .look(|s| s.runs.get(run).map(|r| (r.phase.clone(), r.digest.clone(), r.approval.clone())))
             .ok_or_else(|| CommandError::NoSuchRun { run: run.to_string() })?;
         let needs = |needed: &'static [&'static str], command| {
             if needed.contains(&phase.as_str()) {
@@ -190,20 +215,32 @@ impl Desk {
             Err(CommandError::WrongPhase { run: run.to_string(), phase: phase.clone(), command, needed })
         };
         match command {
-            Command::Approve { digest: given, .. } => {
+            Command::Approve { digest: given, by, break_glass, .. } => {
                 needs(&["awaiting approval"], "approve")?;
-                if *given == digest {
-                    return Ok(());
+                if *given != digest {
+                    return Err(CommandError::OtherPlan {
+                        run: run.to_string(),
+                        actual: digest,
+                        given: given.clone(),
+                    });
                 }
-                Err(CommandError::OtherPlan { run: run.to_string(), actual: digest, given: given.clone() })
+                let standing = standing.filter(|_| break_glass.is_none());
+                let counts = standing.map_or(Ok(()), |standing| standing.counts(by));
+                // What was approved twice is the same approval, and is told so.
+                match counts {
+                    Ok(()) | Err(Refused::Again { .. }) => Ok(()),
+                    Err(refused) => Err(CommandError::NotCounted { run: run.to_string(), refused }),
+                }
             }
+            Command::Acknowledge { .. } => needs(OPEN, "ack"),
             Command::Deny { .. } => needs(&["awaiting approval"], "deny"),
             Command::Resume { .. } => needs(&["stuck"], "resume"),
             Command::Skip { .. } => needs(&["stuck"], "skip"),
-            Command::Abort { .. } => {
-                needs(&["awaiting approval", "rolling back", "verifying", "watching", "stuck"], "abort")
-            }
-            Command::Rollback { .. } | Command::Release { .. } | Command::Kill { .. } => Ok(()),
+            Command::Abort { .. } => needs(OPEN, "abort"),
+            Command::Rollback { .. }
+            | Command::Release { .. }
+            | Command::AcknowledgePage { .. }
+            | Command::Kill { .. } => Ok(()),
         }
     }
 
@@ -214,6 +251,8 @@ impl Desk {
             Command::Deny { .. }
             | Command::Skip { .. }
             | Command::Abort { .. }
+            | Command::Acknowledge { .. }
+            | Command::AcknowledgePage { .. }
             | Command::Release { .. }
             | Command::Kill { .. } => false,
         };
@@ -222,12 +261,19 @@ impl Desk {
     }
 
     fn known_target(&self, command: &Command) -> Result<(), CommandError> {
-        let (Command::Rollback { target, .. } | Command::Release { target, .. }) = command else {
+        let (Command::Rollback { target, .. }
+        | Command::Release { target, .. }
+        | Command::AcknowledgePage { target, .. }) = command
+        else {
             return Ok(());
         };
-        if self.viewer.look(|s| s.targets.contains_key(&target.to_string())) {
-            return Ok(());
+        let paged = self.viewer.look(|s| s.targets.get(&target.to_string()).map(|t| t.page.is_some()));
+        match (paged, command) {
+            (None, _) => Err(CommandError::NoSuchTarget { target: target.clone() }),
+            (Some(false), Command::AcknowledgePage { .. }) => {
+                Err(CommandError::NothingPaged { target: target.clone() })
+            }
+            (Some(_), _) => Ok(()),
         }
-        Err(CommandError::NoSuchTarget { target: target.clone() })
     }
 }

@@ -30,6 +30,8 @@ fn is_bad_news(event: &RunEvent, run: &Run) -> bool {
         RunEvent::Opened(_)
         | RunEvent::Adopted { .. }
         | RunEvent::Approved { .. }
+        | RunEvent::Unanswered { .. }
+        | RunEvent::Acknowledged { .. }
         | RunEvent::Denied { .. }
         | RunEvent::ApprovalExpired
         | RunEvent::StepStarted { .. }

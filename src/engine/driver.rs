@@ -109,6 +109,8 @@ async fn finish(run: Run, tools: &Tools, mut inputs: mpsc::Receiver<Input>) -> R
     while let Ok(input) = inputs.try_recv() {
         run = take(run, input, tools).await?;
     }
+    // What closed it may have come between two looks.
+    show(&run, &tools.picture);
     if let (Phase::Closed(end), Some(opened)) = (&run.phase, &run.opened) {
         let outcome = run.phase_title().replace(' ', "_");
         Metric::RunsTotal.add(1, vec![label("service", &opened.service), label("outcome", outcome)]);
@@ -149,12 +151,16 @@ async fn take(run: Run, input: Input, tools: &Tools) -> Result<Run, JournalError
 
 fn fitting(run: &Run, command: Command, now: Timestamp) -> Option<RunEvent> {
     let digest_fits = |given: &_| run.opened.as_ref().is_some_and(|o| o.digest == *given);
+    let counts = |by: &str| run.standing().is_some_and(|standing| standing.counts(by).is_ok());
     match (command, &run.phase) {
         // What was approved in time and comes too late, because nobody was there to fold it, has expired all the same.
-        (Command::Approve { digest, by, .. }, Phase::AwaitingApproval { until })
-            if now < *until && digest_fits(&digest) =>
+        (Command::Approve { digest, by, break_glass, .. }, Phase::AwaitingApproval { until })
+            if now < *until && digest_fits(&digest) && (break_glass.is_some() || counts(&by)) =>
         {
-            Some(RunEvent::Approved { by, digest })
+            Some(RunEvent::Approved { by, digest, break_glass })
+        }
+        (Command::Acknowledge { by, .. }, _) if run.is_open() && run.asked.acknowledged.is_none() => {
+            Some(RunEvent::Acknowledged { by })
         }
         (Command::Deny { reason, by, .. }, Phase::AwaitingApproval { .. }) => {
             Some(RunEvent::Denied { by, reason })
@@ -168,6 +174,8 @@ fn fitting(run: &Run, command: Command, now: Timestamp) -> Option<RunEvent> {
             | Command::Resume { .. }
             | Command::Skip { .. }
             | Command::Abort { .. }
+            | Command::Acknowledge { .. }
+            | Command::AcknowledgePage { .. }
             | Command::Rollback { .. }
             | Command::Release { .. }
             | Command::Kill { .. },
@@ -195,9 +203,10 @@ async fn write(run: Run, event: RunEvent, tools: &Tools, row: Option<i64>) -> Re
     let mut entries = vec![Entry::Run { run: opened.run.clone(), event: event.clone() }];
     let messages = of_run(&event, &after, at);
     let mut marks = marks_paging(opened, &messages);
-    if matches!(event, RunEvent::Approved { .. }) {
+    if after.begins_with(&event) {
         marks.extend(marks_bad(opened));
     }
+    marks.extend(marks_in_hand(opened, &event));
     marks.extend(marks_held(&after, held));
     entries.extend(
         marks.iter().map(|(target, event)| Entry::Target { target: target.clone(), event: event.clone() }),
@@ -222,6 +231,18 @@ fn measure(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) {
 pub fn marks_bad(opened: &RunOpened) -> Vec<(TargetId, TargetEvent)> {
     let mark = |change: &Change| {
         (change.target.clone(), TargetEvent::RolledBack { run: opened.run.clone(), bad: change.from.clone() })
+    };
+    opened.plan.changes.iter().map(mark).collect()
+}
+
+/// Each target remembers who has its page in hand.
+fn marks_in_hand(opened: &RunOpened, event: &RunEvent) -> Vec<(TargetId, TargetEvent)> {
+    let RunEvent::Acknowledged { by } = event else { return Vec::new() };
+    let incident = &opened.incident;
+    let mark = |change: &Change| {
+        let target = change.target.clone();
+        let mark = TargetEvent::Acknowledged { target, incident: incident.clone(), by: by.clone() };
+        (change.target.clone(), mark)
     };
     opened.plan.changes.iter().map(mark).collect()
 }
@@ -415,5 +436,6 @@ fn status(run: &Run) -> Option<RunStatus> {
         checks: run.check_results().into_iter().map(check).collect(),
         verified: run.verified,
         until,
+        approval: run.standing(),
     })
 }

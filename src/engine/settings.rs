@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::domain::guardrails::Rails;
 use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{ServiceName, TargetId, TargetName};
-use crate::domain::policy::Mode;
+use crate::domain::policy::Policy;
 use crate::domain::runbook::{Judging, Rule};
 use crate::domain::verification::CheckSpec;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceSettings {
     pub name: ServiceName,
-    pub mode: Mode,
+    pub policy: Policy,
     pub targets: Vec<TargetName>,
     pub rules: Vec<Rule>,
     pub judging: Judging,

@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::domain::approval::Standing;
 use crate::domain::evidence::Evidence;
 use crate::domain::guardrails::Killed;
-use crate::domain::memory::EndedWatch;
+use crate::domain::memory::{EndedWatch, PageState};
 use crate::domain::names::{ServiceName, TargetId};
 use crate::domain::plan::PlanDigest;
 use crate::domain::policy::{Decision, Mode};
@@ -83,6 +84,9 @@ pub struct TargetStatus {
     /// The same all the time, also while nothing is under watch; none before the first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Readiness>,
+    /// The page that is out about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<PageState>,
 }
 
 /// A GitOps owner that is kept from acting until a person resumes it.
@@ -133,6 +137,9 @@ pub struct RunStatus {
     pub verified: Option<bool>,
     /// End of the approval, the verification or the watch, whichever is running.
     pub until: Option<Timestamp>,
+    /// Who may approve and who has, while it waits for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Standing>,
 }
 
 /// Whether something answers, since when, and what it said last.

@@ -27,6 +27,7 @@ fn answer(run: &Run, opened: RunOpened, timeline: Vec<Moment>, now: Timestamp) -
         released_at: opened.released_at,
         requested_by: opened.requested_by,
         approved_by: run.approved_by.clone(),
+        approval: run.standing(),
         approval_expires_at: opened.approval.map(|ask| ask.expires_at),
         checks: run.check_results().into_iter().map(CheckStatus::of).collect(),
         verified: run.verified,

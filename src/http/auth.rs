@@ -1,5 +1,5 @@
 //! Who may call: bearer tokens of people and of Alertmanager, and a limit for those who guess.
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::Now;
 use super::error::ApiError;
+use super::slack::SlackApp;
 use crate::domain::names::PersonName;
+use crate::domain::role::Role;
 use crate::engine::current::Current;
 
 /// Wrong tokens per source and minute before it is told to wait.
@@ -32,19 +34,60 @@ impl TokenHash {
     }
 }
 
-/// People and their tokens. A person may have several, so that one can be replaced without a gap.
+/// Somebody who may call, and what for.
+#[derive(Clone)]
+pub struct Member {
+    pub name: PersonName,
+    pub roles: BTreeSet<Role>,
+    /// SHA-256 of the token.
+    pub token: Option<[u8; 32]>,
+    /// The user ID in Slack.
+    pub slack: Option<String>,
+}
+
+impl Member {
+    /// # Errors
+    /// A person who does not have the role.
+    pub(super) fn may(&self, role: Role) -> Result<(), ApiError> {
+        if self.roles.contains(&role) {
+            return Ok(());
+        }
+        Err(forbidden(&format!("{} may not do this: it needs the role {role} in api.people", self.name)))
+    }
+
+    fn has(&self, presented: &TokenHash) -> bool {
+        self.token.is_some_and(|token| TokenHash(token).is(presented))
+    }
+}
+
+/// People and how they are known.
 #[derive(Clone, Default)]
-pub struct People(Vec<(PersonName, TokenHash)>);
+pub struct People {
+    members: Vec<Member>,
+    slack: Option<SlackApp>,
+}
 
 impl People {
+    /// By their tokens, with the usual roles.
     pub fn new(people: Vec<(PersonName, SecretString)>) -> Self {
-        let hash = |(name, token): (PersonName, SecretString)| (name, TokenHash::of(token.expose_secret()));
-        Self(people.into_iter().map(hash).collect())
+        let member = |(name, token): (PersonName, SecretString)| Member {
+            name,
+            roles: BTreeSet::from(Role::USUAL),
+            token: Some(TokenHash::of(token.expose_secret()).0),
+            slack: None,
+        };
+        Self::of(people.into_iter().map(member).collect(), None)
+    }
+
+    pub fn of(members: Vec<Member>, slack: Option<SlackApp>) -> Self {
+        Self { members, slack }
     }
 
     /// Looks at every entry, found or not.
-    fn who(&self, presented: &TokenHash) -> Option<&PersonName> {
-        self.0.iter().fold(None, |found, (name, hash)| if hash.is(presented) { Some(name) } else { found })
+    fn who(&self, presented: &TokenHash) -> Option<&Member> {
+        self.members
+            .iter()
+            .fold(None, |found, member| if member.has(presented) { Some(member) } else { found })
     }
 }
 
@@ -84,14 +127,49 @@ impl Gate {
         self.known.set(Known::of(people, webhook));
     }
 
-    /// The person behind a call that changes something.
-    pub(super) fn person(&self, headers: &HeaderMap, from: IpAddr) -> Result<PersonName, ApiError> {
+    /// The person behind a call that changes something, who may do that.
+    pub(super) fn allowed(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+        role: Role,
+    ) -> Result<PersonName, ApiError> {
+        let member = self.person(headers, from)?;
+        member.may(role)?;
+        Ok(member.name)
+    }
+
+    /// The Slack app whose buttons are answered.
+    pub(super) fn slack(&self) -> Option<SlackApp> {
+        self.known.get().people.slack.clone()
+    }
+
+    /// Who has this user ID in Slack.
+    pub(super) fn in_slack(&self, user: &str) -> Option<Member> {
+        let known = self.known.get();
+        known.people.members.iter().find(|member| member.slack.as_deref() == Some(user)).cloned()
+    }
+
+    /// A request that is not what it says counts like a wrong token.
+    pub(super) fn refuse_forged(&self, from: IpAddr, why: &str) -> ApiError {
+        match self.still_welcome(from) {
+            Err(error) => error,
+            Ok(()) => {
+                tracing::warn!(%from, why, "a request in the name of Slack was refused");
+                drop(self.refuse(from));
+                unauthorized(&format!("this request is not taken: {why}"))
+            }
+        }
+    }
+
+    /// The person behind a call.
+    pub(super) fn person(&self, headers: &HeaderMap, from: IpAddr) -> Result<Member, ApiError> {
         let presented = token_of(headers)?;
         // Not even a right token is looked at then: otherwise guessing would go on at full speed.
         self.still_welcome(from)?;
         let known = self.known.get();
-        if let Some(name) = known.people.who(&presented) {
-            return Ok(name.clone());
+        if let Some(member) = known.people.who(&presented) {
+            return Ok(member.clone());
         }
         if known.webhook.as_ref().is_some_and(|hash| hash.is(&presented)) {
             return Err(forbidden("the webhook's token is no person's: use your own"));

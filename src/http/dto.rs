@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::approval::Standing;
 use crate::domain::code::Code;
 use crate::domain::diagnosis::Diagnosis;
 use crate::domain::evidence::Cause;
@@ -120,6 +121,9 @@ pub struct RunAnswer {
     pub approved_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_expires_at: Option<Timestamp>,
+    /// Who may approve and who has, while it waits for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Standing>,
     pub plan: PlanAnswer,
     pub checklist: Vec<ChecklistItem>,
     pub checks: Vec<CheckStatus>,
@@ -219,6 +223,9 @@ pub struct RollbackRequest {
 #[serde(deny_unknown_fields)]
 pub struct ApproveRequest {
     pub digest: PlanDigest,
+    /// Why this approval alone must be enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<String>,
 }
 
 /// `POST /api/v1/runs/{run}/deny` and `…/abort`.

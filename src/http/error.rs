@@ -79,6 +79,8 @@ impl From<CommandError> for ApiError {
             CommandError::NoSuchTarget { .. } => Self::not_found(message).explained(Code::NoSuchTarget),
             CommandError::WrongPhase { .. } => conflict("wrong_phase", message, Code::WrongPhase),
             CommandError::OtherPlan { .. } => conflict("other_plan", message, Code::OtherPlan),
+            CommandError::NotCounted { .. } => conflict("not_counted", message, Code::ApprovalNotCounted),
+            CommandError::NothingPaged { .. } => conflict("nothing_paged", message, Code::NothingPaged),
             CommandError::Killed { .. } => conflict("killed", message, Code::Killed),
             CommandError::Journal(_) => {
                 let message = format!("nothing was accepted, send it again: {message}");

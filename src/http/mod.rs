@@ -14,6 +14,7 @@ mod orders;
 mod reload;
 mod report;
 mod server;
+pub mod slack;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -134,6 +135,7 @@ struct Shared {
     viewer: Viewer,
     inquiries: Arc<dyn Inquiries>,
     gate: Gate,
+    taken: slack::Taken,
     routes: Current<[AlertRoute]>,
     reloads: Reloads,
     metrics: PrometheusHandle,
@@ -148,6 +150,7 @@ impl HttpState {
             viewer: parts.viewer,
             inquiries: parts.inquiries,
             gate,
+            taken: slack::Taken::default(),
             routes: Arc::<[_]>::from(parts.routes).into(),
             reloads: parts.reloads,
             metrics: parts.metrics,

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::api::{BOTH, records_of};
+use super::api::{BOTH, records_of, target_of};
 use super::connection::Peer;
 use super::dto::{ApproveRequest, KillRequest, OrderAnswer, ReasonRequest, ReleaseRequest, RollbackRequest};
 use super::error::ApiError;
@@ -18,6 +18,7 @@ use super::{HttpState, body};
 use crate::domain::event::Record;
 use crate::domain::names::{PersonName, TargetId};
 use crate::domain::plan::Destination;
+use crate::domain::role::Role;
 use crate::engine::commands::{Command, Received};
 
 type Caller = ConnectInfo<Peer>;
@@ -29,6 +30,7 @@ const VERSION_CHARS_MAX: usize = 250;
 const KEY_CHARS_MAX: usize = 200;
 /// Kind of the record that says that a run waits for a person.
 const STUCK: &str = "stuck";
+const ACKNOWLEDGED: &str = "acknowledged";
 const KEY_HEADER: &str = "idempotency-key";
 
 /// Who asks, and for what. Whoever is nobody here hears nothing about the body.
@@ -37,8 +39,9 @@ fn asked<T: DeserializeOwned>(
     from: SocketAddr,
     headers: &HeaderMap,
     body: Body,
+    role: Role,
 ) -> Result<(PersonName, Bytes, T), ApiError> {
-    let by = state.0.gate.person(headers, from.ip())?;
+    let by = state.0.gate.allowed(headers, from.ip(), role)?;
     let body = body?;
     let request = parse(&body)?;
     Ok((by, body, request))
@@ -50,7 +53,7 @@ pub(super) async fn release(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let (by, body, request) = asked::<ReleaseRequest>(&state, from, &headers, body)?;
+    let (by, body, request) = asked::<ReleaseRequest>(&state, from, &headers, body, Role::Release)?;
     let version = one_line("version", &request.version, VERSION_CHARS_MAX)?;
     if version.is_empty() {
         return Err(ApiError::bad_request("`version` is empty: say which version was released"));
@@ -73,7 +76,7 @@ pub(super) async fn rollback(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let (by, body, request) = asked::<RollbackRequest>(&state, from, &headers, body)?;
+    let (by, body, request) = asked::<RollbackRequest>(&state, from, &headers, body, Role::Operate)?;
     let key = key(&headers, &by, "rollback", &body)?;
     if Destination::of(request.revision, request.image.clone()).is_none() {
         return Err(ApiError::bad_request(BOTH));
@@ -94,7 +97,7 @@ pub(super) async fn kill(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let (by, body, request) = asked::<KillRequest>(&state, from, &headers, body)?;
+    let (by, body, request) = asked::<KillRequest>(&state, from, &headers, body, Role::Operate)?;
     let key = key(&headers, &by, "kill", &body)?;
     let reason = one_line("reason", &request.reason, REASON_CHARS_MAX)?;
     submit(&state, Command::Kill { on: request.on, reason, by: by.to_string() }, key).await
@@ -107,9 +110,13 @@ pub(super) async fn about_run(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let by = state.0.gate.person(&headers, from.ip())?;
+    let person = state.0.gate.person(&headers, from.ip())?;
+    let by = person.name.clone();
     let body = body?;
     let command = command_about(run.clone(), &order, by.to_string(), &body)?;
+    if let Some(role) = role_for(&command) {
+        person.may(role)?;
+    }
     // What is not there or not in the right phase is said before anything is looked up.
     let records = records_of(&state, &run).await?;
     let key = match key(&headers, &by, &format!("{run}/{order}"), &body)? {
@@ -117,6 +124,46 @@ pub(super) async fn about_run(
         None => natural_key(&command, &run, &order, &records),
     };
     submit(&state, command, Some(key)).await
+}
+
+pub(super) async fn acknowledge(
+    State(state): State<HttpState>,
+    ConnectInfo(Peer(from)): Caller,
+    Path((service, target)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Answer {
+    let by = state.0.gate.person(&headers, from.ip())?.name;
+    let target = target_of(&service, &target)?;
+    // One page is acknowledged once; the next one is another.
+    let page = state.0.viewer.look(|s| s.targets.get(&target.to_string())?.page.clone());
+    let since = page.map(|page| page.since.to_string()).unwrap_or_default();
+    let key = format!("{target}/acknowledge/{since}");
+    submit(&state, Command::AcknowledgePage { target, by: by.to_string() }, Some(key)).await
+}
+
+/// What a person needs to order this of a run; none for what anybody known may say.
+fn role_for(command: &Command) -> Option<Role> {
+    match command {
+        Command::Approve { break_glass: Some(_), .. } => Some(Role::BreakGlass),
+        Command::Approve { break_glass: None, .. } | Command::Deny { .. } => Some(Role::Approve),
+        Command::Resume { .. }
+        | Command::Skip { .. }
+        | Command::Abort { .. }
+        | Command::Rollback { .. }
+        | Command::Kill { .. } => Some(Role::Operate),
+        Command::Release { .. } => Some(Role::Release),
+        Command::Acknowledge { .. } | Command::AcknowledgePage { .. } => None,
+    }
+}
+
+fn approve(run: String, by: String, request: ApproveRequest) -> Result<Command, ApiError> {
+    let reason = request.break_glass.map(|reason| one_line("break_glass", &reason, REASON_CHARS_MAX));
+    let break_glass = reason.transpose()?;
+    if break_glass.as_ref().is_some_and(String::is_empty) {
+        let message = "`break_glass` is empty: say why this approval alone must be enough";
+        return Err(ApiError::bad_request(message));
+    }
+    Ok(Command::Approve { run, digest: request.digest, by, break_glass })
 }
 
 fn command_about(run: String, order: &str, by: String, body: &[u8]) -> Result<Command, ApiError> {
@@ -129,20 +176,32 @@ fn command_about(run: String, order: &str, by: String, body: &[u8]) -> Result<Co
         Ok(reason)
     };
     match order {
-        "approve" => Ok(Command::Approve { run, digest: parse::<ApproveRequest>(body)?.digest, by }),
+        "approve" => approve(run, by, parse(body)?),
+        "acknowledge" => Ok(Command::Acknowledge { run, by }),
         "deny" => Ok(Command::Deny { run, reason: reason(true)?, by }),
         "resume" => Ok(Command::Resume { run, by }),
         "skip" => Ok(Command::Skip { run, by }),
         "abort" => Ok(Command::Abort { run, reason: reason(false)?, by }),
-        _ => Err(ApiError::not_found("a run can be approved, denied, resumed, skipped or aborted")),
+        _ => Err(ApiError::not_found(
+            "a run can be approved, denied, resumed, skipped, aborted or acknowledged",
+        )),
     }
 }
 
 /// Without a key from the caller, an order is the same as another when it is about the same moment of the run: the
 /// plan that was approved, or the time that it got stuck. A repeated `skip` must never skip a second step.
-fn natural_key(command: &Command, run: &str, order: &str, records: &[Record]) -> String {
+pub(super) fn natural_key(command: &Command, run: &str, order: &str, records: &[Record]) -> String {
     let moment = match command {
-        Command::Approve { digest, .. } => digest.as_str().to_string(),
+        Command::Approve { digest, by, break_glass: None, .. } => {
+            format!("{digest}/{by}", digest = digest.as_str())
+        }
+        Command::Approve { digest, by, break_glass: Some(_), .. } => {
+            format!("{digest}/{by}/break-glass", digest = digest.as_str())
+        }
+        Command::Acknowledge { .. } => {
+            let other = records.iter().rev().find(|record| record.kind != ACKNOWLEDGED);
+            other.map_or_else(String::new, |record| record.seq.to_string())
+        }
         Command::Resume { .. } | Command::Skip { .. } => {
             let stuck = records.iter().rev().find(|record| record.kind == STUCK);
             stuck.map_or_else(String::new, |record| record.seq.to_string())
@@ -150,6 +209,7 @@ fn natural_key(command: &Command, run: &str, order: &str, records: &[Record]) ->
         Command::Deny { .. }
         | Command::Abort { .. }
         | Command::Rollback { .. }
+        | Command::AcknowledgePage { .. }
         | Command::Release { .. }
         | Command::Kill { .. } => String::new(),
     };

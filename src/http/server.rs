@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::connection::{BoundedListener, Peer};
 use super::error::ApiError;
-use super::{HttpState, api, chart, doctor, health, metrics, orders, reload, report, webhook};
+use super::{HttpState, api, chart, doctor, health, metrics, orders, reload, report, slack, webhook};
 
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -37,7 +37,9 @@ GET  /api/v1/targets/SERVICE/TARGET/history      its versions, and what became o
 GET  /api/v1/targets/SERVICE/TARGET/plan         what a rollback would do now (?revision=N)
 POST /api/v1/releases                            a deploy tool says what it released
 POST /api/v1/rollbacks                           roll a target back
-POST /api/v1/runs/RUN/{approve,deny,resume,skip,abort}
+POST /api/v1/runs/RUN/{approve,deny,resume,skip,abort,acknowledge}
+POST /api/v1/targets/SERVICE/TARGET/acknowledge   somebody has its page in hand
+POST /slack/interactions                         buttons in Slack
 POST /webhook/alertmanager                       alerts, payload version 4
 POST /-/reload                                   read the configuration again
 GET  /metrics /livez /readyz?verbose /-/healthy /-/ready
@@ -88,6 +90,8 @@ fn router(state: HttpState) -> Router {
         .route("/api/v1/doctor/{service}/{target}", get(doctor::one))
         .route("/api/v1/targets/{service}/{target}/history", get(api::history))
         .route("/api/v1/targets/{service}/{target}/plan", get(api::plan))
+        .route("/api/v1/targets/{service}/{target}/acknowledge", post(orders::acknowledge))
+        .route("/slack/interactions", post(slack::interactions))
         .route("/api/v1/releases", post(orders::release))
         .route("/api/v1/rollbacks", post(orders::rollback))
         .route("/api/v1/kill", post(orders::kill))

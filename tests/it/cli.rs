@@ -108,6 +108,7 @@ fn services() -> ServicesAnswer {
         held: vec![],
         way_back: Some(WayBack::Open { to: change.to.label.clone() }),
         readiness: None,
+        page: None,
     };
     let mut cart = TargetStatus { watch: None, mode: Mode::Auto, ..shop.clone() };
     cart.target.service = "cart".to_string().try_into().unwrap();
@@ -148,6 +149,7 @@ fn runs() -> RunsAnswer {
         checks: vec![],
         verified: None,
         until: start().checked_add(SignedDuration::from_mins(15)).ok(),
+        approval: None,
     };
     let closed = RunStatus { run: "shop-0".into(), phase: "recovered".into(), open: false, ..ask.clone() };
     RunsAnswer { now: services().now, runs: vec![ask, closed] }
@@ -221,6 +223,7 @@ fn show() {
         requested_by: None,
         approved_by: Some("anna".into()),
         approval_expires_at: Some(start()),
+        approval: None,
         plan: PlanAnswer::from(&plan()),
         checklist: vec![
             ChecklistItem { item: Item::Severity, met: true, detail: "SEV 2".into() },

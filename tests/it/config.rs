@@ -14,9 +14,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rollguard::config::{
     CloudWatchQuery, Combine, Config, KubernetesConfig, LoadError, Loaded, RuleQuery, Severity, SourceName,
-    json_schema, load, parse,
+    TokenDigest, json_schema, load, parse,
 };
-use rollguard::domain::policy::Mode;
+use rollguard::domain::policy::Act;
 use rollguard::domain::runbook::{Bound, LateOnset, RuleKind};
 use rollguard::domain::verification::CheckKind;
 use secrecy::ExposeSecret;
@@ -39,6 +39,7 @@ fn env(name: &str) -> Option<String> {
         | "OPSGENIE_API_KEY"
         | "STATUSPAGE_API_KEY"
         | "GITHUB_TOKEN" => "channel-secret-0123456789",
+        "SLACK_SIGNING_SECRET" => "slack-signing-0123456789",
         "HOOK_SECRET" => "signing-secret-0123456789",
         _ => return None,
     };
@@ -75,7 +76,7 @@ fn minimal(service: &str, top: &str) -> String {
 fn the_example_loads_as_it_reads() {
     let config = example();
     assert_eq!(config.listen.to_string(), "127.0.0.1:9095");
-    assert_eq!(config.people[0].token.expose_secret(), ANN);
+    assert_eq!(config.people[0].token, Some(TokenDigest::of(ANN)));
     assert!(
         matches!(&config.kubernetes, KubernetesConfig::Kubeconfig { context: Some(c), .. } if c == "production")
     );
@@ -95,7 +96,7 @@ fn the_example_loads_as_it_reads() {
 fn the_examples_service_is_typed() {
     let config = example();
     let shop = &config.services[0];
-    assert_eq!((shop.name.as_str(), shop.mode), ("shop", Mode::Auto));
+    assert_eq!((shop.name.as_str(), shop.policy.otherwise), ("shop", Act::Auto));
     assert_eq!((shop.watch, shop.rails.cool_down), (Duration::from_secs(1800), Duration::from_secs(3600)));
     assert_eq!(shop.rules[0].rule.kind, RuleKind::Errors { above: 0.05 });
     assert_eq!(shop.rules[0].source, SourceName::Prometheus);
@@ -168,8 +169,7 @@ fn a_counter_is_judged_by_its_growth() {
 #[cfg_attr(not(feature = "aws"), ignore = "the example names CloudWatch")]
 fn no_secret_is_shown_by_debug() {
     let shown = format!("{:?}", example());
-    let others =
-        "prometheus-token alertmanager-token postgres-secret channel-secret hook-secret signing-secret";
+    let others = "prometheus-token alertmanager-token postgres-secret channel-secret slack-signing hook-secret signing-secret";
     for secret in others.split(' ').chain([ANN]) {
         assert!(!shown.contains(secret), "{secret} is in {shown}");
     }
@@ -322,7 +322,7 @@ fn secrets_come_from_files_beside_the_configuration() {
     )
     .unwrap();
     let loaded = load(&dir.path().join("rollguard.yaml"), &env).unwrap();
-    assert_eq!(loaded.config.people[0].token.expose_secret(), ANN);
+    assert_eq!(loaded.config.people[0].token, Some(TokenDigest::of(ANN)));
 }
 
 #[test]

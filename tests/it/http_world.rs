@@ -60,6 +60,10 @@ pub(crate) struct Doors {
 
 impl World {
     pub(crate) async fn start(doors: Doors) -> World {
+        Self::of(doors, People::new(vec![(PersonName::parse("anna").unwrap(), ANNA.into())])).await
+    }
+
+    pub(crate) async fn of(doors: Doors, people: People) -> World {
         let picture = Picture::default();
         picture.change(|snapshot| {
             snapshot.targets.insert(target().to_string(), Box::new(target_status()));
@@ -76,7 +80,7 @@ impl World {
             desk,
             viewer: picture.viewer(),
             inquiries: Arc::new(Shelf),
-            people: People::new(vec![(PersonName::parse("anna").unwrap(), ANNA.into())]),
+            people,
             webhook_token: doors.webhook_token.then(|| WEBHOOK.into()),
             routes: routes(),
             open_reads: doors.open_reads,
@@ -159,6 +163,7 @@ fn target_status() -> TargetStatus {
         held: vec![],
         way_back: Some(WayBack::Open { to: "v1".into() }),
         readiness: None,
+        page: None,
     }
 }
 
@@ -215,6 +220,7 @@ pub(crate) fn run_status(run: &str, phase: &str) -> RunStatus {
         checks: Vec::new(),
         verified: None,
         until: start().checked_add(SignedDuration::from_mins(15)).ok(),
+        approval: None,
     }
 }
 
@@ -246,7 +252,13 @@ pub(crate) fn opened(run: &str, approval: bool) -> RunEvent {
         run: run.into(),
         incident: "w1".into(),
         service: plan.service.clone(),
-        decided: Decided { decision: Decision::Ask, would: None, reason: REASON.into(), barred: vec![] },
+        decided: Decided {
+            decision: Decision::Ask,
+            would: None,
+            reason: REASON.into(),
+            barred: vec![],
+            policy: None,
+        },
         cause: Cause::Release,
         requested_by: None,
         released_at: Some(start()),
@@ -254,7 +266,7 @@ pub(crate) fn opened(run: &str, approval: bool) -> RunEvent {
         checklist: vec![ChecklistItem { item: Item::Severity, met: true, detail: "SEV 2".into() }],
         digest: plan.digest(),
         plan,
-        approval: approval.then_some(ApprovalAsk { expires_at }),
+        approval: approval.then_some(ApprovalAsk::until(expires_at)),
         checks: vec![CheckSpec {
             name: "health".into(),
             kind: CheckKind::Outside(Probe::http(

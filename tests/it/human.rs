@@ -1,8 +1,12 @@
-//! People in the loop: what they are told, paged, asked and shown, against servers that behave as the real ones do.
+//! The human in the loop: what people are told, paged, asked and shown, who may answer, and what is done when nobody does.
+mod asked;
+mod buttons;
 mod chart;
 mod forges;
 mod pagers;
+mod policy;
 mod report;
+mod roles;
 mod slack;
 mod slow;
 mod statuspage;

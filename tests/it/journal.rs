@@ -44,6 +44,7 @@ pub(crate) fn message(channel: &str, incident: &str, what: &str, kind: MessageKi
         targets: vec![],
         code: None,
         facts: None,
+        level: 0,
     };
     Outgoing { channel: channel.into(), message }
 }

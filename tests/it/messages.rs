@@ -43,7 +43,7 @@ pub(crate) fn version(label: &str) -> Version {
 
 pub(crate) fn decided(decision: Decision, barred: &[&str]) -> Decided {
     let barred = barred.iter().map(ToString::to_string).collect();
-    Decided { decision, would: None, reason: REASON.into(), barred }
+    Decided { decision, would: None, reason: REASON.into(), barred, policy: None }
 }
 
 pub(crate) fn plan() -> Plan {
@@ -98,7 +98,7 @@ pub(crate) fn opened() -> RunOpened {
 pub(crate) fn asking() -> RunOpened {
     let changed = ["container app: image shop:v1 → shop:v2", "container app: environment CACHE_URL changed"];
     RunOpened {
-        approval: Some(ApprovalAsk { expires_at: at(1050) }),
+        approval: Some(ApprovalAsk::until(at(1050))),
         status_page: None,
         changed: changed.map(String::from).to_vec(),
         ..opened()
@@ -112,7 +112,7 @@ fn ordered() -> RunOpened {
 }
 
 fn show(transcript: &mut String, message: &Message) {
-    let Message { key, incident, kind, service, title, lines, targets, code, facts: _ } = message;
+    let Message { key, incident, kind, service, title, lines, targets, code, level: _, facts: _ } = message;
     assert!(targets.iter().all(|target| target.service == *service) && !targets.is_empty());
     let (kind, code) = (kind.as_str(), code.unwrap());
     let head = format!("── {kind} · {} · {service} · {incident} · {key}", code.name());
@@ -138,7 +138,7 @@ pub(crate) fn started(step: usize) -> RunEvent {
 }
 
 pub(crate) fn approved() -> RunEvent {
-    RunEvent::Approved { by: "bob".into(), digest: plan().digest() }
+    RunEvent::Approved { by: "bob".into(), digest: plan().digest(), break_glass: None }
 }
 
 pub(crate) fn checked(check: usize, result: CheckResult) -> RunEvent {

@@ -42,6 +42,7 @@ fn message(kind: MessageKind, lines: &[&str]) -> Message {
         targets: vec![],
         code: None,
         facts: None,
+        level: 0,
     }
 }
 

@@ -120,6 +120,7 @@ fn message(what: &str, kind: MessageKind, code: Option<Code>) -> Outgoing {
         targets: vec![],
         code,
         facts: None,
+        level: 0,
     };
     Outgoing { channel: "chat".into(), message }
 }

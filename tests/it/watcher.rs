@@ -3,7 +3,7 @@ mod fleet;
 mod rails;
 mod reconfigured;
 mod town;
-mod world;
+pub(crate) mod world;
 
 use rollguard::domain::event::TargetEvent;
 use rollguard::domain::policy::Mode;

@@ -205,6 +205,7 @@ mod tests {
             targets: vec![target("backend")],
             code: Some(Code::RollbackStarted),
             facts: None,
+            level: 0,
         }
     }
 

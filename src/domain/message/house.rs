@@ -84,5 +84,6 @@ fn of_rollguard(incident: String, kind: MessageKind, title: &str, lines: Vec<Str
         targets: Vec::new(),
         code: Some(code),
         facts: None,
+        level: 0,
     }
 }

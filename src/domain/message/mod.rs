@@ -1,4 +1,5 @@
 //! What people are told, composed from events: the runbook's announcements, and their twins for when it goes wrong.
+mod asked;
 mod facts;
 mod house;
 mod owner;
@@ -40,6 +41,13 @@ pub struct Message {
     /// The same piece by piece.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<Box<Facts>>,
+    /// How often it was escalated: 0 is for whoever is on call, 1 for who comes next.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub level: u8,
+}
+
+fn is_zero(level: &u8) -> bool {
+    *level == 0
 }
 
 impl Message {
@@ -115,6 +123,8 @@ pub fn paging(messages: &[Message]) -> Vec<TargetEvent> {
     let change = |message: &Message| {
         let on = message.kind.pages();
         let incident = message.incident.clone();
+        // It is about what a person did, and says nothing about the target.
+        let on = on && message.code != Some(Code::BrokenGlass);
         (on || message.kind == MessageKind::Resolve).then_some(TargetEvent::Paging { incident, on })
     };
     messages.iter().filter_map(change).collect()

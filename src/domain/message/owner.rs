@@ -1,5 +1,5 @@
 //! What is said about owners: what deploys a bad version again, what is suspended, and when somebody resumed it.
-use super::{Message, MessageKind};
+use super::{Message, MessageKind, asked};
 use crate::domain::code::Code;
 use crate::domain::event::{RunOpened, TargetEvent};
 use crate::domain::evidence::clock_time;
@@ -16,6 +16,10 @@ pub(super) fn of_owner(event: &TargetEvent, before: &TargetMemory) -> Vec<Messag
         TargetEvent::OwnerStillHeld { controller } => about(controller).iter().map(still_held).collect(),
         TargetEvent::OwnerResumed { controller, why } => {
             about(controller).iter().map(|held| resumed(held, why)).collect()
+        }
+        TargetEvent::Acknowledged { target, incident, by } => vec![asked::in_hand(target, incident, by)],
+        TargetEvent::Escalated { target, incident, level } => {
+            vec![asked::escalated(before, target, incident, *level)]
         }
         TargetEvent::OwnerHeld { .. }
         | TargetEvent::KnownGood { .. }
@@ -66,6 +70,7 @@ fn note(held: &Held, code: Code, what: &str, title: String, lines: Vec<String>) 
         targets: vec![held.target.clone()],
         code: Some(code),
         facts: None,
+        level: 0,
     }
 }
 

@@ -1,13 +1,14 @@
 //! Messages about a rollback: the runbook's announcements before and after it, and what is said when it goes wrong.
 use jiff::Timestamp;
 
-use super::{Facts, Message, MessageKind, duration, owner, titled};
+use super::{Facts, Message, MessageKind, asked, duration, owner, titled};
 use crate::domain::code::Code;
 use crate::domain::diagnosis::Diagnosis;
 use crate::domain::event::{RunEvent, RunOpened};
 use crate::domain::evidence::{clock_time, count_of};
 use crate::domain::keepsake::Comparison;
 use crate::domain::plan::Change;
+use crate::domain::policy::asking::Then;
 use crate::domain::run::{End, Phase, Run};
 use crate::domain::runbook::ChecklistItem;
 use crate::domain::verification::{CheckOutcome, CheckResult};
@@ -39,9 +40,12 @@ fn said(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> Vec
             )]
         }
         RunEvent::Opened(_) => vec![action(after, opened, at)],
-        RunEvent::Approved { by, .. } => {
-            vec![action(after, opened, at), answered(opened, "approved", by, at)]
+        RunEvent::Approved { by, break_glass, .. } => {
+            asked::approved(after, opened, by, break_glass.as_deref(), at)
         }
+        RunEvent::Unanswered { then: Then::Hold } => closing(event, after, opened, at),
+        RunEvent::Unanswered { then } => asked::unanswered(after, opened, *then, at),
+        RunEvent::Acknowledged { by } => vec![asked::acknowledged(opened, by, at)],
         RunEvent::Resumed { by } => vec![answered(opened, "resumed", by, at)],
         RunEvent::Skipped { by, .. } => vec![answered(opened, "skipped the step", by, at)],
         RunEvent::Stuck { step, why } => {
@@ -85,7 +89,7 @@ fn said(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> Vec
     }
 }
 
-fn about(
+pub(super) fn about(
     opened: &RunOpened,
     what: &str,
     (kind, code): (MessageKind, Code),
@@ -104,6 +108,7 @@ fn about(
         targets: opened.plan.changes.iter().map(|change| change.target.clone()).collect(),
         code: Some(code),
         facts: None,
+        level: 0,
     }
 }
 
@@ -134,11 +139,12 @@ fn executor(run: &Run, opened: &RunOpened) -> String {
         }
         (None, Some(by)) => format!("rollguard, approved by {by}"),
         (Some(by), None) => format!("rollguard, ordered by {by}"),
+        (None, None) if run.asked.reminded > 0 => "rollguard, by policy, since nobody answered".to_string(),
         (None, None) => "rollguard, by policy".to_string(),
     }
 }
 
-fn action(run: &Run, opened: &RunOpened, at: Timestamp) -> Message {
+pub(super) fn action(run: &Run, opened: &RunOpened, at: Timestamp) -> Message {
     let mut lines = case(opened);
     lines.push(format!("Executor: {}", executor(run, opened)));
     lines.push(format!("Time: {} UTC, starting now", clock_time(at)));
@@ -157,6 +163,7 @@ fn action(run: &Run, opened: &RunOpened, at: Timestamp) -> Message {
 fn case(opened: &RunOpened) -> Vec<String> {
     let chosen = if opened.requested_by.is_some() { "as ordered" } else { "known good" };
     let mut lines = vec![format!("Reason: {}", opened.decided.reason)];
+    lines.extend(opened.decided.policy.iter().map(|policy| format!("Policy: {policy}")));
     lines.extend(opened.released_at.map(|at| format!("Released: {} UTC", clock_time(at))));
     if !opened.changed.is_empty() {
         lines.push("Changed by the release:".to_string());
@@ -178,7 +185,7 @@ fn impact(opened: &RunOpened) -> String {
     )
 }
 
-fn ask(opened: &RunOpened) -> Vec<String> {
+pub(super) fn ask(opened: &RunOpened) -> Vec<String> {
     let mut lines = case(opened);
     lines.extend(checklist(opened));
     lines.push(format!("Severity: SEV {}, run {}", opened.severity, opened.run));
@@ -201,7 +208,7 @@ fn checklist(opened: &RunOpened) -> Vec<String> {
 }
 
 /// Ends the page that a person has answered.
-fn answered(opened: &RunOpened, what: &str, by: &str, at: Timestamp) -> Message {
+pub(super) fn answered(opened: &RunOpened, what: &str, by: &str, at: Timestamp) -> Message {
     let key = format!("resolve-{}", at.as_second());
     let lines = vec![format!("Answered at {} UTC: {by} {what}", clock_time(at))];
     about(opened, &key, (MessageKind::Resolve, Code::PageOver), "[RESOLVED] Somebody is on it", lines)
@@ -309,7 +316,7 @@ fn compared(run: &Run) -> Vec<String> {
     differences.chain(std::iter::once(COMPARE.to_string())).collect()
 }
 
-fn details(opened: &RunOpened) -> String {
+pub(super) fn details(opened: &RunOpened) -> String {
     format!("Details: rollguard show {}", opened.run)
 }
 
@@ -333,6 +340,10 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
         (End::Denied, RunEvent::Denied { by, reason }) => {
             let denied = format!("Denied by {by}: {reason}");
             (MessageKind::Note, "[DENIED] No rollback", vec![denied, untouched])
+        }
+        (End::Expired, RunEvent::Unanswered { .. }) => {
+            let lines = [asked::held(opened), vec![untouched]].concat();
+            (MessageKind::Note, "[HELD] Nobody answered", lines)
         }
         (End::Expired, _) => {
             let lines = vec![format!("Reason for the rollback: {}", opened.decided.reason), untouched];
@@ -366,12 +377,13 @@ fn closing(event: &RunEvent, after: &Run, opened: &RunOpened, at: Timestamp) -> 
     }
     lines.push(format!("Time: {} UTC, run {}", clock_time(at), opened.run));
     let last = about(opened, "closed", (kind, end.into()), title, lines);
+    let mended = asked::mended(after, opened);
     if matches!(kind, MessageKind::Page | MessageKind::Failed) {
-        return vec![last];
+        return std::iter::once(last).chain(mended).collect();
     }
     let key = format!("{}/resolve", opened.run);
     let resolve = Message { key, kind: MessageKind::Resolve, code: Some(Code::PageOver), ..last.clone() };
-    vec![last, resolve]
+    [last, resolve].into_iter().chain(mended).collect()
 }
 
 /// A version that this run took away, and no newer one.
@@ -379,7 +391,7 @@ fn takes_away(opened: &RunOpened, label: &str) -> bool {
     opened.plan.changes.iter().any(|change| change.from.label == label)
 }
 
-fn by_hand(mut lines: Vec<String>, opened: &RunOpened) -> Vec<String> {
+pub(super) fn by_hand(mut lines: Vec<String>, opened: &RunOpened) -> Vec<String> {
     let targets = opened.plan.changes.iter().map(|change| &change.target);
     lines.extend(targets.map(|target| format!("To roll back all the same: rollguard rollback {target}")));
     lines

@@ -28,6 +28,8 @@ pub fn of_target(event: &TargetEvent, before: &TargetMemory) -> Vec<Message> {
         }
         TargetEvent::OwnerHeld { .. }
         | TargetEvent::OwnerStillHeld { .. }
+        | TargetEvent::Acknowledged { .. }
+        | TargetEvent::Escalated { .. }
         | TargetEvent::OwnerResumed { .. } => owner::of_owner(event, before),
         TargetEvent::Decided { .. }
         | TargetEvent::KnownGood { .. }
@@ -53,6 +55,7 @@ fn answered(spec: &WatchSpec, incident: &str) -> Option<Message> {
         targets: vec![spec.release.target.clone()],
         code: Some(Code::PageOver),
         facts: None,
+        level: 0,
     })
 }
 
@@ -105,6 +108,7 @@ fn page(spec: &WatchSpec, decided: &Decided, topic: Topic, together: bool) -> Me
     if decided.barred.is_empty() {
         lines.push(format!("Nothing was changed: {} is still running", spec.release.to.label));
     }
+    lines.extend(decided.policy.iter().map(|policy| format!("Policy: {policy}")));
     lines.extend(decided.barred.iter().map(|bar| format!("Not rolled back: {bar}")));
     lines.extend(look_at(cause).map(|hint| format!("Next: {hint}")));
     lines.push(format!("Released: {} UTC", clock_time(spec.release.at)));
@@ -199,5 +203,6 @@ fn of_watch(
         targets: vec![target],
         code: Some(code),
         facts: None,
+        level: 0,
     }
 }

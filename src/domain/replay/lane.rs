@@ -12,6 +12,8 @@ use crate::domain::memory::TargetMemory;
 use crate::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use crate::domain::past::Past;
 use crate::domain::policy::Decision;
+use crate::domain::policy::matter::Seen;
+use crate::domain::policy::table::Case;
 use crate::domain::release::{Fingerprint, ReleaseKind, Version};
 use crate::domain::signal::Sample;
 use crate::domain::trial::{Terms, Trial, end_of};
@@ -134,8 +136,14 @@ impl Lane {
         }
         let kind = &open.watch.spec().release.kind;
         let frozen = settings.rails.frozen(assessment.at);
-        let terms =
-            Terms { mode: settings.mode, page_after: settings.page_after, kind, frozen: frozen.as_ref() };
+        let ruling = settings.policy.rule(Case {
+            verdict: &assessment.verdict,
+            seen: &Seen::tripping(&assessment.evidence, &settings.rules),
+            at: assessment.at,
+            targets: std::slice::from_ref(&self.id.target),
+        });
+        let page_after = settings.page_after;
+        let terms = Terms { ruling: &ruling, page_after, kind, frozen: frozen.as_ref() };
         let decided = open.trial.decide(&assessment, terms, bars);
         if decided.reached() > open.decision() {
             if decided.reached() == Decision::Rollback {

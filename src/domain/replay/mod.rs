@@ -27,7 +27,7 @@ use super::controls::{ControlNews, Controls};
 use super::guardrails::Rails;
 use super::guardrails::{Bar, TOGETHER, together};
 use super::names::{ServiceName, TargetId, TargetName};
-use super::policy::Mode;
+use super::policy::{Mode, Policy};
 use super::runbook::{Judging, Rule, standard_rules};
 use super::signal::{Reading, Sample};
 pub use judged::{Findings, Judged};
@@ -37,7 +37,7 @@ pub use trace::{Arms, Point, Trace, Track};
 /// How one service is judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    pub mode: Mode,
+    pub policy: Policy,
     pub rules: Vec<Rule>,
     pub judging: Judging,
     pub watch: Duration,
@@ -50,7 +50,7 @@ impl Settings {
     pub fn standard() -> Self {
         let watch = Duration::from_secs(30 * 60);
         Self {
-            mode: Mode::Auto,
+            policy: Mode::Auto.into(),
             rules: standard_rules(),
             judging: Judging::standard(watch),
             watch,

@@ -2,6 +2,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Watcher;
+use super::asking::{asking, ruling};
 use super::guarded::Guarded;
 use super::owners::undone;
 use crate::domain::event::{TargetEvent, WatchEnd};
@@ -12,7 +13,7 @@ use crate::domain::message::of_run;
 use crate::domain::names::TargetId;
 use crate::domain::opening::{Request, blocking, open, run_id};
 use crate::domain::plan::{Goal, Plan, draft};
-use crate::domain::policy::{Decided, Decision};
+use crate::domain::policy::{Decided, Decision, Ruling};
 use crate::domain::release::ReleaseKind;
 use crate::domain::run::{End, Run, evolve};
 use crate::domain::trial::{Terms, Trial, end_of};
@@ -26,6 +27,13 @@ use crate::telemetry::{Metric, label};
 
 /// How long a restored watch waits for the sight of its workload before it acts on what is remembered.
 const ORIENTATION: SignedDuration = SignedDuration::from_secs(30);
+
+/// A decision with what it would be carried out by, and what the policy said.
+struct Resolved {
+    decided: Decided,
+    plan: Option<Plan>,
+    ruling: Ruling,
+}
 
 impl Watcher {
     /// Judges one target now and does what has to be done.
@@ -95,7 +103,7 @@ impl Watcher {
         }
         let Some(guarded) = self.targets.get(target) else { return Ok(()) };
         let (Some(watch), Some(active)) = (&guarded.memory.watch, &guarded.watch) else { return Ok(()) };
-        let (decided, plan) = self.decide(guarded, &active.trial, assessment);
+        let Resolved { decided, plan, ruling } = self.decide(guarded, &active.trial, assessment);
         let decided = self.one_page(target, verdict, assessment.at, decided);
         let known = watch.paged.contains(&topic(active.trial.cause(verdict), verdict.rule.as_deref()));
         let news = decided.decision == Decision::Page && watch.reached == Decision::Page && !known;
@@ -104,7 +112,7 @@ impl Watcher {
         }
         match (decided.decision, plan) {
             (Decision::Ask | Decision::Rollback, Some(plan)) => {
-                self.open_run(target, verdict, decided, plan).await
+                self.open_run(target, verdict, decided, plan, &ruling).await
             }
             (Decision::Hold | Decision::Page | Decision::Ask | Decision::Rollback, plan) => {
                 self.note_decision(target, verdict, decided, plan).await
@@ -113,7 +121,7 @@ impl Watcher {
     }
 
     /// Decides, with a plan if the evidence is enough for one.
-    fn decide(&self, guarded: &Guarded, trial: &Trial, assessment: &Assessment) -> (Decided, Option<Plan>) {
+    fn decide(&self, guarded: &Guarded, trial: &Trial, assessment: &Assessment) -> Resolved {
         let (settings, now) = (&guarded.settings, assessment.at);
         let (mut bars, mut plan) = (Vec::new(), None);
         if assessment.verdict.trips() {
@@ -127,9 +135,10 @@ impl Watcher {
         bars.extend(undone(guarded));
         let kind = guarded.memory.watch.as_ref().map_or(&ReleaseKind::New, |w| &w.spec.release.kind);
         let frozen = settings.rails.frozen(now);
-        let terms =
-            Terms { mode: settings.mode, page_after: settings.page_after, kind, frozen: frozen.as_ref() };
-        (trial.decide(assessment, terms, bars), plan)
+        let ruling = ruling(settings, assessment, &guarded.id.target, plan.as_ref());
+        let page_after = settings.page_after;
+        let terms = Terms { ruling: &ruling, page_after, kind, frozen: frozen.as_ref() };
+        Resolved { decided: trial.decide(assessment, terms, bars), plan, ruling }
     }
 
     async fn note_decision(
@@ -192,6 +201,7 @@ impl Watcher {
         verdict: &Verdict,
         decided: Decided,
         plan: Plan,
+        ruling: &Ruling,
     ) -> Result<(), JournalError> {
         let now = self.now();
         let Some(event) = self.decision(target, verdict, decided.clone()) else { return Ok(()) };
@@ -203,6 +213,8 @@ impl Watcher {
         let request = Request {
             verdict: Some(verdict),
             released_at,
+            severity: ruling.severity,
+            asking: asking(&settings, ruling.alone),
             ..request(&settings, incident.clone(), decided, plan)
         };
         let events = std::iter::once((target.clone(), event)).chain(along).collect();
@@ -371,7 +383,8 @@ pub(super) fn request(
         released_at: None,
         plan,
         checks: settings.checks.clone(),
-        approval_secs: settings.approval_expires.as_secs(),
+        severity: 3,
+        asking: asking(settings, false),
         verify_secs: settings.verify_deadline.as_secs(),
         watch_secs: settings.watch.as_secs(),
         status_page: settings.status_page.clone(),

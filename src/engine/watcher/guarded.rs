@@ -213,7 +213,7 @@ impl Guarded {
     pub(super) fn status(&self) -> TargetStatus {
         TargetStatus {
             target: self.id.clone(),
-            mode: self.settings.mode,
+            mode: self.settings.policy.mode_of(&self.id.target),
             current: self.memory.current.clone(),
             known_good: self.memory.known_good.clone(),
             watch: self.watch.as_ref().map(|active| Box::new(self.watch_status(active))),
@@ -221,6 +221,7 @@ impl Guarded {
             held: super::owners::status(&self.memory),
             way_back: self.watch.as_ref().map(|_| self.way_back()),
             readiness: self.looked.readiness.clone(),
+            page: self.memory.page.clone(),
         }
     }
 

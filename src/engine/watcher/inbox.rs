@@ -73,6 +73,14 @@ impl Watcher {
                     self.turn_kill_switch(row.id, on, by, reason).await?;
                     Handled::HandedOn
                 }
+                Ok(Command::AcknowledgePage { target, by }) => match self.run_over(&target) {
+                    // Its run follows up what nobody answers, and tells the target.
+                    Some(run) => self.take_command(row.id, Command::Acknowledge { run, by }),
+                    None => {
+                        self.acknowledge(row.id, &target, by).await?;
+                        Handled::HandedOn
+                    }
+                },
                 Ok(command) => self.take_command(row.id, command),
                 Err(error) => {
                     tracing::error!(row = row.id, %error, "a command cannot be read: it is dropped");
@@ -142,6 +150,8 @@ impl Watcher {
             | Command::Resume { .. }
             | Command::Skip { .. }
             | Command::Abort { .. }
+            | Command::Acknowledge { .. }
+            | Command::AcknowledgePage { .. }
             | Command::Kill { .. } => Handled::Folded,
         }
     }
@@ -206,7 +216,8 @@ impl Watcher {
                 return drop_row.commit(now, &[], vec![], vec![row]).await;
             }
         };
-        let decided = Decided { decision: Decision::Rollback, would: None, reason, barred: vec![] };
+        let decision = if settings.policy.approvals.orders { Decision::Ask } else { Decision::Rollback };
+        let decided = Decided { decision, would: None, reason, barred: vec![], policy: None };
         let request = Request { requested_by: Some(by), ..request(&settings, incident, decided, plan) };
         tracing::info!(%target, run = id, "a rollback is ordered");
         self.launch(request, id, vec![], vec![row]).await

@@ -1,5 +1,6 @@
 //! The watcher: one task that notices releases, lets the domain judge them, and opens runs. It alone changes targets.
 mod acting;
+mod asking;
 mod companions;
 mod controls;
 mod guarded;
@@ -9,6 +10,7 @@ mod keeping;
 mod minutes;
 mod noticing;
 mod owners;
+mod paging;
 mod rails;
 mod readiness;
 mod reconfigure;
@@ -277,12 +279,21 @@ impl Watcher {
 
     /// Commits events of targets with the messages that they cause, and folds them.
     async fn commit(&mut self, target: &TargetId, events: Vec<TargetEvent>) -> Result<(), JournalError> {
+        self.commit_folding(target, events, vec![]).await
+    }
+
+    async fn commit_folding(
+        &mut self,
+        target: &TargetId,
+        events: Vec<TargetEvent>,
+        folded: Vec<i64>,
+    ) -> Result<(), JournalError> {
         let at = self.now();
         let messages = self.messages(target, &events, at);
         let events = [events, paging(&messages)].concat();
         let entry = |event: &TargetEvent| Entry::Target { target: target.clone(), event: event.clone() };
         let entries: Vec<Entry> = events.iter().map(entry).collect();
-        self.parts.tools.ledger.commit(at, &entries, messages, vec![]).await?;
+        self.parts.tools.ledger.commit(at, &entries, messages, folded).await?;
         events.iter().for_each(|event| self.remember(target, event, at));
         Ok(())
     }
@@ -295,7 +306,10 @@ impl Watcher {
             memory = memory.fold(event, at);
         }
         // Who only observes tells nobody; what was paged before that was configured still ends.
-        let observes = self.targets.get(target).is_some_and(|g| g.settings.mode == Mode::Observe);
+        let observes = self
+            .targets
+            .get(target)
+            .is_some_and(|g| g.settings.policy.mode_of(&target.target) == Mode::Observe);
         messages.retain(|message| !observes || message.kind == MessageKind::Resolve);
         messages
     }

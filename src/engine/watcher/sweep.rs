@@ -61,6 +61,7 @@ impl Watcher {
     }
 
     async fn after_sweep(&mut self) -> Result<(), JournalError> {
+        self.escalate().await?;
         if self.book_stale {
             self.publish_book();
         }

@@ -2,6 +2,7 @@
 use jiff::{SignedDuration, Timestamp};
 use rollguard::domain::plan::kubernetes::{ImageChange, restart};
 use rollguard::domain::plan::{Goal, Plan, draft};
+use rollguard::domain::policy::asking::Then;
 use rollguard::domain::run::End;
 use rollguard::domain::survey::Survey;
 use rollguard::domain::workload::WorkloadKind;
@@ -38,6 +39,10 @@ pub(super) struct Case {
     pub(super) workloads: fn(Timestamp) -> Workloads,
     pub(super) plan: fn(&Workloads, Timestamp) -> Plan,
     pub(super) asks: bool,
+    /// So many people must approve.
+    pub(super) needed: usize,
+    /// What is done while nobody answers, after so many seconds.
+    pub(super) unanswered: &'static [(u64, Then)],
     pub(super) person: Person,
     pub(super) meddling: Meddling,
     /// How long the process is down each time.
@@ -108,6 +113,8 @@ const PLAIN: Case = Case {
     workloads: deployment,
     plan: back,
     asks: false,
+    needed: 1,
+    unanswered: &[],
     person: Person::Nobody,
     meddling: Meddling::None,
     down: AT_ONCE,
@@ -155,6 +162,21 @@ pub(super) const CASES: &[Case] = &[
         asks: true,
         person: Person::Approves,
         told: &["action", "ask", "closed", "resolve", "resolve", "resolve-verified", "verified"],
+        ..PLAIN
+    },
+    Case {
+        name: "two people approve",
+        asks: true,
+        needed: 2,
+        person: Person::Approves,
+        told: &["action", "approved", "ask", "closed", "resolve", "resolve", "resolve-verified", "verified"],
+        ..PLAIN
+    },
+    Case {
+        name: "nobody answers, and the policy rolls back",
+        asks: true,
+        unanswered: &[(60, Then::PageAgain), (120, Then::Rollback)],
+        told: &["action", "ask", "ask", "closed", "resolve", "resolve", "resolve-verified", "verified"],
         ..PLAIN
     },
     Case {

@@ -1,10 +1,13 @@
 //! One life of the process over a world: the real driver and the real outbox, over the real ledger, until all is over.
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use rollguard::domain::answer::Wanted;
+use rollguard::domain::approval::Asking;
 use rollguard::domain::event::{RUN_STREAMS, RunEvent, from_record};
 use rollguard::domain::opening::{Request, open};
+use rollguard::domain::policy::asking::{Approvals, Then, Unanswered};
 use rollguard::domain::policy::{Decided, Decision};
 use rollguard::domain::probe::Probe;
 use rollguard::domain::run::{End, Run, evolve};
@@ -32,19 +35,31 @@ fn request(world: &World) -> Request<'static> {
     Request {
         service,
         incident: "shop/backend.v2.0".into(),
-        decided: Decided { decision, would: None, reason: "it is bad".into(), barred: vec![] },
+        decided: Decided { decision, would: None, reason: "it is bad".into(), barred: vec![], policy: None },
         verdict: None,
         requested_by: Some("ann".into()),
         released_at: None,
         plan,
         checks: vec![CheckSpec { name: "API health".into(), kind: health }],
-        approval_secs: 900,
+        severity: 2,
+        asking: asking(world),
         verify_secs: 600,
         watch_secs: WATCH_SECS,
         status_page: None,
         kept: vec![],
         changed: vec![],
         configuration: None,
+    }
+}
+
+fn asking(world: &World) -> Asking {
+    let unanswered =
+        |(secs, then): &(u64, Then)| Unanswered { after: Duration::from_secs(*secs), then: *then };
+    Asking {
+        approvals: Approvals { needed: world.case.needed, ..Approvals::default() },
+        unanswered: world.case.unanswered.iter().map(unanswered).collect(),
+        alone: true,
+        ..Asking::within(900)
     }
 }
 

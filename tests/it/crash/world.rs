@@ -204,6 +204,11 @@ impl World {
     }
 }
 
+/// Ann ordered it, so others approve.
+fn by(key: &str) -> &'static str {
+    if key.contains("/approved-") { "eve" } else { "ben" }
+}
+
 impl State {
     fn pause(&mut self, paused: bool) {
         let targets: Vec<TargetId> = self.workloads.iter().map(|(id, _)| id.clone()).collect();
@@ -211,12 +216,12 @@ impl State {
     }
 
     fn react(&mut self, person: Person, plan: &Plan) -> Option<(String, Command)> {
-        let asks = |key: &&String| key.contains("/ask") || key.contains("/stuck-");
+        let asks = |key: &&String| ["/ask", "/approved-", "/stuck-"].iter().any(|what| key.contains(what));
         let key = self.taken.iter().filter(asks).find(|key| !self.answered.contains(*key))?.clone();
-        let (run, by, reason) = (RUN.to_string(), "ann".to_string(), "I say so".to_string());
+        let (run, by, reason) = (RUN.to_string(), by(&key).to_string(), "I say so".to_string());
         let command = match person {
             Person::Nobody => return None,
-            Person::Approves => Command::Approve { run, digest: plan.digest(), by },
+            Person::Approves => Command::Approve { run, digest: plan.digest(), by, break_glass: None },
             Person::Resumes => {
                 self.killed = false;
                 self.pause(false);

@@ -52,7 +52,9 @@ fn all_events() -> Vec<Event> {
     let later_run = super::story::later_run_events().into_iter().map(Event::Run);
     let (kept, compared) = super::story::kept_events();
     let kept = [Event::Target(kept), Event::Run(compared)];
-    target.chain(run).chain(later).chain(later_run).chain(kept).collect()
+    let (asked, answered) = super::story::asked_events();
+    let asked = asked.into_iter().map(Event::Target).chain(answered.into_iter().map(Event::Run));
+    target.chain(run).chain(later).chain(later_run).chain(kept).chain(asked).collect()
 }
 
 fn record_of(event: &Event) -> NewRecord {
@@ -166,6 +168,8 @@ fn the_golden_run_folds_to_what_it_was() {
     assert_eq!(fold_until("denied").phase, Phase::Closed(End::Denied));
     assert_eq!(fold_until("approval_expired").phase, Phase::Closed(End::Expired));
     assert_eq!(fold_until("compared").compared[0].differences.len(), 4);
+    assert_eq!(fold_until("unanswered").asked.reminded, 1);
+    assert_eq!(fold_until("acknowledged").asked.acknowledged.as_deref(), Some("ana"));
     assert_eq!(fold_until("aborted").phase, Phase::Closed(End::Aborted));
 }
 
@@ -190,6 +194,9 @@ fn the_golden_target_folds_to_what_it_was() {
     assert!(after("rolled_back").last_rollback().is_some());
     assert_eq!(after("watch_closed").watch, None);
     assert_eq!(after("kept").kept.len(), 1);
+    let page = |kind: &str| after(kind).page.clone().unwrap();
+    assert_eq!(page("acknowledged").acknowledged.as_deref(), Some("ana"));
+    assert_eq!(page("escalated").level, 1);
     assert_eq!(after("paging").paging.as_deref(), Some("shop/backend.v2.1"));
 }
 

@@ -13,6 +13,7 @@ use rollguard::domain::outcome::{Call, Finding, Outcome};
 use rollguard::domain::owner::{Controller, HoldOwner, Origin};
 use rollguard::domain::plan::kubernetes::{AwaitRollout, RestoreTemplate, Workload};
 use rollguard::domain::plan::{Action, Change, Plan, PlanDigest, Step};
+use rollguard::domain::policy::asking::{Reminder, Then};
 use rollguard::domain::policy::{Decided, Decision};
 use rollguard::domain::probe::Probe;
 use rollguard::domain::release::{Fingerprint, Release, ReleaseKind, Version};
@@ -41,6 +42,7 @@ fn decided() -> Decided {
         would: Some(Decision::Rollback),
         reason: "12 of 100 requests of the new pods failed".into(),
         barred: vec!["this target was rolled back a short while ago".into()],
+        policy: None,
     }
 }
 
@@ -114,7 +116,7 @@ fn opened() -> RunOpened {
         checklist: vec![item(Item::Severity, true), item(Item::Backup, false)],
         plan: plan(),
         digest: PlanDigest::named("0123456789abcdef"),
-        approval: Some(ApprovalAsk { expires_at: at(900) }),
+        approval: Some(ApprovalAsk::until(at(900))),
         checks: vec![
             check("health", CheckKind::Outside(Probe::http(url(), Wanted { expect, ..Wanted::status(200) }))),
             check("version", CheckKind::Version { url: url(), pointer: Some("/version".into()) }),
@@ -232,6 +234,38 @@ pub(super) fn kept_events() -> (TargetEvent, RunEvent) {
     (TargetEvent::Kept(Box::new(keepsake())), RunEvent::Compared { comparisons: vec![comparison] })
 }
 
+/// What came with several approvers, and with pages that somebody acknowledges.
+pub(super) fn asked_events() -> (Vec<TargetEvent>, Vec<RunEvent>) {
+    let (incident, by) = (|| "shop/backend.v2.1".to_string(), || "ana".to_string());
+    let digest = || PlanDigest::named("0123456789abcdef");
+    let reminder = |second, then| Reminder { at: at(second), then };
+    let ask = ApprovalAsk {
+        needed: 2,
+        from: vec!["ana".into(), "ben".into()],
+        reminders: vec![reminder(300, Then::PageAgain), reminder(600, Then::Escalate)],
+        ..ApprovalAsk::until(at(900))
+    };
+    let policy = Some("line 2 of the policy (latency: approval)".to_string());
+    let decided = Decided { policy, ..decided() };
+    let target = vec![
+        TargetEvent::Paging { incident: incident(), on: true },
+        TargetEvent::Acknowledged { target: target(), incident: incident(), by: by() },
+        TargetEvent::Escalated { target: target(), incident: incident(), level: 1 },
+    ];
+    let run = vec![
+        RunEvent::Opened(Box::new(RunOpened { approval: Some(ask), decided, ..opened() })),
+        RunEvent::Unanswered { then: Then::PageAgain },
+        RunEvent::Acknowledged { by: by() },
+        RunEvent::Approved { by: by(), digest: digest(), break_glass: None },
+        RunEvent::Approved {
+            by: "eve".into(),
+            digest: digest(),
+            break_glass: Some("nobody is awake".into()),
+        },
+    ];
+    (target, run)
+}
+
 /// Run events whose bodies grew, likewise.
 pub(super) fn later_run_events() -> Vec<RunEvent> {
     let configuration = Some("c0ffee".repeat(10) + "c0ff");
@@ -269,7 +303,7 @@ pub(super) fn run_events() -> Vec<RunEvent> {
     vec![
         RunEvent::Opened(Box::new(opened())),
         RunEvent::Adopted { epoch: 1 },
-        RunEvent::Approved { by: by(), digest: PlanDigest::named("0123456789abcdef") },
+        RunEvent::Approved { by: by(), digest: PlanDigest::named("0123456789abcdef"), break_glass: None },
         RunEvent::StepStarted { step: 0, attempt: 1, epoch: 1, deadline: at(220) },
         RunEvent::Observed { step: 0, finding: Finding::not_yet(detail()) },
         RunEvent::Applied { step: 0, outcome: Outcome::Unknown { why: why() }, calls: vec![] },

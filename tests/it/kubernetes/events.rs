@@ -80,6 +80,7 @@ async fn what_is_told_twice_is_one_event() {
         targets: vec![target],
         code: Some(Code::RollbackStuck),
         facts: None,
+        level: 0,
     };
     assert!(events.wants(&message));
     for _ in 0..2 {

@@ -41,6 +41,7 @@ fn message(kind: MessageKind, title: &str) -> Message {
         targets: vec![],
         code: None,
         facts: None,
+        level: 0,
     }
 }
 

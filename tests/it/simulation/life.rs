@@ -235,7 +235,7 @@ fn settings(service: &str, mode: Mode) -> ServiceSettings {
     let health = CheckKind::Outside(Probe::http("http://shop/health", Wanted::status(200)));
     ServiceSettings {
         name: api(service).service,
-        mode,
+        policy: mode.into(),
         targets: vec![api(service).target],
         rules: standard_rules(),
         judging: Judging::standard(secs(WATCH_SECS)),

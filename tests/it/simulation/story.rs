@@ -145,7 +145,7 @@ impl<'a> Story<'a> {
         let reason = "I say so".to_string();
         match (&run.phase, self.schedule.agrees) {
             (Phase::AwaitingApproval { .. }, true) => {
-                Some(Command::Approve { run: id, digest: opened(run).digest.clone(), by })
+                Some(Command::Approve { run: id, digest: opened(run).digest.clone(), by, break_glass: None })
             }
             (Phase::AwaitingApproval { .. }, false) => Some(Command::Deny { run: id, reason, by }),
             (Phase::Stuck { .. }, true) if self.world.second() < 2 * MENDED => {

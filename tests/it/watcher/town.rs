@@ -409,7 +409,7 @@ fn settings(service: &str, judging: &Judging, rails: &Rails, minimum: Option<&st
     let minutes = |n: u64| Duration::from_secs(60 * n);
     ServiceSettings {
         name: target(service).service,
-        mode: Mode::Auto,
+        policy: Mode::Auto.into(),
         targets: vec![target(service).target],
         rules: standard_rules(),
         judging: judging.clone(),

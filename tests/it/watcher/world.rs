@@ -13,7 +13,7 @@ use rollguard::domain::names::{RuleName, ServiceName, TargetId, TargetName};
 use rollguard::domain::outcome::{Finding, Outcome};
 use rollguard::domain::owner::Origin;
 use rollguard::domain::plan::Step;
-use rollguard::domain::policy::Mode;
+use rollguard::domain::policy::Policy;
 use rollguard::domain::release::{Fingerprint, Generation, Release, ReleaseKind, Version};
 use rollguard::domain::runbook::{Judging, Rule, RuleKind, standard_rules};
 use rollguard::domain::signal::{PodReading, Reading, Sample};
@@ -27,7 +27,7 @@ use rollguard::engine::driver::Tools;
 use rollguard::engine::leadership::Tenure;
 use rollguard::engine::ledger::Ledger;
 use rollguard::engine::settings::{Fleet, ServiceSettings};
-use rollguard::engine::snapshot::Picture;
+use rollguard::engine::snapshot::{Picture, Viewer};
 use rollguard::engine::sources::{Answer, AskBook, Sensing};
 use rollguard::engine::watcher::{Parts, Watcher};
 use rollguard::ports::*;
@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::lever::Lever;
 
-pub(super) fn target() -> TargetId {
+pub(crate) fn target() -> TargetId {
     TargetId { service: ServiceName::parse("shop").unwrap(), target: TargetName::parse("backend").unwrap() }
 }
 
@@ -46,7 +46,7 @@ fn template(label: &str) -> Value {
     json!({"spec": {"containers": [{"name": "shop", "image": format!("shop:{label}")}]}})
 }
 
-pub(super) fn version(label: &str) -> Version {
+pub(crate) fn version(label: &str) -> Version {
     Version::of_workload(Fingerprint::of_template(&template(label)), vec![format!("shop:{label}")])
 }
 
@@ -55,7 +55,7 @@ fn now() -> Timestamp {
 }
 
 /// A Deployment that runs this version, with the versions that it knows, oldest first.
-pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Survey {
+pub(crate) fn survey(target: &TargetId, running: &str, history: &[String]) -> Survey {
     let revision = |(revision, label): (u64, &String)| Revision {
         name: format!("shop-{label}"),
         uid: label.clone(),
@@ -85,14 +85,14 @@ pub(super) fn survey(target: &TargetId, running: &str, history: &[String]) -> Su
     }))
 }
 
-pub(super) fn crash_looping(label: &str) -> Vec<PodView> {
+pub(crate) fn crash_looping(label: &str) -> Vec<PodView> {
     let reason = Some("CrashLoopBackOff".to_string());
     let reading = PodReading { restarts: 3, reason, ..PodReading::default() };
     let fingerprint = Some(version(label).fingerprint);
     vec![PodView { name: format!("{label}-0"), fingerprint, created_at: now(), reading, metrics_url: None }]
 }
 
-pub(super) fn opened(label: &str, kind: ReleaseKind) -> TargetEvent {
+pub(crate) fn opened(label: &str, kind: ReleaseKind) -> TargetEvent {
     let release =
         Release { target: target(), kind, from: Some(version("v1")), to: version(label), at: now() };
     TargetEvent::WatchOpened(Box::new(WatchSpec {
@@ -107,9 +107,10 @@ pub(super) fn opened(label: &str, kind: ReleaseKind) -> TargetEvent {
     }))
 }
 
-pub(super) struct World {
+pub(crate) struct World {
     journal: Arc<MemoryJournal>,
-    mode: Mode,
+    policy: Policy,
+    told: Mutex<Vec<Message>>,
     cluster: Arc<Cluster>,
 }
 
@@ -120,28 +121,35 @@ struct Cluster {
 }
 
 /// One life of the watcher.
-pub(super) struct Life {
+pub(crate) struct Life {
     feed: mpsc::Sender<FeedEvent>,
     answers: mpsc::Sender<Answer>,
     history: Vec<String>,
     stop: CancellationToken,
+    pub(crate) desk: Desk,
+    pub(crate) viewer: Viewer,
     watcher: JoinHandle<Result<(), JournalError>>,
 }
 
 impl World {
-    pub(super) fn new(mode: Mode, history: &[&str]) -> Self {
+    pub(crate) fn new(policy: impl Into<Policy>, history: &[&str]) -> Self {
         let history: Vec<String> = history.iter().map(ToString::to_string).collect();
         let running = Mutex::new(history[0].clone());
         let cluster = Arc::new(Cluster { history, running, recording: Mutex::default() });
-        Self { journal: Arc::new(MemoryJournal::default()), mode, cluster }
+        Self {
+            journal: Arc::new(MemoryJournal::default()),
+            policy: policy.into(),
+            told: Mutex::default(),
+            cluster,
+        }
     }
 
     /// What a survey finds from now on.
-    pub(super) fn runs(&self, label: &str) {
+    pub(crate) fn runs(&self, label: &str) {
         *self.cluster.running.lock().unwrap() = label.to_string();
     }
 
-    pub(super) fn recorded(&self, pods: Vec<PodView>) {
+    pub(crate) fn recorded(&self, pods: Vec<PodView>) {
         let sample = |pod: PodView| Sample {
             at: now(),
             service: target().service,
@@ -153,7 +161,7 @@ impl World {
         self.cluster.recording.lock().unwrap().extend(pods.into_iter().map(sample));
     }
 
-    pub(super) async fn remembers(&self, events: Vec<TargetEvent>) {
+    pub(crate) async fn remembers(&self, events: Vec<TargetEvent>) {
         let epoch = self.journal.claim().await.unwrap();
         let record = |event: &TargetEvent| {
             let (kind, body) = to_parts(event).unwrap();
@@ -163,7 +171,7 @@ impl World {
         self.journal.commit(epoch, Commit { at: now(), events, ..Commit::default() }).await.unwrap();
     }
 
-    pub(super) async fn live(&self) -> Life {
+    pub(crate) async fn live(&self) -> Life {
         let journal: Arc<dyn Journal> = self.journal.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let (picture, stop) = (Picture::default(), CancellationToken::new());
@@ -184,24 +192,33 @@ impl World {
             notes,
             stop: stop.clone(),
         };
+        let desk = Desk::new(journal.clone(), clock, picture.viewer());
         let parts = Parts {
             tools,
-            desk: Desk::new(journal.clone(), clock, picture.viewer()),
+            desk: desk.clone(),
             journal,
             recorder: self.cluster.clone(),
             sensing: Sensing { sources: vec![], book: watch::channel(Arc::new(AskBook::default())).0 },
-            fleet: Fleet::new(vec![settings(self.mode)], 2),
+            fleet: Fleet::new(vec![settings(self.policy.clone())], 2),
             notes: told,
             answers: answered,
             reconfigured: mpsc::channel(1).1,
             stop: stop.clone(),
         };
         let watcher = tokio::spawn(Watcher::run(parts, Box::new(Feed(events))));
-        Life { feed, answers, history: self.cluster.history.clone(), stop, watcher }
+        Life {
+            feed,
+            answers,
+            history: self.cluster.history.clone(),
+            stop,
+            desk,
+            viewer: picture.viewer(),
+            watcher,
+        }
     }
 
     /// The body of the first record that is looked for, waiting for it.
-    pub(super) async fn until(&self, wanted: impl Fn(&str, &Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, wanted: impl Fn(&str, &Value) -> bool) -> Value {
         for _ in 0..500 {
             let found = self.journal.records().into_iter().find(|r| wanted(&r.kind, &r.body));
             if let Some(record) = found {
@@ -213,16 +230,31 @@ impl World {
         panic!("it was not recorded within 10 seconds, only {kinds:?}")
     }
 
-    pub(super) async fn count(&self, kind: &str) -> usize {
+    pub(crate) async fn count(&self, kind: &str) -> usize {
         self.journal.records().iter().filter(|r| r.kind == kind).count()
     }
 
-    pub(super) async fn runs_opened(&self) -> usize {
+    pub(crate) async fn runs_opened(&self) -> usize {
         self.count("opened").await
     }
 
+    /// Everything that was told so far, delivered as it comes.
+    pub(crate) async fn told(&self) -> Vec<Message> {
+        let epoch = self.journal.epoch().await.unwrap();
+        loop {
+            let rows = self.journal.outbox(now(), 100).await.unwrap();
+            if rows.is_empty() {
+                return self.told.lock().unwrap().clone();
+            }
+            for row in rows {
+                self.journal.settle(epoch, row.id, now(), Delivery::Done).await.unwrap();
+                self.told.lock().unwrap().push(row.message);
+            }
+        }
+    }
+
     /// Keys of everything that waits to be delivered.
-    pub(super) async fn messages(&self) -> Vec<String> {
+    pub(crate) async fn messages(&self) -> Vec<String> {
         let rows = self.journal.outbox(now() + SignedDuration::from_hours(1), 100).await.unwrap();
         rows.into_iter().map(|row| row.message.key).collect()
     }
@@ -230,7 +262,7 @@ impl World {
 
 impl Life {
     /// The feed shows this version with these pods.
-    pub(super) async fn sees(&self, label: &str, pods: Vec<PodView>) {
+    pub(crate) async fn sees(&self, label: &str, pods: Vec<PodView>) {
         let place = self.history.iter().position(|known| known == label).unwrap();
         let begun = now() - SignedDuration::from_hours(24);
         let since = if place == 0 { begun } else { now() };
@@ -252,7 +284,7 @@ impl Life {
     }
 
     /// The HTTP check `health`, which must fail for a second, was answered.
-    pub(super) async fn checks(&self, ok: bool, detail: &str) {
+    pub(crate) async fn checks(&self, ok: bool, detail: &str) {
         let rule = RuleName::parse(HEALTH).unwrap();
         let sample = Sample {
             at: now(),
@@ -265,7 +297,7 @@ impl Life {
         self.answers.send(Answer { source: "http".into(), samples: vec![sample] }).await.unwrap();
     }
 
-    pub(super) async fn end(self) {
+    pub(crate) async fn end(self) {
         self.stop.cancel();
         self.watcher.await.unwrap().unwrap();
     }
@@ -273,13 +305,13 @@ impl Life {
 
 const HEALTH: &str = "health";
 
-fn settings(mode: Mode) -> ServiceSettings {
+fn settings(policy: Policy) -> ServiceSettings {
     let kind = RuleKind::check(1.0);
     let health = Rule::new(RuleName::parse(HEALTH).unwrap(), kind);
     let minutes = |n: u64| Duration::from_secs(60 * n);
     ServiceSettings {
         name: target().service,
-        mode,
+        policy,
         targets: vec![target().target],
         rules: [standard_rules(), vec![health]].concat(),
         judging: Judging::standard(minutes(30)),
@@ -296,7 +328,7 @@ fn settings(mode: Mode) -> ServiceSettings {
     }
 }
 
-pub(super) struct Feed(pub(super) mpsc::Receiver<FeedEvent>);
+pub(crate) struct Feed(pub(crate) mpsc::Receiver<FeedEvent>);
 
 #[async_trait]
 impl ReleaseFeed for Feed {
@@ -329,7 +361,7 @@ impl Recorder for Cluster {
 }
 
 /// Checks nothing, and takes every message that is for people.
-pub(super) struct Bystander;
+pub(crate) struct Bystander;
 
 #[async_trait]
 impl Checks for Bystander {
