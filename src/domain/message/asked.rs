@@ -132,6 +132,7 @@ fn of_page(
         lines: vec!["Details: rollguard status".to_string()],
         targets: vec![target.clone()],
         code: Some(code),
+        facts: None,
         level: 0,
     }
 }

@@ -265,6 +265,7 @@ pub fn sample(occasion: Occasion) -> Message {
         targets,
         code: Some(code),
         facts: Some(Box::new(facts)),
+        level: 0,
     }
 }
 

@@ -128,7 +128,11 @@ fn evidence(opened: &RunOpened, past: &[Past]) -> Vec<Found> {
 fn answered(at: Timestamp, event: &RunEvent) -> Option<Answered> {
     let said = |by: &str, what: String| Some(Answered { at, by: Some(by.to_string()), what });
     match event {
-        RunEvent::Approved { by, digest } => said(by, format!("approved plan {digest}")),
+        RunEvent::Approved { by, digest, break_glass: None } => said(by, format!("approved plan {digest}")),
+        RunEvent::Approved { by, digest, break_glass: Some(why) } => {
+            said(by, format!("broke the glass and approved plan {digest}: {why}"))
+        }
+        RunEvent::Acknowledged { by } => said(by, "took it in hand".to_string()),
         RunEvent::Denied { by, reason } => said(by, format!("denied it: {reason}")),
         RunEvent::ApprovalExpired => {
             Some(Answered { at, by: None, what: "nobody answered in time".to_string() })
@@ -139,6 +143,7 @@ fn answered(at: Timestamp, event: &RunEvent) -> Option<Answered> {
         RunEvent::Aborted { by, reason } => said(by, format!("stopped it: {reason}")),
         RunEvent::Opened(_)
         | RunEvent::Adopted { .. }
+        | RunEvent::Unanswered { .. }
         | RunEvent::StepStarted { .. }
         | RunEvent::Observed { .. }
         | RunEvent::Applied { .. }
