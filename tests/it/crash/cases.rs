@@ -169,14 +169,23 @@ pub(super) const CASES: &[Case] = &[
         asks: true,
         needed: 2,
         person: Person::Approves,
-        told: &["action", "approved", "ask", "closed", "resolve", "resolve", "resolve-verified", "verified"],
+        told: &[
+            "action",
+            "approved-1",
+            "ask",
+            "closed",
+            "resolve",
+            "resolve",
+            "resolve-verified",
+            "verified",
+        ],
         ..PLAIN
     },
     Case {
         name: "nobody answers, and the policy rolls back",
         asks: true,
         unanswered: &[(60, Then::PageAgain), (120, Then::Rollback)],
-        told: &["action", "ask", "ask", "closed", "resolve", "resolve", "resolve-verified", "verified"],
+        told: &["action", "ask", "ask-2", "closed", "resolve", "resolve", "resolve-verified", "verified"],
         ..PLAIN
     },
     Case {

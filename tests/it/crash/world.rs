@@ -170,12 +170,15 @@ impl World {
 
     /// People do what they were asked for.
     async fn answer(&self) {
-        let Some((key, command)) = self.state().react(self.case.person, &self.plan) else { return };
-        let body = serde_json::to_value(&command).unwrap();
-        let key = format!("command/{key}");
-        let item = InboxItem { key, kind: INBOX_COMMAND.into(), body, at: self.now() };
-        self.journal.receive(item.clone()).await.unwrap();
-        self.state().written.push(Write::Receive(item));
+        for by in ["ben", "eve"].iter().take(self.case.needed) {
+            let reaction = self.state().react(self.case.person, &self.plan, by);
+            let Some((key, command)) = reaction else { return };
+            let body = serde_json::to_value(&command).unwrap();
+            let key = format!("command/{key}");
+            let item = InboxItem { key, kind: INBOX_COMMAND.into(), body, at: self.now() };
+            self.journal.receive(item.clone()).await.unwrap();
+            self.state().written.push(Write::Receive(item));
+        }
     }
 
     /// What the journal must hold before a step is applied: that it began, and that this life has looked at it.
@@ -204,21 +207,18 @@ impl World {
     }
 }
 
-/// Ann ordered it, so others approve.
-fn by(key: &str) -> &'static str {
-    if key.contains("/approved-") { "eve" } else { "ben" }
-}
-
 impl State {
     fn pause(&mut self, paused: bool) {
         let targets: Vec<TargetId> = self.workloads.iter().map(|(id, _)| id.clone()).collect();
         targets.iter().for_each(|target| self.workloads.of_mut(target).pause(paused));
     }
 
-    fn react(&mut self, person: Person, plan: &Plan) -> Option<(String, Command)> {
-        let asks = |key: &&String| ["/ask", "/approved-", "/stuck-"].iter().any(|what| key.contains(what));
-        let key = self.taken.iter().filter(asks).find(|key| !self.answered.contains(*key))?.clone();
-        let (run, by, reason) = (RUN.to_string(), by(&key).to_string(), "I say so".to_string());
+    /// Ann ordered it, so others answer, each of them once.
+    fn react(&mut self, person: Person, plan: &Plan, by: &str) -> Option<(String, Command)> {
+        let asks = |key: &&String| key.contains("/ask") || key.contains("/stuck-");
+        let answers = self.taken.iter().filter(asks).map(|key| format!("{key}/{by}"));
+        let key = answers.into_iter().find(|key| !self.answered.contains(key))?;
+        let (run, by, reason) = (RUN.to_string(), by.to_string(), "I say so".to_string());
         let command = match person {
             Person::Nobody => return None,
             Person::Approves => Command::Approve { run, digest: plan.digest(), by, break_glass: None },
