@@ -19,6 +19,8 @@ pub fn changed(
 ) -> Vec<String> {
     let mut lines = match survey {
         Survey::Kubernetes(found) => of_workload(found, to),
+        // Their plans say it themselves.
+        Survey::Frontend(_) | Survey::Database(_) | Survey::Infrastructure(_) => Vec::new(),
     };
     if let (Some(then), Some(now)) = (then, now) {
         lines.extend(differences(then, now).iter().map(ToString::to_string));

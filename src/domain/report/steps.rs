@@ -53,6 +53,8 @@ fn take(steps: &mut [StepReport], at: Timestamp, event: &RunEvent) {
         RunEvent::Opened(_)
         | RunEvent::Adopted { .. }
         | RunEvent::Approved { .. }
+        | RunEvent::Unanswered { .. }
+        | RunEvent::Acknowledged { .. }
         | RunEvent::Denied { .. }
         | RunEvent::ApprovalExpired
         | RunEvent::Observed { .. }
