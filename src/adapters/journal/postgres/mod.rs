@@ -9,7 +9,6 @@ mod outbox;
 mod published;
 mod records;
 mod schema;
-mod tls;
 mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +28,7 @@ use crate::ports::{
 };
 pub use audit::PostgresAudit;
 pub use connection::PostgresOptions;
-pub use tls::TlsMode;
+pub use crate::adapters::postgres::tls::TlsMode;
 use writer::{Job, Kind, Store};
 
 /// Requests that wait for the writer; more callers wait for their turn.

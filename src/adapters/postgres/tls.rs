@@ -31,11 +31,14 @@ pub enum TlsMode {
 }
 
 #[derive(Clone)]
-pub(super) struct RustlsConnector(Arc<ClientConfig>);
+pub struct RustlsConnector(Arc<ClientConfig>);
 
 impl RustlsConnector {
     /// `None` where no TLS is wanted.
-    pub(super) fn new(mode: &TlsMode) -> Result<Option<Self>, String> {
+    ///
+    /// # Errors
+    /// Certificates that cannot be used.
+    pub fn new(mode: &TlsMode) -> Result<Option<Self>, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -75,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for R
     }
 }
 
-pub(super) struct ToHost {
+pub struct ToHost {
     config: Arc<ClientConfig>,
     host: ServerName<'static>,
 }
@@ -91,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for ToHos
     }
 }
 
-pub(super) struct Encrypted<S>(client::TlsStream<S>);
+pub struct Encrypted<S>(client::TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Encrypted<S> {
     fn channel_binding(&self) -> ChannelBinding {
