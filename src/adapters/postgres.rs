@@ -25,6 +25,13 @@ pub const CONNECT_MAX: Duration = Duration::from_secs(5);
 pub struct Access {
     config: Config,
     connector: Option<RustlsConnector>,
+    tls: TlsMode,
+}
+
+/// What a program of the libpq family is told: an address without a password, and the password apart from it.
+pub struct Address {
+    pub url: url::Url,
+    pub password: Option<SecretString>,
 }
 
 /// What is wrong is never quoted: it may hold a password.
@@ -56,7 +63,7 @@ impl Access {
             .keepalives_retries(2)
             .target_session_attrs(TargetSessionAttrs::ReadWrite)
             .ssl_mode(if connector.is_some() { SslMode::Require } else { SslMode::Disable });
-        Ok(Self { config, connector })
+        Ok(Self { config, connector, tls: tls.clone() })
     }
 
     /// `shop on db.internal:5432`, for people.
@@ -72,6 +79,28 @@ impl Access {
 
     pub fn database(&self) -> &str {
         self.config.get_dbname().or_else(|| self.config.get_user()).unwrap_or("postgres")
+    }
+
+    /// For other programs. `None` where it is reached by a socket in the file system.
+    pub fn address(&self) -> Option<Address> {
+        let host = match self.config.get_hosts().first()? {
+            Host::Tcp(host) => host,
+            Host::Unix(_) => return None,
+        };
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        let mut url = url::Url::parse(&format!("postgres://{host}:{port}")).ok()?;
+        url.set_username(self.config.get_user().unwrap_or_default()).ok()?;
+        url.path_segments_mut().ok()?.push(self.database());
+        match &self.tls {
+            TlsMode::Disable => url.query_pairs_mut().append_pair("sslmode", "disable"),
+            TlsMode::Require => url.query_pairs_mut().append_pair("sslmode", "require"),
+            TlsMode::VerifyFull { ca_file } => url
+                .query_pairs_mut()
+                .append_pair("sslmode", "verify-full")
+                .append_pair("sslrootcert", &ca_file.to_string_lossy()),
+        };
+        let password = self.config.get_password().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        Some(Address { url, password: password.map(SecretString::from) })
     }
 
     /// A new session. What ends it later is logged.
