@@ -15,3 +15,4 @@ pub mod recording;
 #[cfg(feature = "aws")]
 pub mod registry;
 pub mod signals;
+pub mod tls;

@@ -1,7 +1,8 @@
 //! How a Postgres is reached: address, login, TLS and time limits, the same for the journal and for databases of services.
-pub mod tls;
+mod tls;
 
 use std::error::Error as _;
+use std::fmt;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -11,7 +12,8 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{CancelToken, Client, Config, Error, NoTls, SimpleQueryMessage, Socket};
 
 use super::outbound::shorten;
-use tls::{RustlsConnector, TlsMode};
+use super::tls::TlsMode;
+use tls::RustlsConnector;
 
 /// One address of several.
 const ADDRESS_MAX: Duration = Duration::from_secs(3);
@@ -43,6 +45,13 @@ pub enum AccessError {
     Url,
     #[error("{0}")]
     Tls(String),
+}
+
+/// Without what may be secret in it.
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("place", &self.place()).finish_non_exhaustive()
+    }
 }
 
 impl Access {

@@ -45,9 +45,7 @@ pub(super) fn list(directory: &str, current: Option<u64>) -> Migrations {
             Some(file) if place < unread => {
                 Down::Unread { file, why: format!("it is more than {READ_MAX} versions back") }
             }
-            Some(file) if !behind(&version) => {
-                Down::Unread { file, why: "it is of a later version".into() }
-            }
+            Some(file) if !behind(&version) => Down::Unread { file, why: "it is of a later version".into() },
             Some(file) => script(Path::new(directory), file),
         };
         Migration { version, down }

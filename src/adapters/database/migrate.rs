@@ -61,7 +61,8 @@ fn arguments(address: &Address, step: &DownMigration, staged: &Staged) -> Vec<St
     }
     let path = staged.0.display().to_string();
     let lock = step.terms.lock_secs.to_string();
-    let mut arguments = ["-path", &path, "-database", url.as_str(), "-lock-timeout", &lock].map(String::from).to_vec();
+    let mut arguments =
+        ["-path", &path, "-database", url.as_str(), "-lock-timeout", &lock].map(String::from).to_vec();
     match step.to {
         Some(to) => arguments.extend(["goto".to_string(), to.to_string()]),
         None => arguments.extend(["down", "1"].map(String::from)),

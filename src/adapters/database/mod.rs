@@ -74,7 +74,8 @@ struct Database {
 /// For one look, connecting included.
 const LOOK_MAX: Duration = Duration::from_secs(8);
 /// Its own answers are small, and a query of a person must not hold up the database.
-const READING: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET default_transaction_read_only = on;";
+const READING: &str =
+    "SET statement_timeout = '5s'; SET lock_timeout = '2s'; SET default_transaction_read_only = on;";
 
 impl Databases {
     pub fn new(options: Vec<DatabaseOptions>, clock: Arc<dyn Clock>) -> Self {

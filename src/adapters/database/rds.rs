@@ -85,7 +85,9 @@ impl Rds {
                         Outcome::Done { detail: format!("the snapshot {id} is there already") }
                     }
                     Some(
-                        "InvalidDBInstanceState" | "SnapshotQuotaExceeded" | "DBInstanceNotFound"
+                        "InvalidDBInstanceState"
+                        | "SnapshotQuotaExceeded"
+                        | "DBInstanceNotFound"
                         | "AccessDenied",
                     ) => Outcome::Refused { why },
                     Some(_) | None => Outcome::Unknown { why },

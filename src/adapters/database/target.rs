@@ -167,7 +167,9 @@ impl Database {
             (Runner::Migrate, Versions::Migrate { program, .. }) => {
                 migrate::run(program, access, step, &script).await
             }
-            (Runner::Migrate, Versions::Query(_)) => Ran::refused("golang-migrate is not configured any more"),
+            (Runner::Migrate, Versions::Query(_)) => {
+                Ran::refused("golang-migrate is not configured any more")
+            }
         };
         self.remember_failure(step.from, failed);
         outcome

@@ -281,6 +281,8 @@ fn settings(mode: Mode) -> ServiceSettings {
         mode,
         targets: vec![target().target],
         rules: [standard_rules(), vec![health]].concat(),
+        rules_apart: Default::default(),
+        compatible: Default::default(),
         judging: Judging::standard(minutes(30)),
         watch: minutes(30),
         page_after: minutes(2),

@@ -9,8 +9,8 @@ use tokio_postgres::{Client, Row, Statement};
 
 use super::super::damaged;
 use super::error::{explain, unavailable};
-use crate::adapters::postgres::tls::TlsMode;
 use crate::adapters::postgres::{Access, AccessError, CONNECT_MAX, is_final};
+use crate::adapters::tls::TlsMode;
 use crate::ports::JournalError;
 
 /// How long an answer is waited for; Postgres itself gives up a statement before that.

@@ -41,6 +41,10 @@ pub enum DatabaseRefusal {
         empty: Vec<String>,
     },
     NoImages,
+    /// Declared by the owner of both.
+    Incompatible {
+        why: String,
+    },
     InstanceBusy {
         instance: String,
         status: String,
@@ -81,6 +85,9 @@ impl fmt::Display for DatabaseRefusal {
                 write!(f, "{directory} lacks down scripts: {}", told.join(", "))
             }
             DatabaseRefusal::NoImages => f.write_str("a database has no image"),
+            DatabaseRefusal::Incompatible { why } => {
+                write!(f, "application and schema would not fit, by `compatible_with`: {why}")
+            }
             DatabaseRefusal::InstanceBusy { instance, status } => {
                 write!(f, "the RDS instance {instance} is {status}, so no snapshot can be taken")
             }
@@ -118,6 +125,9 @@ impl DatabaseRefusal {
                 "golang-migrate would only lower the version: write the scripts, or restore to a new instance".into()
             }
             DatabaseRefusal::NoImages => "name a version with --to-revision".into(),
+            DatabaseRefusal::Incompatible { .. } => {
+                "roll both back in an order in which they fit (that of `targets`), or roll forward".into()
+            }
             DatabaseRefusal::InstanceBusy { .. } => "wait until it is available".into(),
             DatabaseRefusal::OtherEngine { .. } => "take the migration back by hand".into(),
             DatabaseRefusal::Cluster { .. } => {

@@ -90,7 +90,9 @@ pub fn assess_available(step: &TakeSnapshot, facts: Option<&SnapshotFacts>) -> F
 fn ours(step: &TakeSnapshot, facts: &SnapshotFacts) -> Result<(), String> {
     let id = &step.snapshot;
     if facts.run.as_deref() != Some(step.run.as_str()) || facts.instance != step.instance {
-        return Err(format!("there is a snapshot {id} that is not this run's: delete or rename it, then resume"));
+        return Err(format!(
+            "there is a snapshot {id} that is not this run's: delete or rename it, then resume"
+        ));
     }
     if facts.status == "failed" {
         return Err(format!("the snapshot {id} has failed: delete it, then resume, and it is taken again"));
