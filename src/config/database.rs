@@ -69,14 +69,12 @@ impl DatabaseConfig {
         let host = url.as_ref().and_then(Url::host_str).unwrap_or("localhost");
         let port = url.as_ref().and_then(Url::port).unwrap_or(5432);
         let name = url.as_ref().map(|url| url.path().trim_start_matches('/')).unwrap_or_default();
-        let table = match &self.versions {
-            VersionsConfig::Migrate { table, .. } => table,
-            VersionsConfig::Query(_) => "",
+        let what = match &self.versions {
+            VersionsConfig::Migrate { table, .. } if table == TABLE => String::new(),
+            VersionsConfig::Migrate { table, .. } => format!("{table} in "),
+            VersionsConfig::Query(_) => "what a query tells of ".to_string(),
         };
-        match table {
-            "" | TABLE => format!("the database {name} on {host}:{port}"),
-            table => format!("{table} in the database {name} on {host}:{port}"),
-        }
+        format!("{what}the database {name} on {host}:{port}")
     }
 }
 

@@ -33,6 +33,8 @@ fn env(name: &str) -> Option<String> {
         "HOOK_URL" => "https://hooks.example.com/in?key=hook-secret",
         "SHOP_CHECK_PASSWORD" => "check-password-xyz",
         "ROLLGUARD_POSTGRES_URL" => "postgres://rollguard:postgres-secret@db.example.com/rollguard",
+        "SHOP_DATABASE_URL" => "postgres://migrator:database-secret@shop-db.example.com/shop",
+        "SHOP_REDIS_PASSWORD" => "redis-secret",
         "HOOK_SECRET" => "signing-secret-0123456789",
         _ => return None,
     };

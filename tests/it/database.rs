@@ -6,4 +6,3 @@ mod noticed;
 mod rds;
 mod served;
 mod stage;
-mod together;
