@@ -18,7 +18,7 @@ async fn next(feed: &mut Box<dyn ReleaseFeed>) -> WorkloadView {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "tests/run database"]
 async fn a_migration_is_seen_from_its_beginning_to_its_end() {
     let stage = Stage::shop(Runner::Rollguard).await;

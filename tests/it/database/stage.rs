@@ -1,5 +1,4 @@
 //! A database of its own for a test, migrated by the real golang-migrate, with the adapter on it.
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,7 +103,7 @@ impl Stage {
             versions: Versions::Migrate {
                 table: "schema_migrations".into(),
                 directory: Some(self.scripts.path().display().to_string()),
-                program: PathBuf::from(binary("migrate")),
+                program: binary("migrate"),
             },
             interval: Duration::from_millis(100),
             terms: Terms {
