@@ -7,6 +7,7 @@ mod aws;
 pub mod backtest;
 mod build;
 mod channels;
+mod databases;
 mod inquiries;
 mod journal;
 mod leading;

@@ -171,6 +171,8 @@ fn settings(plan: &Plan) -> ServiceSettings {
         policy: Mode::Auto.into(),
         targets: plan.changes.iter().map(|change| change.target.target.clone()).collect(),
         rules: standard_rules(),
+        rules_apart: Default::default(),
+        compatible: Default::default(),
         judging: Judging::standard(WATCH),
         watch: WATCH,
         page_after: Duration::from_secs(120),

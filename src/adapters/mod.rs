@@ -2,14 +2,17 @@
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod checks;
+pub mod database;
 pub mod endpoint;
 pub mod journal;
 pub mod kill_file;
 pub mod kubernetes;
 pub mod notify;
 pub mod outbound;
+pub mod postgres;
 pub mod probe;
 pub mod recording;
 #[cfg(feature = "aws")]
 pub mod registry;
 pub mod signals;
+pub mod tls;

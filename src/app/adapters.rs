@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::rooms::{Feeds, Room, Rooms};
+use super::rooms::{Feeds, NoCluster, Room, Rooms};
 use super::{AppError, build, channels};
 use crate::adapters::kubernetes::{Beside, Kubernetes};
 use crate::config::Config;
@@ -110,7 +110,11 @@ pub(super) struct Equipment {
 impl Equipment {
     /// Begins to watch all targets.
     pub(super) fn feed(&self) -> Box<dyn ReleaseFeed> {
-        let workloads: Box<dyn ReleaseFeed> = Box::new(self.cluster.feed());
+        let workloads: Box<dyn ReleaseFeed> = if self.cluster.has_targets() {
+            Box::new(self.cluster.feed())
+        } else {
+            Box::new(NoCluster::default())
+        };
         let others = self.rooms.iter().map(|room| (room.feed)());
         Box::new(Feeds([workloads].into_iter().chain(others).collect()))
     }

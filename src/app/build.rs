@@ -7,7 +7,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::rooms::Room;
-use super::{AppError, outside};
+use super::{AppError, databases, outside};
 use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::kubernetes::logs::{LOGS_EVERY, LogRule, LogsSource};
@@ -43,7 +43,7 @@ pub(super) fn setup<E: Display>(what: &'static str) -> impl Fn(E) -> AppError {
     move |error| AppError::Setup { what, why: error.to_string() }
 }
 
-fn targets(config: &Config) -> impl Iterator<Item = (TargetId, &TargetKindConfig)> {
+pub(super) fn targets(config: &Config) -> impl Iterator<Item = (TargetId, &TargetKindConfig)> {
     config.services.iter().flat_map(|service| {
         service.targets.iter().map(|target| {
             (TargetId { service: service.name.clone(), target: target.name.clone() }, &target.kind)
@@ -72,8 +72,9 @@ fn is_without_cluster(config: &Config) -> bool {
 }
 
 /// What rolls back everything but workloads.
-pub(super) fn rooms(_config: &Config) -> Result<Vec<Room>, AppError> {
-    Ok(Vec::new())
+pub(super) fn rooms(config: &Config) -> Result<Vec<Room>, AppError> {
+    let rooms = [databases::room(config)?];
+    Ok(rooms.into_iter().flatten().collect())
 }
 
 pub(super) fn kinds(config: &Config) -> BTreeMap<TargetId, TargetKind> {
@@ -128,11 +129,14 @@ pub(super) fn fleet(config: &Config) -> Fleet {
 }
 
 fn settings(config: &Config, service: &ServiceConfig) -> ServiceSettings {
+    let rules = runbook(config, service);
     ServiceSettings {
         name: service.name.clone(),
         policy: service.policy.clone(),
         targets: service.targets.iter().map(|t| t.name.clone()).collect(),
-        rules: runbook(config, service),
+        rules_apart: databases::rules_apart(service, &rules),
+        rules,
+        compatible: databases::compatible(service),
         judging: judging(config, service),
         watch: service.watch,
         page_after: service.page_after,
@@ -330,7 +334,11 @@ pub(super) fn checks(config: &Config) -> Result<Arc<dyn Checks>, AppError> {
             Some(AlertmanagerAccess { url, token: None, match_labels: match_labels(config) })
         }
     };
-    Ok(Arc::new(OutsideChecks::new(client, access).with_secrets(outside::secrets(config))))
+    Ok(Arc::new(
+        OutsideChecks::new(client, access)
+            .with_secrets(outside::secrets(config))
+            .with_databases(databases::accesses(config)?),
+    ))
 }
 
 fn match_labels(config: &Config) -> BTreeMap<crate::domain::names::ServiceName, BTreeMap<String, String>> {

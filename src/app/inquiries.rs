@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::domain::event::{Record, StreamId, TargetEvent, from_record};
 use crate::domain::names::TargetId;
+use crate::domain::plan::compatibility::Running;
 use crate::domain::plan::{Destination, Plan, draft};
 use crate::domain::policy::Decided;
 use crate::domain::release::Version;
@@ -25,6 +26,17 @@ pub(super) struct Answers {
     pub(super) fleet: Current<Fleet>,
 }
 
+impl Answers {
+    fn running(&self, target: &TargetId) -> Running {
+        self.viewer.look(|s| {
+            let of_service = s.targets.values().filter(|t| t.target.service == target.service);
+            of_service
+                .filter_map(|t| Some((t.target.target.clone(), t.current.as_ref()?.label.clone())))
+                .collect()
+        })
+    }
+}
+
 #[async_trait]
 impl Inquiries for Answers {
     async fn plan(&self, target: &TargetId, to: Destination) -> Result<Plan, InquiryError> {
@@ -40,7 +52,9 @@ impl Inquiries for Answers {
             }
         })?;
         let rollout_secs = settings.rollout_deadline.as_secs();
-        draft(&survey, &goal, "preview", rollout_secs).map_err(|refusal| InquiryError::Refused { refusal })
+        let plan = draft(&survey, &goal, "preview", rollout_secs);
+        let fits = |plan: Plan| settings.misfit(&self.running(target), &plan).map_or(Ok(plan), Err);
+        plan.and_then(fits).map_err(|refusal| InquiryError::Refused { refusal })
     }
 
     async fn story(&self, target: &TargetId) -> Result<Story, InquiryError> {

@@ -2,10 +2,8 @@
 use std::sync::Arc;
 
 use crate::adapters::journal::audit::AuditTrail;
-use crate::adapters::journal::{
-    PostgresAudit, PostgresJournal, PostgresOptions, SqliteAudit, SqliteJournal, TlsMode,
-};
-use crate::config::{Config, JournalConfig, PostgresConfig, PostgresTls};
+use crate::adapters::journal::{PostgresAudit, PostgresJournal, PostgresOptions, SqliteAudit, SqliteJournal};
+use crate::config::{Config, JournalConfig, PostgresConfig};
 use crate::ports::{Journal, JournalError};
 
 pub(super) async fn open(config: &Config) -> Result<Arc<dyn Journal>, JournalError> {
@@ -24,10 +22,6 @@ pub(super) async fn audit(config: &Config) -> Result<Box<dyn AuditTrail>, Journa
 }
 
 fn options(postgres: &PostgresConfig) -> PostgresOptions {
-    let tls = match &postgres.tls {
-        PostgresTls::Disable => TlsMode::Disable,
-        PostgresTls::Require => TlsMode::Require,
-        PostgresTls::VerifyFull { ca_file } => TlsMode::VerifyFull { ca_file: ca_file.clone() },
-    };
+    let tls = super::databases::tls(&postgres.tls);
     PostgresOptions { url: postgres.url.clone(), schema: postgres.schema.clone(), tls }
 }

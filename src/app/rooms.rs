@@ -102,3 +102,16 @@ impl ReleaseFeed for Feeds {
         None
     }
 }
+
+/// In place of a cluster's feed where no workload is guarded: there is no connection to wait for.
+#[derive(Default)]
+pub(super) struct NoCluster {
+    told: bool,
+}
+
+#[async_trait]
+impl ReleaseFeed for NoCluster {
+    async fn next(&mut self) -> Option<FeedEvent> {
+        (!std::mem::replace(&mut self.told, true)).then_some(FeedEvent::Restored)
+    }
+}

@@ -85,7 +85,7 @@ fn is_schema(name: &str) -> bool {
     begins && name.chars().all(plain) && name.len() < 64 && !name.starts_with("pg_")
 }
 
-fn tls(fields: &Fields<'_>, outside: &Outside<'_>) -> Option<PostgresTls> {
+pub(super) fn tls(fields: &Fields<'_>, outside: &Outside<'_>) -> Option<PostgresTls> {
     let own = fields.map("tls");
     let ca_file = own.as_ref().and_then(|tls| tls.read::<PathBuf>("ca_file"));
     match (own.as_ref().and_then(|tls| tls.read("mode")).unwrap_or(Mode::VerifyFull), ca_file) {

@@ -2,6 +2,7 @@
 mod cases;
 mod check;
 mod cloudwatch;
+mod database;
 mod diff;
 mod durations;
 mod journal;
@@ -39,6 +40,7 @@ use url::Url;
 
 pub use cases::{Cases, Expected, PolicyCase, load_cases};
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
+pub use database::{DatabaseConfig, DatabaseUrl, RdsConfig, VersionsConfig};
 pub use diff::Changes;
 pub use journal::{JournalConfig, PostgresConfig, PostgresTls};
 pub use leadership::LeadershipConfig;
@@ -234,21 +236,31 @@ pub struct TargetConfig {
     pub service: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetKindConfig {
     Kubernetes(Workload),
+    Database(Box<DatabaseConfig>),
 }
 
 impl TargetKindConfig {
     pub fn kind(&self) -> TargetKind {
         match self {
             TargetKindConfig::Kubernetes(_) => TargetKind::Kubernetes,
+            TargetKindConfig::Database(_) => TargetKind::Database,
         }
     }
 
     pub fn workload(&self) -> Option<&Workload> {
         match self {
             TargetKindConfig::Kubernetes(workload) => Some(workload),
+            TargetKindConfig::Database(_) => None,
+        }
+    }
+
+    pub fn database(&self) -> Option<&DatabaseConfig> {
+        match self {
+            TargetKindConfig::Kubernetes(_) => None,
+            TargetKindConfig::Database(database) => Some(database),
         }
     }
 
@@ -258,6 +270,7 @@ impl TargetKindConfig {
             TargetKindConfig::Kubernetes(workload) => {
                 format!("the {} {}/{}", workload.kind.title(), workload.namespace, workload.name)
             }
+            TargetKindConfig::Database(database) => database.place(),
         }
     }
 }

@@ -183,6 +183,11 @@ pub(super) fn token(fields: &Fields<'_>, stem: &str, outside: &Outside<'_>) -> O
     sound(fields, find(fields, stem, outside), in_header)
 }
 
+/// Of any content, for what speaks no HTTP.
+pub(super) fn plain(fields: &Fields<'_>, stem: &str, outside: &Outside<'_>) -> Option<SecretString> {
+    find(fields, stem, outside).map(|found| found.secret)
+}
+
 pub(super) fn url(fields: &Fields<'_>, stem: &str, outside: &Outside<'_>) -> Option<SecretUrl> {
     sound(fields, find(fields, stem, outside), |secret| {
         http_url(secret.expose_secret())?;

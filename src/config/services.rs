@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::value::KubernetesName;
 use super::verify::Verification;
 use super::yaml::Entry;
-use super::{ServiceConfig, TargetConfig, TargetKindConfig, policies, verify};
+use super::{ServiceConfig, TargetConfig, TargetKindConfig, database, policies, verify};
 use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{ServiceName, TargetName};
 use crate::domain::plan::kubernetes::Workload;
@@ -40,7 +40,7 @@ fn defaults<'a>(root: &Fields<'a>, around: &Around) -> &'a [Entry] {
     let settings = Settings::read(&fields, around);
     check::settings(&fields, &settings);
     if let Some(section) = fields.map("verify") {
-        verify::by_itself(&section, around, &[]);
+        verify::by_itself(&section, around, &verify::Measured::default());
     }
     fields.entries()
 }
@@ -50,7 +50,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
     let settings = Settings::read(fields, around);
     check::service(fields, shown, &settings, around);
     check::settings(fields, &settings);
-    let targets = targets(fields, shown, placed);
+    let targets = targets(fields, shown, placed, around);
     let terms = terms(fields, &targets);
     check::policy(fields, shown, &settings, &terms, around);
     policies::known_evidence(fields, &settings.rules);
@@ -78,9 +78,14 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
 }
 
 /// What a target may be, as its key names it.
-const KINDS: [&str; 1] = ["kubernetes"];
+const KINDS: [&str; 2] = ["database", "kubernetes"];
 
-fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<TargetConfig> {
+fn targets(
+    fields: &Fields<'_>,
+    service: &str,
+    placed: &mut Vec<Placed>,
+    around: &Around,
+) -> Vec<TargetConfig> {
     if fields.is_empty_list("targets") {
         fields.notes.error(fields.at("targets"), "targets: there is none, so nothing can be rolled back");
     }
@@ -92,8 +97,12 @@ fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<
             target.has("min_version").then(|| target.read::<MinVersion>("min_version")).flatten();
         let key = target.one_of(&KINDS)?;
         let fields = target.map(key)?;
-        let in_front = fields.read::<KubernetesName>("service").map(|name| name.0);
-        let kind = workload(&fields)?;
+        let kind = match key {
+            "database" => TargetKindConfig::Database(Box::new(database::read(&fields, &around.outside)?)),
+            _ => workload(&fields)?,
+        };
+        let in_front =
+            kind.workload().and_then(|_| fields.read::<KubernetesName>("service")).map(|name| name.0);
         placed.push(Placed { at: target.at(key), service: service.to_string(), place: kind.place() });
         Some(TargetConfig { name: name?, min_version, kind, service: in_front })
     };

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use url::Url;
 
 use super::TargetConfig;
@@ -9,12 +10,13 @@ use super::check::{self, Around};
 use super::raw::Fields;
 use super::settings::Settings;
 use super::value::{Pointer, Share};
-use super::{Secrets, probes};
+use super::{PostgresTls, Secrets, journal, probes, secrets};
 use crate::domain::names::TargetName;
-use crate::domain::verification::{CheckKind, CheckSpec};
+use crate::domain::plan::database::SchemaQuery;
+use crate::domain::verification::{CheckKind, CheckSpec, RedisServer, Trust};
 
 const DEADLINE: Duration = Duration::from_secs(600);
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 12] = [
     "http",
     "journey",
     "tls",
@@ -25,6 +27,8 @@ const KINDS: [&str; 10] = [
     "latency_p95",
     "throughput",
     "no_active_alerts",
+    "redis",
+    "sql",
 ];
 
 /// The deadline and the checks of a service, and what the journeys among them may use.
@@ -40,8 +44,12 @@ pub(super) fn read(
     around: &Around<'_>,
     targets: &[TargetConfig],
 ) -> Verification {
-    let fronted: Vec<TargetName> =
-        targets.iter().filter(|target| target.service.is_some()).map(|target| target.name.clone()).collect();
+    let named = |wanted: fn(&TargetConfig) -> bool| -> Vec<TargetName> {
+        targets.iter().filter(|target| wanted(target)).map(|target| target.name.clone()).collect()
+    };
+    let fronted = named(|target| target.service.is_some());
+    let databases = named(|target| target.kind.database().is_some());
+    let measured = Measured { fronted: fronted.clone(), databases: Some(databases) };
     let own = fields.map("verify").map(|verify| {
         for check in verify.maps("checks") {
             check::measured(&check, settings, around);
@@ -51,7 +59,7 @@ pub(super) fn read(
                 check.notes.error(check.key_at("endpoints_ready"), message);
             }
         }
-        by_itself(&verify, around, &fronted)
+        by_itself(&verify, around, &measured)
     });
     let (deadline, checks) = own.unwrap_or((DEADLINE, None));
     let checks = checks.unwrap_or_else(|| standard(settings, &fronted));
@@ -62,13 +70,21 @@ pub(super) fn read(
     Verification { deadline, checks: checks.into_iter().map(|(check, _)| check).collect(), secrets }
 }
 
+/// Targets that certain checks are about.
+#[derive(Default)]
+pub(super) struct Measured {
+    fronted: Vec<TargetName>,
+    /// `None` where it is not known, as in the defaults.
+    databases: Option<Vec<TargetName>>,
+}
+
 type Checks = Vec<(CheckSpec, Secrets)>;
 
 /// A section `verify` whatever the service measures; `None` for the standard checks.
 pub(super) fn by_itself(
     verify: &Fields<'_>,
     around: &Around<'_>,
-    fronted: &[TargetName],
+    known: &Measured,
 ) -> (Duration, Option<Checks>) {
     let deadline = verify.read("deadline").unwrap_or(DEADLINE);
     if !verify.has("checks") {
@@ -80,7 +96,7 @@ pub(super) fn by_itself(
     }
     let all = verify.maps("checks");
     check::distinct(&all, "name", "check");
-    (deadline, Some(all.iter().filter_map(|check| read_check(check, around, fronted)).collect()))
+    (deadline, Some(all.iter().filter_map(|check| read_check(check, around, known)).collect()))
 }
 
 fn standard(settings: &Settings, fronted: &[TargetName]) -> Checks {
@@ -95,11 +111,7 @@ fn standard(settings: &Settings, fronted: &[TargetName]) -> Checks {
     checks
 }
 
-fn read_check(
-    fields: &Fields<'_>,
-    around: &Around<'_>,
-    fronted: &[TargetName],
-) -> Option<(CheckSpec, Secrets)> {
+fn read_check(fields: &Fields<'_>, around: &Around<'_>, known: &Measured) -> Option<(CheckSpec, Secrets)> {
     let name = fields.read::<String>("name");
     let key = fields.one_of(&KINDS)?;
     let body = fields.map(key)?;
@@ -115,13 +127,59 @@ fn read_check(
             pointer: body.read::<Pointer>("pointer").map(|pointer| pointer.0),
         },
         "pods_ready" => CheckKind::PodsReady,
-        "endpoints_ready" => CheckKind::EndpointsReady { targets: fronted.to_vec() },
+        "endpoints_ready" => CheckKind::EndpointsReady { targets: known.fronted.clone() },
         "error_rate" => CheckKind::ErrorRate { below: body.read::<Share>("below")?.0 },
         "latency_p95" => {
             CheckKind::LatencyP95 { below_ms: body.read::<Duration>("below")?.as_secs_f64() * 1000.0 }
         }
         "throughput" => CheckKind::Throughput { at_least: body.read::<Share>("at_least")?.0 },
+        "sql" => sql(&body, name.clone().unwrap_or_default(), known)?,
+        "redis" => {
+            let (server, used) = redis(&body, around)?;
+            secrets = used;
+            CheckKind::Redis(server)
+        }
         _ => CheckKind::NoActiveAlerts,
     };
     Some((CheckSpec { name: name?, kind }, secrets))
+}
+
+/// `SELECT 1` unless another query is named: that the database answers at all.
+fn sql(fields: &Fields<'_>, name: String, known: &Measured) -> Option<CheckKind> {
+    let databases = known.databases.as_deref();
+    let target = match (fields.has("target"), databases) {
+        (true, _) => fields.read::<TargetName>("target")?,
+        (false, Some([only])) => only.clone(),
+        (false, _) => {
+            fields.notes.error(fields.begin(), "target is missing: name the database that is asked");
+            return None;
+        }
+    };
+    if databases.is_some_and(|databases| !databases.contains(&target)) {
+        let message = format!("target: {target} is no database of this service");
+        fields.notes.error(fields.at("target"), message);
+        return None;
+    }
+    let sql = fields.read("query").unwrap_or_else(|| "SELECT 1".to_string());
+    let expect = fields.read("expect");
+    Some(CheckKind::Sql { target, query: SchemaQuery { name, sql, expect } })
+}
+
+fn redis(fields: &Fields<'_>, around: &Around<'_>) -> Option<(RedisServer, Secrets)> {
+    let address = fields.read::<String>("address")?;
+    if !address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+        fields.notes.error(fields.at("address"), "address: write host:port, such as cache.internal:6379");
+        return None;
+    }
+    let tls = match fields.has("tls").then(|| journal::tls(fields, &around.outside)) {
+        None | Some(Some(PostgresTls::Disable)) => None,
+        Some(Some(PostgresTls::Require)) => Some(Trust::Anybody),
+        Some(Some(PostgresTls::VerifyFull { ca_file })) => Some(Trust::Signed { ca_file }),
+        Some(None) => return None,
+    };
+    let password = secrets::plain(fields, "password", &around.outside);
+    let user = fields.read::<String>("user").map(SecretString::from);
+    let named = [("user".to_string(), user), ("password".to_string(), password)];
+    let used = Secrets::new(named.into_iter().filter_map(|(name, secret)| Some((name, secret?))));
+    Some((RedisServer { address, tls }, used))
 }

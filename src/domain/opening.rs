@@ -115,7 +115,7 @@ fn checklist(request: &Request<'_>) -> Vec<ChecklistItem> {
             format!("{}, pinned by fingerprint and still in the history", request.plan.summary()),
         ),
         item(Item::PeopleTold, true, "the announcement is enqueued with this decision".into()),
-        item(Item::Backup, true, "no database is touched".into()),
+        backup(&request.plan),
         item(
             Item::PlanReviewed,
             true,
@@ -127,6 +127,20 @@ fn checklist(request: &Request<'_>) -> Vec<ChecklistItem> {
             request.status_page.clone().unwrap_or_else(|| "no status page is configured".into()),
         ),
     ]
+}
+
+/// Whether what is changed could be had back.
+fn backup(plan: &Plan) -> ChecklistItem {
+    let taken = plan.snapshot();
+    let touched = plan.changes_database();
+    let detail = match (taken, touched) {
+        (Some(snapshot), _) => format!("the snapshot {snapshot} is taken before the database is changed"),
+        (None, true) => {
+            "no RDS instance is configured, so no snapshot is taken: see that there is a backup".into()
+        }
+        (None, false) => "no database is touched".into(),
+    };
+    ChecklistItem { item: Item::Backup, met: taken.is_some() || !touched, detail }
 }
 
 /// The items that forbid acting, if any.

@@ -20,7 +20,7 @@ use super::workload::{UpdateStrategy, WorkloadKind};
 pub enum Survey {
     Kubernetes(Box<KubernetesSurvey>),
     Frontend(FrontendSurvey),
-    Database(DatabaseSurvey),
+    Database(Box<DatabaseSurvey>),
     Infrastructure(InfrastructureSurvey),
 }
 

@@ -1,9 +1,11 @@
 //! The checks that prove a rollback worked: the runbook's list, as far as the service configures it.
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::names::TargetName;
+use super::plan::database::SchemaQuery;
 use super::probe::Probe;
 
 /// One check with its name for people.
@@ -30,9 +32,30 @@ pub enum CheckKind {
     Throughput { at_least: f64 },
     /// Alertmanager shows no active alert for the service; silenced ones count as unknown.
     NoActiveAlerts,
+    /// A database of the service answers a query as it should.
+    Sql { target: TargetName, query: SchemaQuery },
+    /// A Redis answers PING.
+    Redis(RedisServer),
     /// The service, asked from outside.
     #[serde(untagged)]
     Outside(Probe),
+}
+
+/// Where a Redis is; user and password are no part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedisServer {
+    /// `host:port`.
+    pub address: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Trust>,
+}
+
+/// Whose certificate is taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trust {
+    Anybody,
+    Signed { ca_file: PathBuf },
 }
 
 impl CheckKind {
@@ -46,6 +69,8 @@ impl CheckKind {
             | CheckKind::ErrorRate { .. }
             | CheckKind::LatencyP95 { .. }
             | CheckKind::Throughput { .. }
+            | CheckKind::Sql { .. }
+            | CheckKind::Redis(_)
             | CheckKind::NoActiveAlerts => Duration::ZERO,
         }
     }

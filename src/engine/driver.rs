@@ -340,7 +340,9 @@ async fn verify(opened: &RunOpened, check: usize, tools: &Tools) -> CheckResult 
         | CheckKind::EndpointsReady { .. }
         | CheckKind::ErrorRate { .. }
         | CheckKind::LatencyP95 { .. }
-        | CheckKind::Throughput { .. } => 1,
+        | CheckKind::Throughput { .. }
+        | CheckKind::Sql { .. }
+        | CheckKind::Redis(_) => 1,
     };
     let mut result = nothing();
     for change in opened.plan.changes.iter().take(asked) {

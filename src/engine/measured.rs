@@ -24,7 +24,11 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
         CheckKind::ErrorRate { .. } => |figures, _, below| error_rate(figures, below),
         CheckKind::LatencyP95 { .. } => latency,
         CheckKind::Throughput { .. } => throughput,
-        CheckKind::Outside(_) | CheckKind::Version { .. } | CheckKind::NoActiveAlerts => return None,
+        CheckKind::Outside(_)
+        | CheckKind::Version { .. }
+        | CheckKind::Sql { .. }
+        | CheckKind::Redis(_)
+        | CheckKind::NoActiveAlerts => return None,
     };
     let limit = match kind {
         CheckKind::ErrorRate { below } => *below,
@@ -34,6 +38,8 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
         | CheckKind::EndpointsReady { .. }
         | CheckKind::Outside(_)
         | CheckKind::Version { .. }
+        | CheckKind::Sql { .. }
+        | CheckKind::Redis(_)
         | CheckKind::NoActiveAlerts => 0.0,
     };
     let not_yet = || CheckResult::no_data("the restored version is not measured yet");
@@ -50,6 +56,8 @@ pub fn check_all(kind: &CheckKind, changes: &[Change], run: &str, viewer: &Viewe
         | CheckKind::ErrorRate { .. }
         | CheckKind::LatencyP95 { .. }
         | CheckKind::Throughput { .. }
+        | CheckKind::Sql { .. }
+        | CheckKind::Redis(_)
         | CheckKind::NoActiveAlerts => true,
     };
     let targets = changes.iter().map(|change| &change.target).filter(about);

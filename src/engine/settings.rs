@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::domain::guardrails::Rails;
 use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{ServiceName, TargetId, TargetName};
+use crate::domain::plan::compatibility::{Compatibility, Running, objection};
+use crate::domain::plan::database::DatabaseRefusal;
+use crate::domain::plan::{Plan, Refusal};
 use crate::domain::policy::Policy;
 use crate::domain::runbook::{Judging, Rule};
 use crate::domain::verification::CheckSpec;
@@ -16,6 +19,10 @@ pub struct ServiceSettings {
     pub policy: Policy,
     pub targets: Vec<TargetName>,
     pub rules: Vec<Rule>,
+    /// Of targets without pods, which have not all of them.
+    pub rules_apart: BTreeMap<TargetName, Vec<Rule>>,
+    /// Which versions of other targets run on which versions of a database.
+    pub compatible: BTreeMap<TargetName, Vec<Compatibility>>,
     pub judging: Judging,
     pub watch: Duration,
     pub page_after: Duration,
@@ -29,6 +36,18 @@ pub struct ServiceSettings {
     pub verify_deadline: Duration,
     pub checks: Vec<CheckSpec>,
     pub status_page: Option<String>,
+}
+
+impl ServiceSettings {
+    /// Why this plan would leave versions side by side that are declared not to run together, for a moment or for good.
+    pub fn misfit(&self, running: &Running, plan: &Plan) -> Option<Refusal> {
+        let why = objection(&self.compatible, running, &plan.changes)?;
+        Some(Refusal::Database(DatabaseRefusal::Incompatible { why }))
+    }
+
+    pub fn rules_of(&self, target: &TargetName) -> &[Rule] {
+        self.rules_apart.get(target).unwrap_or(&self.rules)
+    }
 }
 
 /// All services, by name.

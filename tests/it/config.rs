@@ -40,6 +40,8 @@ fn env(name: &str) -> Option<String> {
         | "STATUSPAGE_API_KEY"
         | "GITHUB_TOKEN" => "channel-secret-0123456789",
         "SLACK_SIGNING_SECRET" => "slack-signing-0123456789",
+        "SHOP_DATABASE_URL" => "postgres://migrator:database-secret@shop-db.example.com/shop",
+        "SHOP_REDIS_PASSWORD" => "redis-secret",
         "HOOK_SECRET" => "signing-secret-0123456789",
         _ => return None,
     };

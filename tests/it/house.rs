@@ -23,15 +23,24 @@ const AT_HOME: &[(&str, &[&str])] = &[
     ("kube::", &["adapters/kubernetes"]),
     ("k8s_openapi", &["adapters/kubernetes"]),
     ("rusqlite", &["adapters/journal"]),
-    ("tokio_postgres", &["adapters/journal/postgres"]),
+    (
+        "tokio_postgres",
+        &["adapters/checks/sql.rs", "adapters/database", "adapters/journal/postgres", "adapters/postgres"],
+    ),
     ("aws_sdk", &["adapters"]),
     ("aws_config", &["adapters"]),
     ("reqwest", &["adapters", "client"]),
     (
         "rustls::",
-        &["adapters/kubernetes/keyed_hash.rs", "adapters/probe", "adapters/journal/postgres/tls.rs"],
+        &[
+            "adapters/checks/redis.rs",
+            "adapters/kubernetes/keyed_hash.rs",
+            "adapters/postgres/tls.rs",
+            "adapters/probe",
+            "adapters/tls.rs",
+        ],
     ),
-    ("x509_cert", &["adapters/probe", "adapters/journal/postgres/tls.rs"]),
+    ("x509_cert", &["adapters/probe", "adapters/postgres/tls.rs"]),
     ("prometheus_http_query", &["adapters/signals"]),
     ("axum", &["http", "sandbox"]),
     ("Timestamp::now(", &["engine/clock.rs", "sandbox/clock.rs"]),
@@ -146,7 +155,7 @@ fn rooms_use_only_the_rooms_below_them() {
             let other = path.strip_prefix("adapters::").map(first);
             if let (Some(own), Some(other)) = (source.adapter(), other)
                 && own != other
-                && !["aws", "outbound", "endpoint", "probe"].contains(&other)
+                && !["aws", "outbound", "endpoint", "postgres", "probe", "tls"].contains(&other)
             {
                 broken.push(format!("{}: adapter {own} must not use adapter {other}", source.path));
             }

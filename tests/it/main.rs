@@ -12,6 +12,7 @@ mod components;
 mod config;
 mod crash;
 mod daemon;
+mod database;
 mod demo;
 mod deploy;
 mod detect;

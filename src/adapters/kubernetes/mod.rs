@@ -138,6 +138,11 @@ impl Kubernetes {
         Self { keeping, ..self }
     }
 
+    /// Whether there is a workload to watch.
+    pub fn has_targets(&self) -> bool {
+        !self.targets.is_empty()
+    }
+
     /// Starts the watches; they end when the feed is dropped. Call it within a tokio runtime.
     pub fn feed(&self) -> KubernetesFeed {
         KubernetesFeed::start(&self.client, self.targets.clone(), &self.beside, Arc::clone(&self.clock))

@@ -1,4 +1,5 @@
 //! A plan: immutable, ordered steps with preconditions, identified by a digest that an approval names.
+pub mod compatibility;
 pub mod database;
 pub mod frontend;
 pub mod infrastructure;
@@ -102,6 +103,12 @@ impl Action {
     }
 }
 
+impl Step {
+    fn is_of_database(&self) -> bool {
+        self.action.kind() == TargetKind::Database
+    }
+}
+
 impl Plan {
     pub fn digest(&self) -> PlanDigest {
         // Serializing our own plain data cannot fail; an empty text would only make the digest useless, not wrong.
@@ -109,12 +116,16 @@ impl Plan {
         PlanDigest(hex(&Sha256::digest(text)))
     }
 
-    /// One plan over the targets of several: first everything that changes something, then everything that waits.
+    /// One plan over the targets of several: first everything that changes something, then everything that waits. With a
+    /// database among them each target's steps stay together, for what changes there must wait in between.
     pub fn joined(plans: Vec<Plan>) -> Option<Plan> {
         let several = plans.len() > 1;
+        let waits_between = plans.iter().flat_map(|plan| &plan.steps).any(Step::is_of_database);
         plans.into_iter().reduce(Plan::followed_by).map(|mut plan| {
-            if several {
+            if several && !waits_between {
                 plan.steps.sort_by_key(|step| !step.action.mutates());
+            }
+            if several {
                 plan.steps.iter_mut().for_each(|s| s.title = format!("{}: {}", s.target.target, s.title));
             }
             plan
@@ -138,6 +149,18 @@ impl Plan {
             | Action::Database(_)
             | Action::Infrastructure(_) => None,
         }
+    }
+
+    /// The snapshot that is taken before a database is changed.
+    pub fn snapshot(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| {
+            let Action::Database(DatabaseAction::TakeSnapshot(taken)) = &step.action else { return None };
+            Some(taken.snapshot.as_str())
+        })
+    }
+
+    pub fn changes_database(&self) -> bool {
+        self.steps.iter().any(|step| step.is_of_database() && step.action.mutates())
     }
 
     /// Each bad version with where it comes from, as far as that is known.

@@ -9,7 +9,7 @@ use crate::domain::evidence::Cause;
 use crate::domain::guardrails::Bar;
 use crate::domain::message::{Message, joined};
 use crate::domain::names::TargetId;
-use crate::domain::plan::Plan;
+use crate::domain::plan::{Plan, Refusal};
 use crate::domain::policy::{Decided, Decision};
 use crate::domain::release::{Release, ReleaseKind};
 
@@ -64,7 +64,19 @@ impl Watcher {
             against.extend(settled(member));
             bars.extend(against.into_iter().map(|why| Bar::Companion { target: member.id.clone(), why }));
         }
-        if bars.is_empty() { Plan::joined(plans).ok_or_else(Vec::new) } else { Err(bars) }
+        let plan = Plan::joined(plans).filter(|_| bars.is_empty()).ok_or(bars)?;
+        match self.misfit(target, &plan) {
+            Some(refusal) => Err(vec![Bar::Refused(refusal)]),
+            None => Ok(plan),
+        }
+    }
+
+    /// Why what runs of this service would not bear with this plan.
+    pub(super) fn misfit(&self, target: &TargetId, plan: &Plan) -> Option<Refusal> {
+        let this = self.targets.get(target)?;
+        let label = |g: &Guarded| Some((g.id.target.clone(), g.memory.current.as_ref()?.label.clone()));
+        let running = self.of_service(this).filter_map(label).collect();
+        this.settings.misfit(&running, plan)
     }
 
     /// The decision as the others remember it that the plan takes along, so that none of them decides once more.

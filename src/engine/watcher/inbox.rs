@@ -6,7 +6,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::domain::names::TargetId;
 use crate::domain::opening::{Request, run_id};
-use crate::domain::plan::{Destination, draft};
+use crate::domain::plan::{Destination, Plan, draft};
 use crate::domain::policy::{Decided, Decision};
 use crate::domain::release::{Release, ReleaseKind};
 use crate::domain::signal::{Reading, Sample};
@@ -206,7 +206,9 @@ impl Watcher {
             (None, _, None) => Err("no version is known to be good: name a revision".to_string()),
             (Some(_), Err(error), None) => Err(error.to_string()),
             (Some(goal), Ok(survey), None) => {
-                draft(&survey, &goal, &id, settings.rollout_deadline.as_secs()).map_err(|r| r.to_string())
+                let plan = draft(&survey, &goal, &id, settings.rollout_deadline.as_secs());
+                let fits = |plan: Plan| self.misfit(&target, &plan).map_or(Ok(plan), Err);
+                plan.and_then(fits).map_err(|refusal| refusal.to_string())
             }
         };
         let plan = match plan {

@@ -216,7 +216,7 @@ impl Watcher {
             known_good,
             opened_at,
             release,
-            rules: settings.rules.clone(),
+            rules: settings.rules_of(&target.target).to_vec(),
             judging: judging(&settings.judging, view),
             baseline,
         })

@@ -14,10 +14,17 @@ fn the_examples_targets_are_one_of_each() {
     let shop = &config.services[0];
     let argument = |kind: &TargetKindConfig| match kind {
         TargetKindConfig::Kubernetes(workload) => workload.argument(),
+        TargetKindConfig::Database(_) => kind.place(),
     };
     let targets: Vec<String> = shop.targets.iter().map(|target| argument(&target.kind)).collect();
-    let expected = ["deployment/blockchain-backend", "statefulset/ledger", "daemonset/collector"];
-    assert_eq!(targets, expected.map(|target| format!("{target} -n default")));
+    let expected = [
+        "deployment/blockchain-backend -n default",
+        "statefulset/ledger -n default",
+        "daemonset/collector -n default",
+        "the database shop on shop-db.example.com:5432",
+        "what a query tells of the database shop on shop-db.example.com:5432",
+    ];
+    assert_eq!(targets, expected);
     assert!(shop.together);
 }
 

@@ -7,6 +7,7 @@ use rollguard::domain::run::End;
 use rollguard::domain::survey::Survey;
 use rollguard::domain::workload::WorkloadKind;
 
+use crate::support::schema::Schema;
 use crate::support::workloads::{Workload, Workloads, target, version};
 
 pub(super) const RUN: &str = "shop-crash1";
@@ -86,6 +87,24 @@ fn one_of_each_kind(now: Timestamp) -> Workloads {
         .with(target("shop", "store"), of(WorkloadKind::StatefulSet))
 }
 
+fn database(_: Timestamp) -> Workloads {
+    Workloads::default().with_database(target("shop", "database"), Schema::at(3))
+}
+
+fn backend_and_database(now: Timestamp) -> Workloads {
+    deployment(now).with_database(target("shop", "database"), Schema::at(3))
+}
+
+/// All back, in the order of a configuration; the databases by two versions.
+fn all_back(workloads: &Workloads, now: Timestamp) -> Plan {
+    let plan = |(id, schema): (_, &Schema)| {
+        let survey = Survey::Database(Box::new(schema.survey(id)));
+        draft(&survey, &Goal::Revision(1), RUN, ROLLOUT_SECS).unwrap()
+    };
+    let first = (workloads.iter().count() > 0).then(|| back(workloads, now));
+    Plan::joined(first.into_iter().chain(workloads.databases().map(plan)).collect()).unwrap()
+}
+
 /// Every target back to its first version.
 fn back(workloads: &Workloads, _: Timestamp) -> Plan {
     let plan = |(id, workload): (_, &Workload)| {
@@ -153,6 +172,21 @@ pub(super) const CASES: &[Case] = &[
         plan: back_and_restarted,
         loses_answers: true,
         effects: &["backend: shop:v1", "backend: restart"],
+        ..PLAIN
+    },
+    Case {
+        name: "a snapshot is taken and two migrations are taken back",
+        workloads: database,
+        plan: all_back,
+        loses_answers: true,
+        effects: &["database: snapshot", "database: 2", "database: 1"],
+        ..PLAIN
+    },
+    Case {
+        name: "a Deployment and a database go back in one run",
+        workloads: backend_and_database,
+        plan: all_back,
+        effects: &["backend: shop:v1", "database: snapshot", "database: 2", "database: 1"],
         ..PLAIN
     },
     PLAIN,

@@ -238,6 +238,8 @@ fn settings(service: &str, mode: Mode) -> ServiceSettings {
         policy: mode.into(),
         targets: vec![api(service).target],
         rules: standard_rules(),
+        rules_apart: Default::default(),
+        compatible: Default::default(),
         judging: Judging::standard(secs(WATCH_SECS)),
         watch: secs(WATCH_SECS),
         page_after: secs(60),

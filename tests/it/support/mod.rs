@@ -20,7 +20,10 @@ pub(crate) mod pod_status;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+#[cfg(feature = "aws")]
+pub(crate) mod rds;
 pub(crate) mod receiver;
+pub(crate) mod schema;
 pub(crate) mod server;
 pub(crate) mod wire;
 pub(crate) mod workload;

@@ -13,7 +13,7 @@ use super::process::{Process, free_port};
 use super::{binary, until};
 
 /// With something in it that a URL must percent-encode. It is worth nothing outside of the test.
-const PASSWORD: &str = "open/sesame";
+pub(crate) const PASSWORD: &str = "open/sesame";
 
 /// A running server; dropping it kills it.
 pub(crate) struct Postgres {
@@ -76,6 +76,14 @@ impl Postgres {
         self.url_through(self.port)
     }
 
+    /// The URL of a database that no other test has.
+    pub(crate) async fn database(&self) -> String {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("shop_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        self.client().await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        self.url().replace("/postgres", &format!("/{name}"))
+    }
+
     /// For what stands in between on loopback.
     pub(crate) fn url_through(&self, port: u16) -> String {
         format!("postgres://rollguard:{}@127.0.0.1:{port}/postgres", PASSWORD.replace('/', "%2F"))
@@ -97,6 +105,11 @@ impl Postgres {
         let sql = format!("SET search_path = {}; {sql}", options.schema);
         self.client().await.batch_execute(&sql).await.unwrap();
     }
+}
+
+/// Another session, in any of its databases.
+pub(crate) async fn session(url: &str) -> Client {
+    connect(url).await.unwrap()
 }
 
 async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {

@@ -14,6 +14,8 @@ use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::workload::{UpdateStrategy, WorkloadKind};
 use serde_json::{Value, json};
 
+use super::schema::Schema;
+
 pub(crate) fn target(service: &str, name: &str) -> TargetId {
     TargetId { service: ServiceName::parse(service).unwrap(), target: TargetName::parse(name).unwrap() }
 }
@@ -36,8 +38,9 @@ pub(crate) struct Workload {
     pub(crate) effects: Vec<String>,
 }
 
+/// Workloads, and databases beside them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Workloads(BTreeMap<TargetId, Workload>);
+pub(crate) struct Workloads(BTreeMap<TargetId, Workload>, BTreeMap<TargetId, Schema>);
 
 fn template(image: &str) -> Value {
     json!({"metadata": {"labels": {"app": "shop"}}, "spec": {"containers": [{"name": "shop", "image": image}]}})
@@ -244,6 +247,15 @@ impl Workloads {
         self
     }
 
+    pub(crate) fn with_database(mut self, target: TargetId, schema: Schema) -> Self {
+        self.1.insert(target, schema);
+        self
+    }
+
+    pub(crate) fn databases(&self) -> impl Iterator<Item = (&TargetId, &Schema)> {
+        self.1.iter()
+    }
+
     pub(crate) fn of(&self, target: &TargetId) -> &Workload {
         &self.0[target]
     }
@@ -261,19 +273,27 @@ impl Workloads {
     }
 
     pub(crate) fn observe(&self, step: &Step, now: Timestamp) -> Finding {
+        if let Action::Database(action) = &step.action {
+            return self.1[&step.target].observe(action, now);
+        }
         self.of(&step.target).observe(&step.action, now)
     }
 
     pub(crate) fn apply(&mut self, step: &Step, now: Timestamp) -> Outcome {
+        if let Action::Database(action) = &step.action {
+            return self.1.get_mut(&step.target).unwrap().apply(action, now);
+        }
         self.of_mut(&step.target).apply(&step.action, now)
     }
 
     /// `backend: shop:v1`, for every change that came of an applied step.
     pub(crate) fn effects(&self) -> Vec<String> {
-        let of = |(target, workload): (&TargetId, &Workload)| {
+        let workloads = self.0.iter().map(|(target, workload)| (target, &workload.effects));
+        let databases = self.1.iter().map(|(target, schema)| (target, &schema.effects));
+        let of = |(target, effects): (&TargetId, &Vec<String>)| {
             let name = target.target.to_string();
-            workload.effects.iter().map(move |effect| format!("{name}: {effect}")).collect::<Vec<_>>()
+            effects.iter().map(move |effect| format!("{name}: {effect}")).collect::<Vec<_>>()
         };
-        self.iter().flat_map(of).collect()
+        workloads.chain(databases).flat_map(of).collect()
     }
 }

@@ -412,6 +412,8 @@ fn settings(service: &str, judging: &Judging, rails: &Rails, minimum: Option<&st
         policy: Mode::Auto.into(),
         targets: vec![target(service).target],
         rules: standard_rules(),
+        rules_apart: Default::default(),
+        compatible: Default::default(),
         judging: judging.clone(),
         watch: minutes(30),
         page_after: minutes(2),

@@ -314,6 +314,8 @@ fn settings(policy: Policy) -> ServiceSettings {
         policy,
         targets: vec![target().target],
         rules: [standard_rules(), vec![health]].concat(),
+        rules_apart: Default::default(),
+        compatible: Default::default(),
         judging: Judging::standard(minutes(30)),
         watch: minutes(30),
         page_after: minutes(2),

@@ -2,27 +2,19 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::time::timeout;
-use tokio_postgres::config::{SslMode, TargetSessionAttrs};
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::{FromSql, ToSql};
-use tokio_postgres::{Client, Config, NoTls, Row, Socket, Statement};
+use tokio_postgres::{Client, Row, Statement};
 
 use super::super::damaged;
 use super::error::{explain, unavailable};
-use super::tls::{RustlsConnector, TlsMode};
+use crate::adapters::postgres::{Access, AccessError, CONNECT_MAX, is_final};
+use crate::adapters::tls::TlsMode;
 use crate::ports::JournalError;
 
-/// Name resolution, connecting, TLS and logging in, together.
-const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// One address of several.
-const ADDRESS_MAX: Duration = Duration::from_secs(3);
 /// How long an answer is waited for; Postgres itself gives up a statement before that.
 const ANSWER_MAX: Duration = Duration::from_secs(7);
-/// Sent and not acknowledged by the other machine.
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(7);
-
 /// A transaction that its process left open, because it was stopped or cut off, must not hold up the other replicas for long.
 /// Where every commit waits for replicas to apply it, it goes on to.
 const SESSION: &str = "
@@ -46,30 +38,17 @@ pub struct PostgresOptions {
 
 /// How to get a session.
 pub(super) struct Server {
-    config: Config,
-    connector: Option<RustlsConnector>,
+    access: Access,
     schema: String,
 }
 
 impl Server {
     pub(super) fn new(options: &PostgresOptions) -> Result<Self, JournalError> {
-        let parsed = options.url.expose_secret().parse::<Config>();
-        // What is wrong may quote what stands there.
-        let mut config = parsed.map_err(|_| {
-            unavailable("the journal's url cannot be read: write postgres://user:password@host:5432/database, with what is special in the password percent-encoded, and TLS under `tls`")
+        let access = Access::new(&options.url, &options.tls).map_err(|error| match error {
+            AccessError::Url => unavailable(format!("the journal's {error}")),
+            AccessError::Tls(why) => unavailable(why),
         })?;
-        let connector = RustlsConnector::new(&options.tls).map_err(unavailable)?;
-        config
-            .application_name("rollguard")
-            .connect_timeout(ADDRESS_MAX)
-            .tcp_user_timeout(UNACKNOWLEDGED_MAX)
-            .keepalives(true)
-            .keepalives_idle(Duration::from_secs(5))
-            .keepalives_interval(Duration::from_secs(1))
-            .keepalives_retries(2)
-            .target_session_attrs(TargetSessionAttrs::ReadWrite)
-            .ssl_mode(if connector.is_some() { SslMode::Require } else { SslMode::Disable });
-        Ok(Self { config, connector, schema: options.schema.clone() })
+        Ok(Self { access, schema: options.schema.clone() })
     }
 
     pub(super) fn schema(&self) -> &str {
@@ -78,10 +57,7 @@ impl Server {
 
     pub(super) async fn connect(&self) -> Result<Session, JournalError> {
         let connecting = async {
-            let client = match &self.connector {
-                Some(connector) => self.log_in(connector.clone()).await?,
-                None => self.log_in(NoTls).await?,
-            };
+            let client = self.access.log_in().await.map_err(|e| explain(&e))?;
             let mut session = Session { client, statements: HashMap::new(), broken: None };
             let path = format!("{SESSION} SET search_path = {};", quoted(&self.schema));
             session.run(&path).await?;
@@ -90,23 +66,6 @@ impl Server {
         let late =
             || unavailable(format!("Postgres did not answer within {} s{ADVICE}", CONNECT_MAX.as_secs()));
         timeout(CONNECT_MAX, connecting).await.unwrap_or_else(|_| Err(late()))
-    }
-
-    async fn log_in<T>(&self, tls: T) -> Result<Client, JournalError>
-    where
-        T: MakeTlsConnect<Socket> + Send,
-        T::Stream: Send + 'static,
-        T::TlsConnect: Send,
-        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-    {
-        let (client, connection) = self.config.connect(tls).await.map_err(|e| explain(&e))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                let error = explain(&error);
-                tracing::warn!(%error, "the connection to Postgres has ended");
-            }
-        });
-        Ok(client)
     }
 }
 
@@ -199,7 +158,7 @@ async fn bounded<T>(
     match timeout(ANSWER_MAX, asked).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
-            let refused = error.as_db_error().is_some() && !super::error::is_final(&error);
+            let refused = error.as_db_error().is_some() && !is_final(&error);
             Err(Failure { error: explain(&error), ends_session: !refused })
         }
         Err(_) => {

@@ -1,33 +1,21 @@
 //! From Postgres' errors to the journal's: damaged, or out of order with what to do about it.
-use std::error::Error as _;
-
 use tokio_postgres::Error;
-use tokio_postgres::error::{DbError, Severity, SqlState};
+use tokio_postgres::error::{DbError, SqlState};
 
 use super::super::damaged;
 use crate::adapters::outbound::shorten;
+use crate::adapters::postgres::told;
 use crate::ports::JournalError;
 
 pub(super) fn unavailable(why: impl Into<String>) -> JournalError {
     JournalError::Unavailable { why: why.into() }
 }
 
-/// Whether Postgres ends the session with it.
-pub(super) fn is_final(error: &Error) -> bool {
-    let severity = error.as_db_error().map(|db| db.parsed_severity());
-    matches!(severity, Some(Some(Severity::Fatal | Severity::Panic)))
-}
-
 pub(super) fn explain(error: &Error) -> JournalError {
     match error.as_db_error() {
         Some(db) => refused(db),
         None => {
-            let mut why = shorten(&error.to_string());
-            let mut cause = error.source();
-            while let Some(deeper) = cause {
-                why = format!("{why}: {}", shorten(&deeper.to_string()));
-                cause = deeper.source();
-            }
+            let why = told(error);
             let advice = "check that Postgres runs, the host and port of the journal's url, and `tls`";
             unavailable(format!("{why}; {advice}"))
         }

@@ -9,7 +9,6 @@ mod outbox;
 mod published;
 mod records;
 mod schema;
-mod tls;
 mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::chain::Tail;
 use super::{KEEP_DONE, KEEP_MINUTES, before, noted, prune_is_due, timed};
+pub use crate::adapters::tls::TlsMode;
 use crate::domain::event::{Record, StreamId};
 use crate::domain::names::TargetId;
 use crate::ports::{
@@ -29,7 +29,6 @@ use crate::ports::{
 };
 pub use audit::PostgresAudit;
 pub use connection::PostgresOptions;
-pub use tls::TlsMode;
 use writer::{Job, Kind, Store};
 
 /// Requests that wait for the writer; more callers wait for their turn.

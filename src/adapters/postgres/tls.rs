@@ -1,15 +1,12 @@
 //! TLS to Postgres with rustls, bound to the server's certificate where both sides can.
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
+use rustls::ClientConfig;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
@@ -17,52 +14,19 @@ use tokio_rustls::client;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use crate::adapters::probe::Witness;
-
-/// How far the server's TLS is trusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TlsMode {
-    /// None: what is sent can be read on the way.
-    Disable,
-    /// Encrypted, but to whoever answers.
-    Require,
-    /// Encrypted, to a server whose certificate is signed by one of these and is for its host.
-    VerifyFull { ca_file: PathBuf },
-}
+use crate::adapters::tls::{self, TlsMode};
 
 #[derive(Clone)]
 pub(super) struct RustlsConnector(Arc<ClientConfig>);
 
 impl RustlsConnector {
     /// `None` where no TLS is wanted.
+    ///
+    /// # Errors
+    /// Certificates that cannot be used.
     pub(super) fn new(mode: &TlsMode) -> Result<Option<Self>, String> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|e| e.to_string())?;
-        let config = match mode {
-            TlsMode::Disable => return Ok(None),
-            TlsMode::Require => {
-                let any = Arc::new(Witness::new(provider));
-                config.dangerous().with_custom_certificate_verifier(any)
-            }
-            TlsMode::VerifyFull { ca_file } => {
-                let roots = read_roots(ca_file).map_err(|why| {
-                    format!("the certificates in {} cannot be used: {why}", ca_file.display())
-                })?;
-                config.with_root_certificates(roots)
-            }
-        };
-        Ok(Some(Self(Arc::new(config.with_no_client_auth()))))
+        Ok(tls::client(mode)?.map(Self))
     }
-}
-
-fn read_roots(ca_file: &PathBuf) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(ca_file).map_err(|e| e.to_string())? {
-        roots.add(certificate.map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
-    }
-    if roots.is_empty() { Err("it holds none in PEM form".into()) } else { Ok(roots) }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for RustlsConnector {
