@@ -10,6 +10,7 @@ use super::rooms::Room;
 use super::{AppError, outside};
 use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use crate::adapters::endpoint::Endpoint;
+use crate::adapters::infrastructure::Infrastructure;
 use crate::adapters::kubernetes::logs::{LOGS_EVERY, LogRule, LogsSource};
 use crate::adapters::kubernetes::{
     AccessError, ClusterAccess, Extras, Keeping, KeyedHash, Kubernetes, KubernetesTarget, OwnerOptions,
@@ -75,8 +76,24 @@ fn is_without_cluster(config: &Config) -> bool {
 }
 
 /// What rolls back everything but workloads.
-pub(super) fn rooms(_config: &Config) -> Result<Vec<Room>, AppError> {
-    Ok(Vec::new())
+pub(super) fn rooms(config: &Config, clock: &Arc<dyn Clock>) -> Result<Vec<Room>, AppError> {
+    let rooms = [infrastructure(config, clock)?];
+    Ok(rooms.into_iter().flatten().collect())
+}
+
+fn infrastructure(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Room>, AppError> {
+    let of = |(id, kind): (TargetId, &TargetKindConfig)| match kind {
+        TargetKindConfig::Infrastructure(own) => Some((id, (**own).clone())),
+        TargetKindConfig::Kubernetes(_) => None,
+    };
+    let own: Vec<_> = targets(config).filter_map(of).collect();
+    if own.is_empty() {
+        return Ok(None);
+    }
+    let dir = config.state_dir.join("infrastructure");
+    let room = Infrastructure::new(own, &dir, clock.clone()).map_err(setup("infrastructure"))?;
+    let (kind, target) = (TargetKind::Infrastructure, Arc::new(room.clone()));
+    Ok(Some(Room { kind, target, feed: Arc::new(move || room.feed()) }))
 }
 
 pub(super) fn kinds(config: &Config) -> BTreeMap<TargetId, TargetKind> {

@@ -3,6 +3,7 @@ mod check;
 mod cloudwatch;
 mod diff;
 mod durations;
+mod infrastructure;
 mod journal;
 mod journeys;
 mod keys;
@@ -35,6 +36,7 @@ use url::Url;
 
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use diff::Changes;
+pub use infrastructure::InfrastructureConfig;
 pub use journal::{JournalConfig, PostgresConfig, PostgresTls};
 pub use leadership::LeadershipConfig;
 pub use load::{Env, Loaded, load, parse};
@@ -216,7 +218,7 @@ pub enum GitOpsPolicy {
     Suspend,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TargetConfig {
     pub name: TargetName,
     /// Automation does not go back behind it.
@@ -226,20 +228,23 @@ pub struct TargetConfig {
     pub service: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum TargetKindConfig {
+    Infrastructure(Box<InfrastructureConfig>),
     Kubernetes(Workload),
 }
 
 impl TargetKindConfig {
     pub fn kind(&self) -> TargetKind {
         match self {
+            TargetKindConfig::Infrastructure(_) => TargetKind::Infrastructure,
             TargetKindConfig::Kubernetes(_) => TargetKind::Kubernetes,
         }
     }
 
     pub fn workload(&self) -> Option<&Workload> {
         match self {
+            TargetKindConfig::Infrastructure(_) => None,
             TargetKindConfig::Kubernetes(workload) => Some(workload),
         }
     }
@@ -247,6 +252,7 @@ impl TargetKindConfig {
     /// What it is, as messages name it; no two targets may be the same.
     pub fn place(&self) -> String {
         match self {
+            TargetKindConfig::Infrastructure(config) => config.place(),
             TargetKindConfig::Kubernetes(workload) => {
                 format!("the {} {}/{}", workload.kind.title(), workload.namespace, workload.name)
             }

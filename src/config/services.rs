@@ -7,7 +7,7 @@ use super::settings::Settings;
 use super::value::KubernetesName;
 use super::verify::Verification;
 use super::yaml::Entry;
-use super::{ServiceConfig, TargetConfig, TargetKindConfig, verify};
+use super::{ServiceConfig, TargetConfig, TargetKindConfig, infrastructure, verify};
 use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{ServiceName, TargetName};
 use crate::domain::plan::kubernetes::Workload;
@@ -46,7 +46,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
     let settings = Settings::read(fields, around);
     check::service(fields, shown, &settings, around);
     check::settings(fields, &settings);
-    let targets = targets(fields, shown, placed);
+    let targets = targets(fields, shown, around, placed);
     let Verification { deadline: verify_deadline, checks, secrets: check_secrets } =
         verify::read(fields, &settings, around, &targets);
     Some(ServiceConfig {
@@ -71,9 +71,14 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
 }
 
 /// What a target may be, as its key names it.
-const KINDS: [&str; 1] = ["kubernetes"];
+const KINDS: [&str; 2] = ["infrastructure", "kubernetes"];
 
-fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<TargetConfig> {
+fn targets(
+    fields: &Fields<'_>,
+    service: &str,
+    around: &Around<'_>,
+    placed: &mut Vec<Placed>,
+) -> Vec<TargetConfig> {
     if fields.is_empty_list("targets") {
         fields.notes.error(fields.at("targets"), "targets: there is none, so nothing can be rolled back");
     }
@@ -85,8 +90,11 @@ fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<
             target.has("min_version").then(|| target.read::<MinVersion>("min_version")).flatten();
         let key = target.one_of(&KINDS)?;
         let fields = target.map(key)?;
-        let in_front = fields.read::<KubernetesName>("service").map(|name| name.0);
-        let kind = workload(&fields)?;
+        let in_front = (key == "kubernetes").then(|| fields.read::<KubernetesName>("service")).flatten().map(|name| name.0);
+        let kind = match key {
+            "infrastructure" => TargetKindConfig::Infrastructure(Box::new(infrastructure::read(&fields, around)?)),
+            _ => workload(&fields)?,
+        };
         placed.push(Placed { at: target.at(key), service: service.to_string(), place: kind.place() });
         Some(TargetConfig { name: name?, min_version, kind, service: in_front })
     };

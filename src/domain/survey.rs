@@ -20,7 +20,7 @@ pub enum Survey {
     Kubernetes(Box<KubernetesSurvey>),
     Frontend(FrontendSurvey),
     Database(DatabaseSurvey),
-    Infrastructure(InfrastructureSurvey),
+    Infrastructure(Box<InfrastructureSurvey>),
 }
 
 impl Survey {

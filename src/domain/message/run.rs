@@ -7,7 +7,8 @@ use crate::domain::diagnosis::Diagnosis;
 use crate::domain::event::{RunEvent, RunOpened};
 use crate::domain::evidence::{clock_time, count_of};
 use crate::domain::keepsake::Comparison;
-use crate::domain::plan::Change;
+use crate::domain::names::TargetKind;
+use crate::domain::plan::{Change, Plan};
 use crate::domain::run::{End, Phase, Run};
 use crate::domain::verification::{CheckOutcome, CheckResult};
 
@@ -142,7 +143,8 @@ fn case(opened: &RunOpened) -> Vec<String> {
     lines.extend([
         format!("Target: rollback to {}, {chosen}", restored(opened)),
         format!(
-            "Impact: pods are replaced as in any rollout; after {} without success a person is paged",
+            "Impact: {}; after {} without success a person is paged",
+            impact(&opened.plan),
             duration(limit)
         ),
     ]);
@@ -150,12 +152,22 @@ fn case(opened: &RunOpened) -> Vec<String> {
     lines
 }
 
+fn impact(plan: &Plan) -> &'static str {
+    match plan.steps.iter().any(|step| step.action.kind() == TargetKind::Infrastructure) {
+        true => "resources are changed as the plan says, and nothing puts back what it deletes",
+        false => "pods are replaced as in any rollout",
+    }
+}
+
 fn ask(opened: &RunOpened) -> Vec<String> {
     let mut lines = case(opened);
     lines.push(checklist(opened));
     lines.push(format!("Severity: SEV {}, run {}", opened.severity, opened.run));
     lines.push(format!("Plan {}:", opened.digest));
-    lines.extend(opened.plan.steps.iter().zip(1..).map(|(step, n)| format!("  {n}. {}", step.title)));
+    for (step, n) in opened.plan.steps.iter().zip(1..) {
+        lines.push(format!("  {n}. {}", step.title));
+        lines.extend(step.details().iter().map(|line| format!("     {line}")));
+    }
     lines.push(format!("Approve: rollguard approve {}", opened.run));
     lines.push(format!("Deny: rollguard deny {}", opened.run));
     lines.extend(opened.approval.iter().map(|ask| {

@@ -102,6 +102,21 @@ impl Action {
     }
 }
 
+impl Step {
+    /// What it does in detail, for people who approve it.
+    pub fn details(&self) -> Vec<String> {
+        match &self.action {
+            Action::Infrastructure(action) => action.details(),
+            Action::HoldOwner(_)
+            | Action::RestoreTemplate(_)
+            | Action::Restart(_)
+            | Action::AwaitRollout(_)
+            | Action::Frontend(_)
+            | Action::Database(_) => Vec::new(),
+        }
+    }
+}
+
 impl Plan {
     pub fn digest(&self) -> PlanDigest {
         // Serializing our own plain data cannot fail; an empty text would only make the digest useless, not wrong.
@@ -154,6 +169,20 @@ impl Plan {
             })
         };
         self.changes.iter().map(move |change| (origin(&change.target), change.from.label.as_str()))
+    }
+
+    /// Why a person must look at it first, whatever the policy says.
+    pub fn needs_person(&self) -> Vec<String> {
+        let objections = |step: &Step| match &step.action {
+            Action::Infrastructure(action) => action.person().iter().map(ToString::to_string).collect(),
+            Action::HoldOwner(_)
+            | Action::RestoreTemplate(_)
+            | Action::Restart(_)
+            | Action::AwaitRollout(_)
+            | Action::Frontend(_)
+            | Action::Database(_) => Vec::new(),
+        };
+        self.steps.iter().flat_map(objections).collect()
     }
 
     /// `v2 → v1`, for titles.

@@ -129,7 +129,8 @@ impl Watcher {
         let frozen = settings.rails.frozen(now);
         let terms =
             Terms { mode: settings.mode, page_after: settings.page_after, kind, frozen: frozen.as_ref() };
-        (trial.decide(assessment, terms, bars), plan)
+        let person = plan.as_ref().map(Plan::needs_person).unwrap_or_default();
+        (trial.decide(assessment, terms, bars).asking_for(person), plan)
     }
 
     async fn note_decision(

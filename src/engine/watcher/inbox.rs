@@ -134,8 +134,8 @@ impl Watcher {
             }
             Command::Release { target, version, at, by } => {
                 tracing::info!(%target, version, by, "a release is announced");
-                self.announced(target, *at);
-                Handled::Folded
+                self.hand_on(row, target.clone(), version.clone(), *at);
+                Handled::HandedOn
             }
             Command::Approve { .. }
             | Command::Deny { .. }
@@ -144,6 +144,28 @@ impl Watcher {
             | Command::Abort { .. }
             | Command::Kill { .. } => Handled::Folded,
         }
+    }
+
+    /// Some targets cannot see what runs, and must be told.
+    fn hand_on(&self, row: i64, target: TargetId, version: String, at: jiff::Timestamp) {
+        let (port, found) = (self.parts.tools.target.clone(), self.found.clone());
+        tokio::spawn(async move {
+            let taken = port.announced(&target, &version, at).await;
+            drop(found.send(Found::Announced { row, target, at, taken }).await);
+        });
+    }
+
+    pub(super) async fn on_announced(
+        &mut self,
+        row: i64,
+        target: &TargetId,
+        at: jiff::Timestamp,
+        taken: bool,
+    ) -> Result<(), JournalError> {
+        if !taken {
+            self.announced(target, at);
+        }
+        self.parts.tools.ledger.commit(self.now(), &[], vec![], vec![row]).await
     }
 
     /// A deploy tool says that it released: if the version is not under watch, it is put under watch again.
@@ -206,7 +228,10 @@ impl Watcher {
                 return drop_row.commit(now, &[], vec![], vec![row]).await;
             }
         };
-        let decided = Decided { decision: Decision::Rollback, would: None, reason, barred: vec![] };
+        // Whoever orders a rollback has not seen what is deleted by it.
+        let barred = plan.needs_person();
+        let decision = if barred.is_empty() { Decision::Rollback } else { Decision::Ask };
+        let decided = Decided { decision, would: None, reason, barred };
         let request = Request { requested_by: Some(by), ..request(&settings, incident, decided, plan) };
         tracing::info!(%target, run = id, "a rollback is ordered");
         self.launch(request, id, vec![], vec![row]).await
