@@ -20,6 +20,7 @@ mod explain;
 mod ha;
 mod house;
 mod http_world;
+mod infrastructure;
 mod journal;
 mod kubernetes;
 mod messages;

@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 use super::git::commit_of;
 use super::notes::{Deployed, unannounced};
 use super::site::Site;
-use super::workbench::Workbench;
 use crate::domain::plan::infrastructure::state::{StateId, identify};
 use crate::domain::workload::{RolloutState, WorkloadView};
 use crate::ports::{FeedEvent, ReleaseFeed};
@@ -84,7 +83,7 @@ async fn look(site: &Site) {
     };
     match state {
         Ok(Some(state)) => {
-            if let Err(why) = take(site, deployed, state) {
+            if let Err(why) = take(site, state) {
                 tracing::error!(target = %site.id, why, "a change of the state could not be noted");
             }
         }
@@ -105,7 +104,9 @@ async fn read(site: &Site, deployed: &Deployed) -> Result<Option<StateId>, Strin
     bench.tool().state().await.map_err(|error| error.to_string())
 }
 
-fn take(site: &Site, deployed: Deployed, state: StateId) -> Result<(), String> {
+fn take(site: &Site, state: StateId) -> Result<(), String> {
+    let _one = site.noting();
+    let Some(deployed) = site.notes.deployed()? else { return Ok(()) };
     let now = site.clock.now();
     site.memo().state = Some(state.clone());
     if deployed.state.as_ref() == Some(&state) {

@@ -24,6 +24,8 @@ pub(super) struct Site {
     pub(super) clock: Arc<dyn Clock>,
     plans: PathBuf,
     memo: Mutex<Memo>,
+    /// Whoever changes what is noted as deployed reads it under this lock.
+    noting: Mutex<()>,
     /// One tool at a time; the state's own lock is for others.
     pub(super) work: tokio::sync::Mutex<()>,
     /// What is deployed has changed.
@@ -72,6 +74,7 @@ impl Site {
             clock,
             plans,
             memo: Mutex::default(),
+            noting: Mutex::default(),
             work: tokio::sync::Mutex::default(),
             changed: Notify::new(),
         })
@@ -83,6 +86,10 @@ impl Site {
 
     pub(super) fn memo(&self) -> MutexGuard<'_, Memo> {
         self.memo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn noting(&self) -> MutexGuard<'_, ()> {
+        self.noting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn deployed(&self) -> Result<Deployed, String> {
@@ -103,17 +110,18 @@ impl Site {
         let git = Git { repository: &self.config.repository, around: &self.around };
         let (before, now) = version.split_once("..").map_or((None, version), |(a, b)| (Some(a), b));
         let now = git.resolve(now).await?.version;
-        let known = self.notes.deployed()?;
-        let deployed = match (known, before) {
+        let before = match before {
+            Some(before) => Some(git.resolve(before).await?),
+            None => None,
+        };
+        let _one = self.noting();
+        let deployed = match (self.notes.deployed()?, before) {
             (Some(known), _) => known.then(now, at),
             (None, None) => Deployed::first(now, at),
-            (None, Some(before)) => {
-                let before = git.resolve(before).await?;
-                Deployed::first(before.version, before.at.min(at)).then(now, at)
-            }
+            (None, Some(before)) => Deployed::first(before.version, before.at.min(at)).then(now, at),
         };
         // While the tool works, what it does is not over.
-        if let Ok(_one) = self.work.try_lock() {
+        if let Ok(_work) = self.work.try_lock() {
             self.notes.forget_half_way();
         }
         self.set_deployed(&deployed)
@@ -121,10 +129,16 @@ impl Site {
 
     /// A plan of ours took it there.
     pub(super) fn arrived(&self, at: &Version) -> Result<(), String> {
+        let _one = self.noting();
         let deployed = self.deployed()?.then(at.clone(), self.clock.now());
         self.notes.forget_half_way();
-        self.memo().prepared = None;
+        self.forget_plan();
         self.set_deployed(&deployed)
+    }
+
+    /// A plan file that was begun, or is stale, is never applied again.
+    pub(super) fn forget_plan(&self) {
+        self.memo().prepared = None;
     }
 
     pub(super) fn set_deployed(&self, deployed: &Deployed) -> Result<(), String> {

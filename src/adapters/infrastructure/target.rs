@@ -179,6 +179,9 @@ impl Site {
     }
 
     fn not_done(&self, made: &MadePlan, error: &ToolError) -> Outcome {
+        if !matches!(error, ToolError::Locked { .. } | ToolError::NotThere { .. }) {
+            self.forget_plan();
+        }
         let noted = match error {
             ToolError::Locked { .. } | ToolError::NotThere { .. } => self.notes.not_applied(&made.sha256),
             ToolError::Stale => self.notes.set_applied(&made.sha256, &Applied::Stale),

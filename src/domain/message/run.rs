@@ -153,7 +153,7 @@ fn case(opened: &RunOpened) -> Vec<String> {
 }
 
 fn impact(plan: &Plan) -> &'static str {
-    match plan.steps.iter().any(|step| step.action.kind() == TargetKind::Infrastructure) {
+    match plan.is_about(TargetKind::Infrastructure) {
         true => "resources are changed as the plan says, and nothing puts back what it deletes",
         false => "pods are replaced as in any rollout",
     }

@@ -171,6 +171,11 @@ impl Plan {
         self.changes.iter().map(move |change| (origin(&change.target), change.from.label.as_str()))
     }
 
+    /// Whether any step is one for targets of this kind.
+    pub fn is_about(&self, kind: TargetKind) -> bool {
+        self.steps.iter().any(|step| step.action.kind() == kind)
+    }
+
     /// Why a person must look at it first, whatever the policy says.
     pub fn needs_person(&self) -> Vec<String> {
         let objections = |step: &Step| match &step.action {

@@ -4,7 +4,7 @@ use super::noticing::{LOOK_UP_MAX, late};
 use super::{Found, Watcher};
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::domain::names::TargetId;
+use crate::domain::names::{TargetId, TargetKind};
 use crate::domain::opening::{Request, run_id};
 use crate::domain::plan::{Destination, draft};
 use crate::domain::policy::{Decided, Decision};
@@ -228,9 +228,9 @@ impl Watcher {
                 return drop_row.commit(now, &[], vec![], vec![row]).await;
             }
         };
-        // Whoever orders a rollback has not seen what is deleted by it.
-        let barred = plan.needs_person();
-        let decision = if barred.is_empty() { Decision::Rollback } else { Decision::Ask };
+        // An order names no plan file, and an approval does.
+        let (barred, asks) = (plan.needs_person(), plan.is_about(TargetKind::Infrastructure));
+        let decision = if asks { Decision::Ask } else { Decision::Rollback };
         let decided = Decided { decision, would: None, reason, barred };
         let request = Request { requested_by: Some(by), ..request(&settings, incident, decided, plan) };
         tracing::info!(%target, run = id, "a rollback is ordered");

@@ -6,6 +6,7 @@ use rollguard::domain::run::End;
 use rollguard::domain::survey::Survey;
 use rollguard::domain::workload::WorkloadKind;
 
+use crate::support::infrastructure::{Infrastructure, commit};
 use crate::support::workloads::{Workload, Workloads, target, version};
 
 pub(super) const RUN: &str = "shop-crash1";
@@ -103,6 +104,15 @@ fn back_and_restarted(workloads: &Workloads, now: Timestamp) -> Plan {
     plan
 }
 
+fn infrastructure(_: Timestamp) -> Workloads {
+    Workloads::default().with_infrastructure(target("shop", "network"), Infrastructure::at_c2())
+}
+
+fn back_to_c1(workloads: &Workloads, _: Timestamp) -> Plan {
+    let survey = workloads.survey(&target("shop", "network"));
+    draft(&survey, &Goal::Version(commit("c1")), RUN, ROLLOUT_SECS).unwrap()
+}
+
 const PLAIN: Case = Case {
     name: "a Deployment is restored",
     workloads: deployment,
@@ -154,6 +164,17 @@ pub(super) const CASES: &[Case] = &[
         name: "a person approves",
         asks: true,
         person: Person::Approves,
+        told: &["action", "ask", "closed", "resolve", "resolve", "resolve-verified", "verified"],
+        ..PLAIN
+    },
+    Case {
+        name: "the plan file of infrastructure is approved, applied once, and proved by another",
+        workloads: infrastructure,
+        plan: back_to_c1,
+        asks: true,
+        person: Person::Approves,
+        loses_answers: true,
+        effects: &["network: c1"],
         told: &["action", "ask", "closed", "resolve", "resolve", "resolve-verified", "verified"],
         ..PLAIN
     },

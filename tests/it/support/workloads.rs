@@ -14,6 +14,8 @@ use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::workload::{UpdateStrategy, WorkloadKind};
 use serde_json::{Value, json};
 
+use super::infrastructure::Infrastructure;
+
 pub(crate) fn target(service: &str, name: &str) -> TargetId {
     TargetId { service: ServiceName::parse(service).unwrap(), target: TargetName::parse(name).unwrap() }
 }
@@ -37,7 +39,7 @@ pub(crate) struct Workload {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Workloads(BTreeMap<TargetId, Workload>);
+pub(crate) struct Workloads(BTreeMap<TargetId, Workload>, BTreeMap<TargetId, Infrastructure>);
 
 fn template(image: &str) -> Value {
     json!({"metadata": {"labels": {"app": "shop"}}, "spec": {"containers": [{"name": "shop", "image": image}]}})
@@ -243,6 +245,11 @@ impl Workloads {
         self
     }
 
+    pub(crate) fn with_infrastructure(mut self, target: TargetId, infrastructure: Infrastructure) -> Self {
+        self.1.insert(target, infrastructure);
+        self
+    }
+
     pub(crate) fn of(&self, target: &TargetId) -> &Workload {
         &self.0[target]
     }
@@ -256,23 +263,33 @@ impl Workloads {
     }
 
     pub(crate) fn survey(&self, target: &TargetId) -> Survey {
+        if let Some(infrastructure) = self.1.get(target) {
+            return infrastructure.survey(target);
+        }
         Survey::Kubernetes(Box::new(self.of(target).survey(target)))
     }
 
     pub(crate) fn observe(&self, step: &Step, now: Timestamp) -> Finding {
-        self.of(&step.target).observe(&step.action, now)
+        match &step.action {
+            Action::Infrastructure(action) => self.1[&step.target].observe(action),
+            action => self.of(&step.target).observe(action, now),
+        }
     }
 
     pub(crate) fn apply(&mut self, step: &Step, now: Timestamp) -> Outcome {
-        self.of_mut(&step.target).apply(&step.action, now)
+        match &step.action {
+            Action::Infrastructure(action) => self.1.get_mut(&step.target).unwrap().apply(action),
+            action => self.of_mut(&step.target).apply(action, now),
+        }
     }
 
     /// `backend: shop:v1`, for every change that came of an applied step.
     pub(crate) fn effects(&self) -> Vec<String> {
-        let of = |(target, workload): (&TargetId, &Workload)| {
+        let of = |(target, effects): (&TargetId, &Vec<String>)| {
             let name = target.target.to_string();
-            workload.effects.iter().map(move |effect| format!("{name}: {effect}")).collect::<Vec<_>>()
+            effects.iter().map(move |effect| format!("{name}: {effect}")).collect::<Vec<_>>()
         };
-        self.iter().flat_map(of).collect()
+        let workloads = self.iter().map(|(target, workload)| (target, &workload.effects));
+        workloads.chain(self.1.iter().map(|(target, own)| (target, &own.effects))).flat_map(of).collect()
     }
 }
