@@ -6,6 +6,7 @@ pub mod audit;
 mod aws;
 pub mod backtest;
 mod build;
+mod infrastructure;
 mod inquiries;
 mod journal;
 mod leading;

@@ -3,8 +3,8 @@
 pub mod aws;
 pub mod checks;
 pub mod endpoint;
-pub mod journal;
 pub mod infrastructure;
+pub mod journal;
 pub mod kill_file;
 pub mod kubernetes;
 mod mask;

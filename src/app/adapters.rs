@@ -26,7 +26,7 @@ pub(super) struct Adapters {
 impl Adapters {
     /// Nobody is asked anything yet, but for credentials that a program or a file holds.
     pub(super) async fn of(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
-        let cluster = build::cluster(config, clock.clone()).await?.with_keeping(build::keeping(config)?);
+        let cluster = build::cluster(config, clock).await?.with_keeping(build::keeping(config)?);
         let mut notifiers = build::notifiers(config)?;
         if config.kubernetes_events {
             notifiers.push(Arc::new(cluster.events()));
@@ -37,7 +37,7 @@ impl Adapters {
         }
         Ok(Self {
             cluster,
-            rooms: build::rooms(config, &clock)?,
+            rooms: build::rooms(config)?,
             kinds: build::kinds(config),
             registry: build::registry(config),
             notifiers: notifiers.into(),

@@ -7,10 +7,9 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::rooms::Room;
-use super::{AppError, outside};
+use super::{AppError, infrastructure, outside};
 use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use crate::adapters::endpoint::Endpoint;
-use crate::adapters::infrastructure::Infrastructure;
 use crate::adapters::kubernetes::logs::{LOGS_EVERY, LogRule, LogsSource};
 use crate::adapters::kubernetes::{
     AccessError, ClusterAccess, Extras, Keeping, KeyedHash, Kubernetes, KubernetesTarget, OwnerOptions,
@@ -47,7 +46,7 @@ pub(super) fn setup<E: Display>(what: &'static str) -> impl Fn(E) -> AppError {
     move |error| AppError::Setup { what, why: error.to_string() }
 }
 
-fn targets(config: &Config) -> impl Iterator<Item = (TargetId, &TargetKindConfig)> {
+pub(super) fn targets(config: &Config) -> impl Iterator<Item = (TargetId, &TargetKindConfig)> {
     config.services.iter().flat_map(|service| {
         service.targets.iter().map(|target| {
             (TargetId { service: service.name.clone(), target: target.name.clone() }, &target.kind)
@@ -76,24 +75,9 @@ fn is_without_cluster(config: &Config) -> bool {
 }
 
 /// What rolls back everything but workloads.
-pub(super) fn rooms(config: &Config, clock: &Arc<dyn Clock>) -> Result<Vec<Room>, AppError> {
-    let rooms = [infrastructure(config, clock)?];
+pub(super) fn rooms(config: &Config) -> Result<Vec<Room>, AppError> {
+    let rooms = [infrastructure::room(config)?];
     Ok(rooms.into_iter().flatten().collect())
-}
-
-fn infrastructure(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Room>, AppError> {
-    let of = |(id, kind): (TargetId, &TargetKindConfig)| match kind {
-        TargetKindConfig::Infrastructure(own) => Some((id, (**own).clone())),
-        TargetKindConfig::Kubernetes(_) => None,
-    };
-    let own: Vec<_> = targets(config).filter_map(of).collect();
-    if own.is_empty() {
-        return Ok(None);
-    }
-    let dir = config.state_dir.join("infrastructure");
-    let room = Infrastructure::new(own, &dir, clock.clone()).map_err(setup("infrastructure"))?;
-    let (kind, target) = (TargetKind::Infrastructure, Arc::new(room.clone()));
-    Ok(Some(Room { kind, target, feed: Arc::new(move || room.feed()) }))
 }
 
 pub(super) fn kinds(config: &Config) -> BTreeMap<TargetId, TargetKind> {

@@ -48,21 +48,49 @@ impl InfrastructureConfig {
 const TEXTS: Shape = Shape::Texts;
 
 pub(super) const INFRASTRUCTURE: &[Field] = &[
-    required("repository", PATH, "A git clone with the history, kept up to date by you; rollguard only reads its commits."),
+    required(
+        "repository",
+        PATH,
+        "A git clone with the history, kept up to date by you; rollguard only reads its commits.",
+    ),
     optional("path", TEXT, "The folder within the repository; its top unless said otherwise."),
     optional("tool", PATH, "terraform unless set, or tofu; or the path of one of them."),
     optional("workspace", TEXT, "The workspace, default unless said otherwise."),
     optional("var_files", TEXTS, "Files of variables: relative ones are those of the commit, in its folder."),
     optional("variables", Shape::Secrets, "Secret variables of the configuration, which no text ever shows."),
-    optional("backend", Shape::Secrets, "Settings of the backend that are not in the repository; no text ever shows them."),
-    optional("environment", TEXTS, "Names of variables of rollguard's own environment that the tool may see."),
+    optional(
+        "backend",
+        Shape::Secrets,
+        "Settings of the backend that are not in the repository; no text ever shows them.",
+    ),
+    optional(
+        "environment",
+        TEXTS,
+        "Names of variables of rollguard's own environment that the tool may see.",
+    ),
     optional("state_file", PATH, "The state, if it is a file; otherwise it is read with `state pull`."),
-    optional("never", TEXTS, "Types or addresses that a rollback never changes, whoever approves; * stands for any text."),
+    optional(
+        "never",
+        TEXTS,
+        "Types or addresses that a rollback never changes, whoever approves; * stands for any text.",
+    ),
     optional("stateful", TEXTS, "Further types or addresses whose change a person must approve."),
-    optional("max_changes", leaf(Leaf::Count { least: 1, most: 10_000 }), "A plan that changes more is not applied; 100 unless set."),
-    optional("max_deletes", leaf(Leaf::Count { least: 0, most: 10_000 }), "A plan that deletes, replaces or forgets more is not applied; 10 unless set."),
+    optional(
+        "max_changes",
+        leaf(Leaf::Count { least: 1, most: 10_000 }),
+        "A plan that changes more is not applied; 100 unless set.",
+    ),
+    optional(
+        "max_deletes",
+        leaf(Leaf::Count { least: 0, most: 10_000 }),
+        "A plan that deletes, replaces or forgets more is not applied; 10 unless set.",
+    ),
     optional("interval", span(1_000, DAY), "How often the state's serial is looked at; 1m unless set."),
-    optional("lock_timeout", span(0, 3600), "How long a held state lock is waited for, each time; 1m unless set."),
+    optional(
+        "lock_timeout",
+        span(0, 3600),
+        "How long a held state lock is waited for, each time; 1m unless set.",
+    ),
     optional("plan_timeout", span(1_000, DAY), "Longest time to make a plan; 10m unless set."),
     optional("apply_timeout", span(1_000, DAY), "Longest time to apply a plan; 1h unless set."),
 ];
@@ -106,8 +134,10 @@ pub(super) fn read(fields: &Fields<'_>, around: &Around<'_>) -> Option<Infrastru
 fn within(fields: &Fields<'_>, path: PathBuf) -> Option<PathBuf> {
     let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if path.components().all(inside) && !path.starts_with(".git") {
-        return Some(path.components().filter(|part| !matches!(part, Component::CurDir)).collect::<PathBuf>())
-            .map(|path| if path == Path::new("") { PathBuf::from(".") } else { path });
+        return Some(
+            path.components().filter(|part| !matches!(part, Component::CurDir)).collect::<PathBuf>(),
+        )
+        .map(|path| if path == Path::new("") { PathBuf::from(".") } else { path });
     }
     fields.notes.error(fields.at("path"), "path: write a folder within the repository, such as env/prod");
     None

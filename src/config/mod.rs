@@ -249,6 +249,13 @@ impl TargetKindConfig {
         }
     }
 
+    pub fn infrastructure(&self) -> Option<&InfrastructureConfig> {
+        match self {
+            TargetKindConfig::Infrastructure(infrastructure) => Some(infrastructure),
+            TargetKindConfig::Kubernetes(_) => None,
+        }
+    }
+
     /// What it is, as messages name it; no two targets may be the same.
     pub fn place(&self) -> String {
         match self {

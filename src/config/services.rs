@@ -90,9 +90,14 @@ fn targets(
             target.has("min_version").then(|| target.read::<MinVersion>("min_version")).flatten();
         let key = target.one_of(&KINDS)?;
         let fields = target.map(key)?;
-        let in_front = (key == "kubernetes").then(|| fields.read::<KubernetesName>("service")).flatten().map(|name| name.0);
+        let in_front = (key == "kubernetes")
+            .then(|| fields.read::<KubernetesName>("service"))
+            .flatten()
+            .map(|name| name.0);
         let kind = match key {
-            "infrastructure" => TargetKindConfig::Infrastructure(Box::new(infrastructure::read(&fields, around)?)),
+            "infrastructure" => {
+                TargetKindConfig::Infrastructure(Box::new(infrastructure::read(&fields, around)?))
+            }
             _ => workload(&fields)?,
         };
         placed.push(Placed { at: target.at(key), service: service.to_string(), place: kind.place() });

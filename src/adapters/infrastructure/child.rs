@@ -75,7 +75,12 @@ pub(super) async fn run(job: Job<'_>) -> std::io::Result<Ended> {
 }
 
 /// `None` at the deadline.
-async fn wait(child: &mut Child, limit: Duration, out: &Output, err: &Output) -> std::io::Result<Option<ExitStatus>> {
+async fn wait(
+    child: &mut Child,
+    limit: Duration,
+    out: &Output,
+    err: &Output,
+) -> std::io::Result<Option<ExitStatus>> {
     let ended = async {
         loop {
             if let Ok(status) = timeout(LOOK_EVERY, child.wait()).await {

@@ -98,8 +98,11 @@ async fn read(site: &Site, deployed: &Deployed) -> Result<Option<StateId>, Strin
         return Ok(identify(&document));
     }
     // Any commit will do that has the same backend.
-    let commits = std::iter::once(&deployed.version).chain(deployed.earlier.iter().rev().map(|(version, _)| version));
-    let Some(version) = commits.into_iter().find(|version| commit_of(version).is_some()) else { return Ok(None) };
+    let commits =
+        std::iter::once(&deployed.version).chain(deployed.earlier.iter().rev().map(|(version, _)| version));
+    let Some(version) = commits.into_iter().find(|version| commit_of(version).is_some()) else {
+        return Ok(None);
+    };
     let bench = site.lookout(version).await?;
     bench.tool().state().await.map_err(|error| error.to_string())
 }

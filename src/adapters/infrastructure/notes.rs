@@ -49,7 +49,10 @@ impl Deployed {
 
     pub(super) fn history(&self) -> Vec<Generation> {
         let all = self.earlier.iter().cloned().chain([(self.version.clone(), self.since)]);
-        (1..).zip(all).map(|(revision, (version, created_at))| Generation { version, revision, created_at }).collect()
+        (1..)
+            .zip(all)
+            .map(|(revision, (version, created_at))| Generation { version, revision, created_at })
+            .collect()
     }
 }
 
@@ -166,7 +169,8 @@ mod tests {
         assert_eq!(deployed.history().len(), EARLIER_MAX + 1);
         assert_eq!(deployed.clone().then(version("c39"), at(99)), deployed, "no news");
         let back = deployed.then(version("c38"), at(50));
-        let labels: Vec<String> = back.history().iter().rev().take(3).map(|g| g.version.label.clone()).collect();
+        let labels: Vec<String> =
+            back.history().iter().rev().take(3).map(|g| g.version.label.clone()).collect();
         assert_eq!(labels, ["c38", "c39", "c37"]);
     }
 

@@ -168,7 +168,9 @@ impl Site {
             Some(preparing) if preparing.under_way => (false, true),
             None => (true, false),
             Some(Preparing { at, result, .. }) => match result {
-                Prepared::Ready(made) if made.to.fingerprint != to.fingerprint || moved(&made.base) => (true, false),
+                Prepared::Ready(made) if made.to.fingerprint != to.fingerprint || moved(&made.base) => {
+                    (true, false)
+                }
                 Prepared::Ready(_) => (now.duration_since(*at) >= FRESH, true),
                 Prepared::Failed { to: failed, .. } if failed.fingerprint == to.fingerprint => {
                     (now.duration_since(*at) >= again, true)
@@ -194,7 +196,9 @@ impl Site {
             Err(why) => Prepared::Failed { to, why, backup: self.backup() },
         };
         match &result {
-            Prepared::Ready(made) => tracing::info!(target = %self.id, to = made.to.label, sha256 = made.sha256, "a plan is made"),
+            Prepared::Ready(made) => {
+                tracing::info!(target = %self.id, to = made.to.label, sha256 = made.sha256, "a plan is made")
+            }
             Prepared::Failed { why, .. } => tracing::warn!(target = %self.id, why, "no plan could be made"),
             Prepared::Nothing | Prepared::BeingMade { .. } => {}
         }
@@ -204,7 +208,9 @@ impl Site {
     /// A plan that says the same as the one before is that one: people may have been asked about it.
     fn newer(&self, before: Prepared, made: MadePlan, bench: &Workbench<'_>) -> Prepared {
         match before {
-            Prepared::Ready(before) if MadePlan { sha256: made.sha256.clone(), ..(*before).clone() } == made => {
+            Prepared::Ready(before)
+                if MadePlan { sha256: made.sha256.clone(), ..(*before).clone() } == made =>
+            {
                 bench.remove();
                 Prepared::Ready(before)
             }

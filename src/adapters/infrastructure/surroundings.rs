@@ -101,9 +101,8 @@ fn backend_file(config: &InfrastructureConfig, dir: &Path) -> std::io::Result<Op
         return Ok(None);
     }
     // JSON's quoting is that of HCL but for templates.
-    let quoted = |value: &str| {
-        serde_json::Value::from(value).to_string().replace("${", "$${").replace("%{", "%%{")
-    };
+    let quoted =
+        |value: &str| serde_json::Value::from(value).to_string().replace("${", "$${").replace("%{", "%%{");
     let lines: String =
         config.backend.exposed().map(|(name, value)| format!("{name} = {}\n", quoted(value))).collect();
     write_private(&path, lines.as_bytes())?;

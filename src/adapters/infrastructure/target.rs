@@ -9,7 +9,9 @@ use super::tool::ToolError;
 use super::workbench::Workbench;
 use crate::domain::names::TargetId;
 use crate::domain::outcome::{Call, Finding, Outcome};
-use crate::domain::plan::infrastructure::{ApplyPlan, InfrastructureAction, InfrastructureSurvey, MadePlan, summary};
+use crate::domain::plan::infrastructure::{
+    ApplyPlan, InfrastructureAction, InfrastructureSurvey, MadePlan, summary,
+};
 use crate::domain::plan::{Action, Step};
 use crate::domain::release::Version;
 use crate::domain::surroundings::Surroundings;
@@ -70,7 +72,9 @@ impl Target for Infrastructure {
             InfrastructureAction::Apply(apply) => site.applied(apply).await,
             InfrastructureAction::ProveEmpty { to } => match site.left(to).await {
                 Ok(None) => Finding::Satisfied { detail: format!("another plan of {} is empty", to.label) },
-                Ok(Some(left)) => Finding::Conflict { why: format!("another plan is not empty ({left}): {AGAIN}") },
+                Ok(Some(left)) => {
+                    Finding::Conflict { why: format!("another plan is not empty ({left}): {AGAIN}") }
+                }
                 Err(why) => Finding::Unseen { why },
             },
         }
@@ -93,7 +97,8 @@ impl Target for Infrastructure {
 
 impl Infrastructure {
     fn doing<'a>(&self, step: &'a Step) -> Result<(std::sync::Arc<Site>, &'a InfrastructureAction), String> {
-        let site = self.site(&step.target).ok_or_else(|| format!("{} is not configured any more", step.target))?;
+        let site =
+            self.site(&step.target).ok_or_else(|| format!("{} is not configured any more", step.target))?;
         match &step.action {
             Action::Infrastructure(action) => Ok((site, action)),
             Action::HoldOwner(_)
@@ -126,16 +131,20 @@ impl Site {
                 Ok(()) => Finding::Satisfied { detail: format!("{}, as another plan shows", done(made)) },
                 Err(why) => Finding::Unseen { why },
             },
-            Ok(Some(left)) => {
-                Finding::Conflict { why: format!("the plan was begun and not finished ({why}); left: {left}; {AGAIN}") }
-            }
-            Err(unseen) => Finding::Unseen { why: format!("the plan was begun ({why}), and what is left is not known: {unseen}") },
+            Ok(Some(left)) => Finding::Conflict {
+                why: format!("the plan was begun and not finished ({why}); left: {left}; {AGAIN}"),
+            },
+            Err(unseen) => Finding::Unseen {
+                why: format!("the plan was begun ({why}), and what is left is not known: {unseen}"),
+            },
         }
     }
 
     async fn still_fits(&self, made: &MadePlan) -> Finding {
         let Some(bench) = Workbench::find(self, &made.sha256) else {
-            return Finding::Conflict { why: format!("the plan file is not on this machine any more: {AGAIN}") };
+            return Finding::Conflict {
+                why: format!("the plan file is not on this machine any more: {AGAIN}"),
+            };
         };
         match bench.tool().state().await {
             Ok(Some(state)) if state == made.base => Finding::not_yet("the plan is not applied yet"),
@@ -195,7 +204,9 @@ impl Site {
         }
         let why = error.to_string();
         match error {
-            ToolError::Locked { .. } | ToolError::NotThere { .. } | ToolError::Stale => Outcome::Refused { why },
+            ToolError::Locked { .. } | ToolError::NotThere { .. } | ToolError::Stale => {
+                Outcome::Refused { why }
+            }
             ToolError::Stopped { .. } | ToolError::Failed { .. } => Outcome::Unknown { why },
         }
     }

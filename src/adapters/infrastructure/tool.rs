@@ -38,7 +38,12 @@ pub(super) struct Tool<'a> {
 }
 
 impl Tool<'_> {
-    async fn run(&self, command: &'static str, args: Vec<OsString>, limit: Duration) -> Result<Ended, ToolError> {
+    async fn run(
+        &self,
+        command: &'static str,
+        args: Vec<OsString>,
+        limit: Duration,
+    ) -> Result<Ended, ToolError> {
         let job = Job {
             program: self.program,
             args,
@@ -111,7 +116,8 @@ impl Tool<'_> {
         all.push(plan.into());
         let out = self.done("show", self.run("show", all, QUICK).await?)?;
         let why = "what it printed is no JSON, or too much".to_string();
-        let document = serde_json::from_slice(&out).map_err(|_| ToolError::Failed { command: "show", why })?;
+        let document =
+            serde_json::from_slice(&out).map_err(|_| ToolError::Failed { command: "show", why })?;
         Ok(self.around.mask().json(&document))
     }
 

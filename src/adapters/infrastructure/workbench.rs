@@ -83,14 +83,18 @@ impl<'a> Workbench<'a> {
             true => (".opentofu-version", "registry.terraform.io/"),
             false => (".terraform-version", "registry.opentofu.org/"),
         };
-        let pinned = [folder.join(pin), self.tree().join(pin)].into_iter().find_map(|f| fs::read_to_string(f).ok());
-        let pinned = pinned.as_deref().map(str::trim).filter(|pin| pin.starts_with(|c: char| c.is_ascii_digit()));
+        let pinned =
+            [folder.join(pin), self.tree().join(pin)].into_iter().find_map(|f| fs::read_to_string(f).ok());
+        let pinned =
+            pinned.as_deref().map(str::trim).filter(|pin| pin.starts_with(|c: char| c.is_ascii_digit()));
         if let Some(pinned) = pinned.filter(|pinned| !version.ends_with(&format!(" v{pinned}"))) {
             return Err(format!("the commit is pinned to {pinned} by {pin}, and the tool is {version}"));
         }
         let lock = fs::read_to_string(folder.join(".terraform.lock.hcl")).unwrap_or_default();
         if lock.contains(&format!("provider \"{registry}")) {
-            return Err(format!("the commit's lock file names providers of {registry}, and the tool is {version}"));
+            return Err(format!(
+                "the commit's lock file names providers of {registry}, and the tool is {version}"
+            ));
         }
         Ok(())
     }
@@ -113,7 +117,9 @@ impl<'a> Workbench<'a> {
         match fs::remove_dir_all(&self.dir) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(dir = %self.dir.display(), %error, "a private folder could not be removed"),
+            Err(error) => {
+                tracing::warn!(dir = %self.dir.display(), %error, "a private folder could not be removed")
+            }
         }
     }
 

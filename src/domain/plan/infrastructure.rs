@@ -136,7 +136,9 @@ impl fmt::Display for InfrastructureRefusal {
         match self {
             Self::NoSuchGoal { target } => write!(f, "{target} has neither revisions nor images"),
             Self::AlreadyThere { path, version } => write!(f, "{path} is at {version} already"),
-            Self::NotPrepared { path, to } => write!(f, "there is no plan yet that takes {path} back to {to}"),
+            Self::NotPrepared { path, to } => {
+                write!(f, "there is no plan yet that takes {path} back to {to}")
+            }
             Self::BeingPrepared { path, to } => {
                 write!(f, "the plan that takes {path} back to {to} is being made")
             }
@@ -144,7 +146,10 @@ impl fmt::Display for InfrastructureRefusal {
                 write!(f, "no plan could be made that takes {path} back to {to}: {why}")
             }
             Self::NothingToChange { path, to } => {
-                write!(f, "a plan for {to} changes nothing in {path}: what is wrong did not come with the commit")
+                write!(
+                    f,
+                    "a plan for {to} changes nothing in {path}: what is wrong did not come with the commit"
+                )
             }
             Self::Forbidden { path, to, objections } => {
                 write!(f, "the plan that takes {path} back to {to} may not be applied: {}", told(objections))

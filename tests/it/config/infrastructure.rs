@@ -25,7 +25,10 @@ fn a_repository_is_enough() {
 
 #[test]
 fn secrets_are_read_by_name_and_never_shown() {
-    let config = read(&with("repository: /srv/infra, variables: {password_env: TERRAFORM_DATABASE_PASSWORD}")).unwrap().config;
+    let config =
+        read(&with("repository: /srv/infra, variables: {password_env: TERRAFORM_DATABASE_PASSWORD}"))
+            .unwrap()
+            .config;
     let TargetKindConfig::Infrastructure(infra) = &config.services[0].targets[0].kind else { panic!() };
     let exposed: Vec<_> = infra.variables.exposed().collect();
     assert_eq!(exposed, [("password", "database-password-xyz")]);

@@ -67,7 +67,8 @@ impl Stage {
     async fn order(&self) -> RunStatus {
         let order = "rollback shop/infra --yes --reason too-large";
         let daemon = &self.daemon;
-        until("the order is taken", LIMIT, async || daemon.cli(order).await.status.success().then_some(())).await;
+        until("the order is taken", LIMIT, async || daemon.cli(order).await.status.success().then_some(()))
+            .await;
         daemon.await_run("somebody is asked", LIMIT, |run| run.phase == "awaiting approval").await
     }
 

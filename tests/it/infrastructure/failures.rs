@@ -73,7 +73,10 @@ async fn a_stale_plan_is_made_anew_and_asked_for_anew() {
         let before = world.inputs();
         let told = conflict(infra.observe(&plan.steps[0]).await);
         assert!(told.contains("a new plan is made, and asked for"), "{tool}: {told}");
-        assert_eq!(refused(&infra.apply(&plan.steps[0]).await), "the state was changed after the plan was made");
+        assert_eq!(
+            refused(&infra.apply(&plan.steps[0]).await),
+            "the state was changed after the plan was made"
+        );
         assert_eq!(world.inputs(), before, "{tool}: nothing was done");
         announce(&infra, &v3).await;
         let other = way_back(&infra, &v1).await.unwrap();
@@ -100,7 +103,9 @@ async fn a_held_lock_is_told_with_its_holder_and_never_broken() {
         assert!(refusal.contains("the state is locked by"), "{tool}: {refusal}");
         drop(pipeline);
         announce(&second, &other).await;
-        let again = until("the lock is free", Duration::from_secs(30), async || way_back(&second, &v1).await.ok()).await;
+        let again =
+            until("the lock is free", Duration::from_secs(30), async || way_back(&second, &v1).await.ok())
+                .await;
         carry_out(&second, &again).await.unwrap();
     }
 }
@@ -230,7 +235,10 @@ async fn what_takes_too_long_is_stopped_gently() {
     world.config.apply_timeout = Duration::from_secs(1);
     let infra = world.begin();
     let outcome = infra.apply(&plan.steps[0]).await;
-    assert!(matches!(&outcome, Outcome::Unknown { why } if why.contains("did not end within 1 s")), "{outcome:?}");
+    assert!(
+        matches!(&outcome, Outcome::Unknown { why } if why.contains("did not end within 1 s")),
+        "{outcome:?}"
+    );
     let told = conflict(infra.observe(&plan.steps[0]).await);
     assert!(told.contains("begun and not finished"), "{told}");
     let lock = world.dir().join(".prod.tfstate.lock.info");

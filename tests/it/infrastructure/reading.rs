@@ -104,7 +104,10 @@ fn limits_and_patterns_hold() {
     );
     for never in ["null_resource.x", "null_res*", "*.x"] {
         let found = refused(PlanTerms { never: vec![never.into()], ..terms() });
-        assert!(matches!(&found[0], Objection::Never { address, .. } if address == "null_resource.x"), "{found:?}");
+        assert!(
+            matches!(&found[0], Objection::Never { address, .. } if address == "null_resource.x"),
+            "{found:?}"
+        );
     }
     let stateful = PlanTerms { stateful: vec!["null_resource".into()], ..terms() };
     assert_eq!(ruled(two(), &stateful).person.len(), 2);
@@ -127,10 +130,16 @@ fn what_is_not_known_is_refused() {
         let found = read(json!({"format_version": format}));
         assert!(matches!(found, Err(PlanUnreadable::Format { .. })), "{format}: {found:?}");
     }
-    for broken in [json!({}), json!([]), json!({"format_version": 1}), json!({"format_version": "1.0", "resource_changes": [{}]})] {
+    for broken in [
+        json!({}),
+        json!([]),
+        json!({"format_version": 1}),
+        json!({"format_version": "1.0", "resource_changes": [{}]}),
+    ] {
         assert!(read(broken.clone()).is_err(), "{broken}");
     }
-    for incomplete in [json!({"errored": true}), json!({"complete": false}), json!({"deferred_changes": [1]})] {
+    for incomplete in [json!({"errored": true}), json!({"complete": false}), json!({"deferred_changes": [1]})]
+    {
         let mut plan = incomplete.clone();
         plan["format_version"] = json!("1.2");
         let refused = rule(&read(plan).unwrap(), &terms()).refused;

@@ -61,12 +61,19 @@ async fn everything_that_a_release_did_is_undone() {
         assert_eq!(input("web").unwrap()["image"], json!("v1"), "{tool}: {inputs:?}");
         assert_eq!(input("module.nodes.node"), Some(json!("2")), "{tool}");
         assert_eq!(input("removed"), Some(json!("was there before")), "{tool}");
-        assert_eq!((input("added"), input("other_name")), (None, None), "{tool}: files that came later are gone");
+        assert_eq!(
+            (input("added"), input("other_name")),
+            (None, None),
+            "{tool}: files that came later are gone"
+        );
         assert_eq!(deployed(&infra).await, v1, "{tool}");
         assert_eq!(next(&mut feed).await.last().unwrap(), &v1, "{tool}: it is shown as what runs");
         // Nothing of it is done a second time, and in another life neither.
         let again = world.begin();
-        assert_eq!(refused(&again.apply(&plan.steps[0]).await), "this plan file was applied before: it is applied once");
+        assert_eq!(
+            refused(&again.apply(&plan.steps[0]).await),
+            "this plan file was applied before: it is applied once"
+        );
         carry_out(&again, &plan).await.unwrap();
         assert_eq!(world.inputs(), inputs, "{tool}");
     }
@@ -109,9 +116,10 @@ async fn secrets_are_in_no_text_and_no_argument_and_are_gone_afterwards() {
     assert!(texts.iter().all(|text| !text.contains(PASSWORD)), "{texts:#?}");
     for file in world.private_files() {
         let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o077;
-        let behind = file.ancestors().take_while(|dir| *dir != world.dir()).any(|dir| {
-            dir.is_dir() && std::fs::metadata(dir).unwrap().permissions().mode() & 0o077 == 0
-        });
+        let behind = file
+            .ancestors()
+            .take_while(|dir| *dir != world.dir())
+            .any(|dir| dir.is_dir() && std::fs::metadata(dir).unwrap().permissions().mode() & 0o077 == 0);
         assert!(mode == 0 || behind, "{} can be read by others", file.display());
     }
     carry_out(&infra, &plan).await.unwrap();
@@ -119,7 +127,8 @@ async fn secrets_are_in_no_text_and_no_argument_and_are_gone_afterwards() {
     assert!(seen.contains("plan -input=false") && seen.contains("-lockfile=readonly"), "{seen}");
     assert!(!seen.contains(PASSWORD), "{seen}");
     assert!(!seen.contains("CARGO") && !seen.contains("RUST"), "the environment is handed on: {seen}");
-    for forbidden in ["-lock=false", "-refresh=false", "-target", "force-unlock", "-auto-approve", "destroy"] {
+    for forbidden in ["-lock=false", "-refresh=false", "-target", "force-unlock", "-auto-approve", "destroy"]
+    {
         assert!(!seen.contains(forbidden), "{seen}");
     }
     let left: Vec<_> = world
@@ -144,7 +153,10 @@ async fn what_may_never_be_changed_is_refused() {
         let infra = world.begin();
         announce(&infra, &format!("{v1}..{v2}")).await;
         let refusal = way_back(&infra, &v1).await.unwrap_err();
-        assert!(matches!(&refusal, Refusal::Infrastructure(InfrastructureRefusal::Forbidden { .. })), "{refusal:?}");
+        assert!(
+            matches!(&refusal, Refusal::Infrastructure(InfrastructureRefusal::Forbidden { .. })),
+            "{refusal:?}"
+        );
         assert!(refusal.to_string().contains(told), "{refusal}");
     }
 }

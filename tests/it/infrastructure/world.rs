@@ -163,7 +163,8 @@ impl World {
         let folder = tree.join(&self.config.path);
         let state = self.dir.path().join("prod.tfstate");
         let mut init = self.tool(&folder);
-        init.args(["init", "-input=false", "-no-color"]).arg(format!("-backend-config=path={}", state.display()));
+        init.args(["init", "-input=false", "-no-color"])
+            .arg(format!("-backend-config=path={}", state.display()));
         ended(init.output().unwrap(), "init");
         let mut apply = self.tool(&folder);
         apply.args(["apply", "-input=false", "-no-color", "-auto-approve", "-var-file=prod.tfvars"]);

@@ -31,7 +31,8 @@ impl Infrastructure {
     }
 
     pub(crate) fn survey(&self, target: &TargetId) -> Survey {
-        let change = json!({"address": "t.a", "mode": "managed", "type": "t", "change": {"actions": ["delete"]}});
+        let change =
+            json!({"address": "t.a", "mode": "managed", "type": "t", "change": {"actions": ["delete"]}});
         let document = json!({"format_version": "1.2", "resource_changes": [change]});
         let made = MadePlan {
             to: commit("c1"),
@@ -61,7 +62,9 @@ impl Infrastructure {
                 Finding::Conflict { why: "the state moved".into() }
             }
             InfrastructureAction::Apply(_) => Finding::not_yet("the plan is not applied yet"),
-            InfrastructureAction::ProveEmpty { to } if self.runs == *to => Finding::Satisfied { detail: detail() },
+            InfrastructureAction::ProveEmpty { to } if self.runs == *to => {
+                Finding::Satisfied { detail: detail() }
+            }
             InfrastructureAction::ProveEmpty { .. } => Finding::Conflict { why: "something is left".into() },
         }
     }

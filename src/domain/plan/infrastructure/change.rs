@@ -126,6 +126,42 @@ pub(super) struct Sides<'a> {
     pub(super) unknown: &'a Value,
     pub(super) before_sensitive: &'a Value,
     pub(super) after_sensitive: &'a Value,
+    /// What is marked somewhere in the plan is shown nowhere: providers repeat it without a mark.
+    pub(super) secrets: &'a [String],
+}
+
+/// Shorter texts are found everywhere, and would hide nothing.
+const SECRET_MIN: usize = 4;
+
+/// The texts of a value that are marked as sensitive.
+pub(super) fn collect_secrets(value: &Value, marks: &Value, into: &mut BTreeSet<String>) {
+    if is_hidden(marks) || has_true(marks) && !same_shape(value, marks) {
+        return texts(value, into);
+    }
+    match (value, marks) {
+        (Value::Object(map), Value::Object(marks)) => {
+            map.iter().filter_map(|(key, value)| Some((value, marks.get(key)?))).for_each(|(v, m)| {
+                collect_secrets(v, m, into);
+            });
+        }
+        (Value::Array(items), Value::Array(marks)) => {
+            items.iter().zip(marks).for_each(|(value, marks)| collect_secrets(value, marks, into));
+        }
+        _ => {}
+    }
+}
+
+fn same_shape(value: &Value, marks: &Value) -> bool {
+    value.is_object() && marks.is_object() || value.is_array() && marks.is_array()
+}
+
+fn texts(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) if text.chars().count() >= SECRET_MIN => drop(into.insert(text.clone())),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, into)),
+        Value::Object(map) => map.values().for_each(|value| texts(value, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// What differs, and how many further ones there are.
@@ -161,7 +197,7 @@ fn compare(sides: Sides<'_>, path: String, depth: usize, found: &mut Vec<Attribu
         return;
     }
     let show = |value: &Value, marks: &Value| {
-        if hidden { SENSITIVE.to_string() } else { shown(&masked(value, marks)) }
+        if hidden { SENSITIVE.to_string() } else { shown(&masked(value, marks, sides.secrets)) }
     };
     let after = if unknown { LATER.to_string() } else { show(sides.after, sides.after_sensitive) };
     let before = show(sides.before, sides.before_sensitive);
@@ -179,6 +215,7 @@ impl<'a> Sides<'a> {
             unknown: below(self.unknown, key),
             before_sensitive: below(self.before_sensitive, key),
             after_sensitive: below(self.after_sensitive, key),
+            secrets: self.secrets,
         }
     }
 }
@@ -201,25 +238,27 @@ fn has_true(marks: &Value) -> bool {
     }
 }
 
-/// The value with everything that is marked taken out.
-fn masked(value: &Value, marks: &Value) -> Value {
-    if is_hidden(marks) {
+/// The value with everything taken out that is marked here or elsewhere.
+fn masked(value: &Value, marks: &Value, secrets: &[String]) -> Value {
+    if is_hidden(marks) || has_true(marks) && !same_shape(value, marks) && !value.is_null() {
         return Value::String(SENSITIVE.into());
     }
-    match (value, marks) {
-        (Value::Object(map), Value::Object(marks)) => {
+    match value {
+        Value::Object(map) => {
             let entry = |(key, value): (&String, &Value)| {
-                (key.clone(), masked(value, marks.get(key).unwrap_or(&Value::Null)))
+                (key.clone(), masked(value, marks.get(key).unwrap_or(&Value::Null), secrets))
             };
             Value::Object(map.iter().map(entry).collect())
         }
-        (Value::Array(items), Value::Array(marks)) => {
-            let item = |(i, value)| masked(value, marks.get(i).unwrap_or(&Value::Null));
+        Value::Array(items) => {
+            let item = |(i, value)| masked(value, marks.get(i).unwrap_or(&Value::Null), secrets);
             items.iter().enumerate().map(item).collect()
         }
-        // Marks of another shape than the value: nobody knows what they hide.
-        (value, marks) if has_true(marks) && !value.is_null() => Value::String(SENSITIVE.into()),
-        (value, _) => value.clone(),
+        Value::String(text) => {
+            let hide = |text: String, secret: &String| text.replace(secret.as_str(), SENSITIVE);
+            Value::String(secrets.iter().fold(text.clone(), hide))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
 }
 
@@ -245,6 +284,7 @@ fn written(path: &[Value]) -> String {
 
 /// Lists are compared as a whole, so a path may point below what is shown.
 fn lies_in(path: &str, other: &str) -> bool {
-    let within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+    let within =
+        |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
     path == other || within(path, other) || within(other, path)
 }

@@ -1,10 +1,10 @@
 //! A plan as `show -json` writes it, read: what is not understood is an error, never nothing.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::change::{ResourceAction, ResourceChange, Sides, differences};
+use super::change::{ResourceAction, ResourceChange, Sides, collect_secrets, differences};
 
 /// What a plan does, without anything sensitive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +117,8 @@ pub fn read(document: Value) -> Result<PlanReading, PlanUnreadable> {
         return Err(PlanUnreadable::Format { found });
     }
     let raw = RawPlan::deserialize(document).map_err(shape)?;
+    let secrets = secrets(&raw);
+    let change = |raw| change(raw, &secrets);
     let outputs = raw.output_changes.into_iter().map(|(name, delta)| {
         let action = ResourceAction::of(&delta.actions);
         OutputChange { name, action }
@@ -132,9 +134,23 @@ pub fn read(document: Value) -> Result<PlanReading, PlanUnreadable> {
     })
 }
 
+/// All that is marked as sensitive somewhere, the longest first, since one may be a part of another.
+fn secrets(raw: &RawPlan) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    let resources = raw.resource_changes.iter().chain(&raw.resource_drift).map(|resource| &resource.change);
+    for delta in resources.chain(raw.output_changes.values()) {
+        collect_secrets(&delta.before, &delta.before_sensitive, &mut found);
+        collect_secrets(&delta.after, &delta.after_sensitive, &mut found);
+    }
+    let mut found: Vec<String> = found.into_iter().collect();
+    found.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    found
+}
+
 /// `None` for what is left as it is, and for data that is only read.
-fn change(raw: RawChange) -> Option<ResourceChange> {
-    let RawDelta { actions, before, after, after_unknown, before_sensitive, after_sensitive, .. } = &raw.change;
+fn change(raw: RawChange, secrets: &[String]) -> Option<ResourceChange> {
+    let RawDelta { actions, before, after, after_unknown, before_sensitive, after_sensitive, .. } =
+        &raw.change;
     let action = ResourceAction::of(actions);
     let imported = raw.change.importing.as_ref().is_some_and(|importing| !importing.is_null());
     let moved_from = raw.previous_address.filter(|previous| *previous != raw.address);
@@ -148,7 +164,8 @@ fn change(raw: RawChange) -> Option<ResourceChange> {
     }
     let (mut attributes, mut more) = (Vec::new(), 0);
     if before.is_object() && after.is_object() {
-        let sides = Sides { before, after, unknown: after_unknown, before_sensitive, after_sensitive };
+        let sides =
+            Sides { before, after, unknown: after_unknown, before_sensitive, after_sensitive, secrets };
         (attributes, more) = differences(sides, &raw.change.replace_paths);
     }
     Some(ResourceChange {

@@ -114,7 +114,9 @@ pub fn rule(plan: &PlanReading, terms: &PlanTerms) -> Ruling {
         ruling.refused.extend(unknown(change.address.as_str(), &change.action));
         ruling.person.extend(dangerous(change, terms));
     }
-    ruling.refused.extend(plan.outputs.iter().filter_map(|o| unknown(&format!("output {}", o.name), &o.action)));
+    ruling
+        .refused
+        .extend(plan.outputs.iter().filter_map(|o| unknown(&format!("output {}", o.name), &o.action)));
     ruling.refused.extend(plan.incomplete.then_some(Objection::Incomplete));
     let loses = |change: &&ResourceChange| change.action.deletes() || change.action.forgets();
     let (changes, deletes) = (plan.changes.len(), plan.changes.iter().filter(loses).count());

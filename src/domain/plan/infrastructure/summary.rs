@@ -41,10 +41,8 @@ pub fn counts(plan: &PlanReading) -> String {
 /// The summary that an approval is about.
 pub fn lines(apply: &ApplyPlan) -> Vec<String> {
     let (made, plan) = (&apply.made, &apply.made.reading);
-    let mut lines = vec![format!(
-        "plan file sha256 {}, made by {} for state {}",
-        made.sha256, made.tool, made.base
-    )];
+    let mut lines =
+        vec![format!("plan file sha256 {}, made by {} for state {}", made.sha256, made.tool, made.base)];
     if !apply.person.is_empty() {
         let reasons: Vec<String> = apply.person.iter().take(LISTED_MAX).map(ToString::to_string).collect();
         lines.push(format!("a person must approve it: {}", reasons.join("; ")));
@@ -52,7 +50,9 @@ pub fn lines(apply: &ApplyPlan) -> Vec<String> {
     lines.extend(listed(&plan.changes));
     lines.extend(plan.outputs.iter().take(LISTED_MAX).map(|o| format!("{} output {}", o.action, o.name)));
     if !plan.drift.is_empty() {
-        lines.push("changed behind the tool's back since it last ran, and no part of the rollback as such:".into());
+        lines.push(
+            "changed behind the tool's back since it last ran, and no part of the rollback as such:".into(),
+        );
         lines.extend(listed(&plan.drift).into_iter().map(|line| format!("  {line}")));
     }
     lines
