@@ -8,6 +8,7 @@ pub mod backtest;
 mod build;
 mod channels;
 mod databases;
+mod infrastructure;
 mod inquiries;
 mod journal;
 mod leading;

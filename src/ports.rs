@@ -131,6 +131,10 @@ pub trait Target: Send + Sync {
     async fn keepsake(&self, target: &TargetId) -> Result<Keepsake, SurveyError> {
         Err(SurveyError::Unknown { target: target.clone() })
     }
+    /// A deploy tool says what it released. `false` where that is seen without being told.
+    async fn announced(&self, _target: &TargetId, _version: &str, _at: Timestamp) -> bool {
+        false
+    }
     /// Whether the step is done. What cannot be read is [`Finding::Unseen`].
     async fn observe(&self, step: &Step) -> Finding;
     /// Carries the step out once. Guarded: applied to a world that is not as planned, it is refused.

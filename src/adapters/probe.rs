@@ -3,7 +3,6 @@ mod answer;
 mod certificate;
 mod cookies;
 mod journey;
-mod mask;
 
 use std::time::Duration;
 
@@ -11,12 +10,12 @@ use reqwest::{Client, StatusCode};
 
 use super::endpoint::Endpoint;
 use super::outbound::describe;
+use crate::adapters::mask::Mask;
 use crate::config::Secrets;
 use crate::domain::answer::Wanted;
 use crate::domain::probe::{HttpProbe, Probe};
 use answer::{Answer, has_version, wrong_status};
 pub(super) use certificate::Witness;
-use mask::Mask;
 
 /// Whether the service answers as it should; either way with a short sentence about it. Every failure is one of the
 /// service, which is what is being checked. `client` must not follow redirects: a login page is not a healthy service.

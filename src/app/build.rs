@@ -7,7 +7,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::rooms::Room;
-use super::{AppError, databases, outside};
+use super::{AppError, databases, infrastructure, outside};
 use crate::adapters::checks::{AlertmanagerAccess, OutsideChecks};
 use crate::adapters::endpoint::Endpoint;
 use crate::adapters::kubernetes::logs::{LOGS_EVERY, LogRule, LogsSource};
@@ -73,7 +73,7 @@ fn is_without_cluster(config: &Config) -> bool {
 
 /// What rolls back everything but workloads.
 pub(super) fn rooms(config: &Config) -> Result<Vec<Room>, AppError> {
-    let rooms = [databases::room(config)?];
+    let rooms = [databases::room(config)?, infrastructure::room(config)?];
     Ok(rooms.into_iter().flatten().collect())
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::select_all;
+use jiff::Timestamp;
 
 use crate::domain::keepsake::Keepsake;
 use crate::domain::names::{TargetId, TargetKind};
@@ -68,6 +69,13 @@ impl Target for Rooms {
 
     async fn keepsake(&self, target: &TargetId) -> Result<Keepsake, SurveyError> {
         self.of(target)?.keepsake(target).await
+    }
+
+    async fn announced(&self, target: &TargetId, version: &str, at: Timestamp) -> bool {
+        match self.of(target) {
+            Ok(room) => room.announced(target, version, at).await,
+            Err(_) => false,
+        }
     }
 
     async fn observe(&self, step: &Step) -> Finding {

@@ -4,23 +4,24 @@ mod people;
 
 use std::time::Duration;
 
+use super::infrastructure::INFRASTRUCTURE;
 use super::shape::{Field, Leaf, Need, Shape};
 use notify::NOTIFY;
 use people::{API, MODES, POLICY};
 
-const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+pub(super) const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, shape, need: Need::Optional, doc }
 }
 
-const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+pub(super) const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, shape, need: Need::Here, doc }
 }
 
-const fn leaf(leaf: Leaf) -> Shape {
+pub(super) const fn leaf(leaf: Leaf) -> Shape {
     Shape::Leaf(leaf)
 }
 
-const fn span(least_ms: u64, most_secs: u64) -> Shape {
+pub(super) const fn span(least_ms: u64, most_secs: u64) -> Shape {
     Shape::Leaf(Leaf::Duration {
         least: Duration::from_millis(least_ms),
         most: Duration::from_secs(most_secs),
@@ -32,11 +33,11 @@ const fn share(most: f64) -> Shape {
 }
 
 const HOUR: u64 = 3600;
-const DAY: u64 = 24 * HOUR;
+pub(super) const DAY: u64 = 24 * HOUR;
 const NAME: Shape = leaf(Leaf::Name);
-const TEXT: Shape = leaf(Leaf::Text);
+pub(super) const TEXT: Shape = leaf(Leaf::Text);
 const URL: Shape = leaf(Leaf::Url);
-const PATH: Shape = leaf(Leaf::Path);
+pub(super) const PATH: Shape = leaf(Leaf::Path);
 const BOOL: Shape = leaf(Leaf::Bool);
 const NUMBER: Shape = leaf(Leaf::Number);
 const COUNT: Shape = leaf(Leaf::Count { least: 1, most: 1000 });
@@ -227,6 +228,7 @@ const TARGET: &[Field] = &[
         "What rollguard may do here at most, whatever the service's policy says.",
     ),
     optional("min_version", leaf(Leaf::Version), "Automation does not go back behind this version."),
+    optional("infrastructure", Shape::Map(INFRASTRUCTURE), "A folder of Terraform or OpenTofu."),
     optional("kubernetes", Shape::Map(WORKLOAD), "A Kubernetes workload."),
     optional("database", Shape::Map(DATABASE), "A Postgres whose schema is migrated."),
 ];

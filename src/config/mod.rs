@@ -5,6 +5,7 @@ mod cloudwatch;
 mod database;
 mod diff;
 mod durations;
+mod infrastructure;
 mod journal;
 mod journeys;
 mod keys;
@@ -42,6 +43,7 @@ pub use cases::{Cases, Expected, PolicyCase, load_cases};
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use database::{DatabaseConfig, DatabaseUrl, RdsConfig, VersionsConfig};
 pub use diff::Changes;
+pub use infrastructure::InfrastructureConfig;
 pub use journal::{JournalConfig, PostgresConfig, PostgresTls};
 pub use leadership::LeadershipConfig;
 pub use load::{Env, Loaded, load, parse};
@@ -226,7 +228,7 @@ pub enum GitOpsPolicy {
     Suspend,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TargetConfig {
     pub name: TargetName,
     /// Automation does not go back behind it.
@@ -236,8 +238,9 @@ pub struct TargetConfig {
     pub service: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum TargetKindConfig {
+    Infrastructure(Box<InfrastructureConfig>),
     Kubernetes(Workload),
     Database(Box<DatabaseConfig>),
 }
@@ -245,6 +248,7 @@ pub enum TargetKindConfig {
 impl TargetKindConfig {
     pub fn kind(&self) -> TargetKind {
         match self {
+            TargetKindConfig::Infrastructure(_) => TargetKind::Infrastructure,
             TargetKindConfig::Kubernetes(_) => TargetKind::Kubernetes,
             TargetKindConfig::Database(_) => TargetKind::Database,
         }
@@ -252,6 +256,7 @@ impl TargetKindConfig {
 
     pub fn workload(&self) -> Option<&Workload> {
         match self {
+            TargetKindConfig::Infrastructure(_) => None,
             TargetKindConfig::Kubernetes(workload) => Some(workload),
             TargetKindConfig::Database(_) => None,
         }
@@ -264,9 +269,17 @@ impl TargetKindConfig {
         }
     }
 
+    pub fn infrastructure(&self) -> Option<&InfrastructureConfig> {
+        match self {
+            TargetKindConfig::Infrastructure(infrastructure) => Some(infrastructure),
+            TargetKindConfig::Kubernetes(_) => None,
+        }
+    }
+
     /// What it is, as messages name it; no two targets may be the same.
     pub fn place(&self) -> String {
         match self {
+            TargetKindConfig::Infrastructure(config) => config.place(),
             TargetKindConfig::Kubernetes(workload) => {
                 format!("the {} {}/{}", workload.kind.title(), workload.namespace, workload.name)
             }

@@ -9,7 +9,9 @@ use super::settings::Settings;
 use super::value::KubernetesName;
 use super::verify::Verification;
 use super::yaml::Entry;
-use super::{ServiceConfig, TargetConfig, TargetKindConfig, database, policies, verify};
+use super::{
+    ServiceConfig, TargetConfig, TargetKindConfig, database, infrastructure, policies, verify,
+};
 use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{ServiceName, TargetName};
 use crate::domain::plan::kubernetes::Workload;
@@ -78,7 +80,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
 }
 
 /// What a target may be, as its key names it.
-const KINDS: [&str; 2] = ["database", "kubernetes"];
+const KINDS: [&str; 3] = ["database", "infrastructure", "kubernetes"];
 
 fn targets(
     fields: &Fields<'_>,
@@ -99,6 +101,9 @@ fn targets(
         let fields = target.map(key)?;
         let kind = match key {
             "database" => TargetKindConfig::Database(Box::new(database::read(&fields, &around.outside)?)),
+            "infrastructure" => {
+                TargetKindConfig::Infrastructure(Box::new(infrastructure::read(&fields, around)?))
+            }
             _ => workload(&fields)?,
         };
         let in_front =

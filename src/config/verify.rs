@@ -62,7 +62,8 @@ pub(super) fn read(
         by_itself(&verify, around, &measured)
     });
     let (deadline, checks) = own.unwrap_or((DEADLINE, None));
-    let checks = checks.unwrap_or_else(|| standard(settings, &fronted));
+    let pods = targets.iter().any(|target| target.kind.workload().is_some());
+    let checks = checks.unwrap_or_else(|| standard(settings, &fronted, pods));
     let secret = |(check, secrets): &(CheckSpec, Secrets)| {
         (!secrets.is_empty()).then(|| (check.name.clone(), secrets.clone()))
     };
@@ -99,9 +100,9 @@ pub(super) fn by_itself(
     (deadline, Some(all.iter().filter_map(|check| read_check(check, around, known)).collect()))
 }
 
-fn standard(settings: &Settings, fronted: &[TargetName]) -> Checks {
+fn standard(settings: &Settings, fronted: &[TargetName], pods: bool) -> Checks {
     let check = |name: &str, kind| (CheckSpec { name: name.to_string(), kind }, Secrets::default());
-    let mut checks = vec![check("pods ready", CheckKind::PodsReady)];
+    let mut checks: Checks = pods.then(|| check("pods ready", CheckKind::PodsReady)).into_iter().collect();
     if !fronted.is_empty() {
         checks.push(check("endpoints ready", CheckKind::EndpointsReady { targets: fronted.to_vec() }));
     }

@@ -76,6 +76,22 @@ impl Decided {
     }
 }
 
+impl Decided {
+    /// What would be done by itself is asked for, if there is something that a person must look at.
+    pub fn asking_for(mut self, person: Vec<String>) -> Self {
+        if person.is_empty() {
+            return self;
+        }
+        match (self.decision, self.would) {
+            (Decision::Rollback, _) => self.decision = Decision::Ask,
+            (_, Some(Decision::Rollback)) => self.would = Some(Decision::Ask),
+            (Decision::Hold | Decision::Page | Decision::Ask, _) => return self,
+        }
+        self.barred.extend(person);
+        self
+    }
+}
+
 /// What else a decision depends on.
 #[derive(Clone, Debug)]
 pub struct Circumstances<'a> {

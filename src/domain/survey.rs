@@ -21,7 +21,7 @@ pub enum Survey {
     Kubernetes(Box<KubernetesSurvey>),
     Frontend(FrontendSurvey),
     Database(Box<DatabaseSurvey>),
-    Infrastructure(InfrastructureSurvey),
+    Infrastructure(Box<InfrastructureSurvey>),
 }
 
 impl Survey {

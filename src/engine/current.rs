@@ -2,6 +2,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::domain::keepsake::Keepsake;
 use crate::domain::names::TargetId;
@@ -56,6 +57,9 @@ impl Target for Current<dyn Target> {
     }
     async fn keepsake(&self, target: &TargetId) -> Result<Keepsake, SurveyError> {
         self.get().keepsake(target).await
+    }
+    async fn announced(&self, target: &TargetId, version: &str, at: Timestamp) -> bool {
+        self.get().announced(target, version, at).await
     }
     async fn observe(&self, step: &Step) -> Finding {
         self.get().observe(step).await

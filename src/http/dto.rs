@@ -171,6 +171,9 @@ pub struct StepAnswer {
     pub deadline_secs: u64,
     /// False for steps that only wait.
     pub mutates: bool,
+    /// What it changes, line by line, where the title does not say it all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
 }
 
 impl From<&Plan> for PlanAnswer {
@@ -180,6 +183,7 @@ impl From<&Plan> for PlanAnswer {
             title: step.title.clone(),
             deadline_secs: step.deadline_secs,
             mutates: step.action.mutates(),
+            details: step.details(),
         };
         Self {
             service: plan.service.clone(),

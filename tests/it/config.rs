@@ -1,4 +1,5 @@
 //! The configuration as its authors meet it: the example, the messages, and whatever else a file may hold.
+mod infrastructure;
 mod inside;
 mod journal;
 mod leadership;
@@ -33,6 +34,8 @@ fn env(name: &str) -> Option<String> {
         "SLACK_WEBHOOK_URL" => "https://hooks.slack.example/services/T0/B0/slack-secret",
         "HOOK_URL" => "https://hooks.example.com/in?key=hook-secret",
         "SHOP_CHECK_PASSWORD" => "check-password-xyz",
+        "TERRAFORM_DATABASE_PASSWORD" => "database-password-xyz",
+        "TERRAFORM_STATE_BUCKET" => "state-bucket-xyz",
         "ROLLGUARD_POSTGRES_URL" => "postgres://rollguard:postgres-secret@db.example.com/rollguard",
         "SLACK_BOT_TOKEN"
         | "PAGERDUTY_ROUTING_KEY"

@@ -22,6 +22,7 @@ mod ha;
 mod house;
 mod http_world;
 mod human;
+mod infrastructure;
 mod journal;
 mod kubernetes;
 mod messages;

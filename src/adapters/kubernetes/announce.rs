@@ -172,6 +172,8 @@ impl Announcer {
             parts: kinds.into_iter().map(|(kind, targets)| (kind, part(targets))).collect(),
             listed: BTreeSet::new(),
         };
+        // Where nothing is watched, nothing is missing.
+        let complete = named.is_empty().then_some(Item::Restored);
         Self {
             places: named.into_iter().map(|(namespace, kinds)| (namespace, place(kinds))).collect(),
             watched,
@@ -179,7 +181,7 @@ impl Announcer {
             up: false,
             dirty: BTreeSet::new(),
             came_up: false,
-            queue: VecDeque::new(),
+            queue: complete.into_iter().collect(),
             beside: Beside::default(),
         }
     }

@@ -5,7 +5,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
-use super::mask::Mask;
+use crate::adapters::mask::Mask;
 use crate::adapters::outbound::{describe, read_body};
 use crate::domain::answer::{Expect, Pattern, Statuses, Wanted};
 use crate::domain::template::text_of;

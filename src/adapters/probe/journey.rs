@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::answer::{self, Answer};
 use super::cookies::Cookies;
-use super::mask::Mask;
+use crate::adapters::mask::Mask;
 use crate::config::Secrets;
 use crate::domain::evidence::count_of;
 use crate::domain::journey::{Body, Capture, Journey, Step};

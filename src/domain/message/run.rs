@@ -7,7 +7,8 @@ use crate::domain::diagnosis::Diagnosis;
 use crate::domain::event::{RunEvent, RunOpened};
 use crate::domain::evidence::{clock_time, count_of};
 use crate::domain::keepsake::Comparison;
-use crate::domain::plan::Change;
+use crate::domain::names::TargetKind;
+use crate::domain::plan::{Change, Plan};
 use crate::domain::policy::asking::Then;
 use crate::domain::run::{End, Phase, Run};
 use crate::domain::runbook::ChecklistItem;
@@ -179,10 +180,18 @@ fn case(opened: &RunOpened) -> Vec<String> {
 
 fn impact(opened: &RunOpened) -> String {
     let limit = opened.plan.steps.iter().map(|step| step.deadline_secs).sum();
-    format!(
-        "pods are replaced as in any rollout; after {} without success a person is paged",
-        duration(limit)
-    )
+    format!("{}; after {} without success a person is paged", change_of(&opened.plan), duration(limit))
+}
+
+fn change_of(plan: &Plan) -> String {
+    let change = |kind: TargetKind| match kind {
+        TargetKind::Kubernetes => "pods are replaced as in any rollout",
+        TargetKind::Frontend => "earlier objects are copied back, and caches are emptied",
+        TargetKind::Database => "the schema goes back, and what its scripts drop is gone",
+        TargetKind::Infrastructure => "resources are changed as the plan says, and nothing puts back what it deletes",
+    };
+    let kinds = TargetKind::ALL.into_iter().filter(|kind| plan.is_about(*kind));
+    kinds.map(change).collect::<Vec<_>>().join("; ")
 }
 
 pub(super) fn ask(opened: &RunOpened) -> Vec<String> {
@@ -190,7 +199,10 @@ pub(super) fn ask(opened: &RunOpened) -> Vec<String> {
     lines.extend(checklist(opened));
     lines.push(format!("Severity: SEV {}, run {}", opened.severity, opened.run));
     lines.push(format!("Plan {}:", opened.digest));
-    lines.extend(opened.plan.steps.iter().zip(1..).map(|(step, n)| format!("  {n}. {}", step.title)));
+    for (step, n) in opened.plan.steps.iter().zip(1..) {
+        lines.push(format!("  {n}. {}", step.title));
+        lines.extend(step.details().iter().map(|line| format!("     {line}")));
+    }
     lines.push(format!("Approve: rollguard approve {}", opened.run));
     lines.push(format!("Deny: rollguard deny {}", opened.run));
     lines.extend(opened.approval.iter().map(|ask| {

@@ -107,6 +107,19 @@ impl Step {
     fn is_of_database(&self) -> bool {
         self.action.kind() == TargetKind::Database
     }
+
+    /// What it does in detail, for people who approve it.
+    pub fn details(&self) -> Vec<String> {
+        match &self.action {
+            Action::Infrastructure(action) => action.details(),
+            Action::HoldOwner(_)
+            | Action::RestoreTemplate(_)
+            | Action::Restart(_)
+            | Action::AwaitRollout(_)
+            | Action::Frontend(_)
+            | Action::Database(_) => Vec::new(),
+        }
+    }
 }
 
 impl Plan {
@@ -177,6 +190,25 @@ impl Plan {
             })
         };
         self.changes.iter().map(move |change| (origin(&change.target), change.from.label.as_str()))
+    }
+
+    /// Whether any step is one for targets of this kind.
+    pub fn is_about(&self, kind: TargetKind) -> bool {
+        self.steps.iter().any(|step| step.action.kind() == kind)
+    }
+
+    /// Why a person must look at it first, whatever the policy says.
+    pub fn needs_person(&self) -> Vec<String> {
+        let objections = |step: &Step| match &step.action {
+            Action::Infrastructure(action) => action.person().iter().map(ToString::to_string).collect(),
+            Action::HoldOwner(_)
+            | Action::RestoreTemplate(_)
+            | Action::Restart(_)
+            | Action::AwaitRollout(_)
+            | Action::Frontend(_)
+            | Action::Database(_) => Vec::new(),
+        };
+        self.steps.iter().flat_map(objections).collect()
     }
 
     /// `v2 → v1`, for titles.

@@ -138,7 +138,9 @@ impl Watcher {
         let ruling = ruling(settings, assessment, &guarded.id.target, plan.as_ref());
         let page_after = settings.page_after;
         let terms = Terms { ruling: &ruling, page_after, kind, frozen: frozen.as_ref() };
-        Resolved { decided: trial.decide(assessment, terms, bars), plan, ruling }
+        let person = plan.as_ref().map(Plan::needs_person).unwrap_or_default();
+        let decided = trial.decide(assessment, terms, bars).asking_for(person);
+        Resolved { decided, plan, ruling }
     }
 
     async fn note_decision(

@@ -4,7 +4,7 @@ use super::noticing::{LOOK_UP_MAX, late};
 use super::{Found, Watcher};
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::domain::names::TargetId;
+use crate::domain::names::{TargetId, TargetKind};
 use crate::domain::opening::{Request, run_id};
 use crate::domain::plan::{Destination, Plan, draft};
 use crate::domain::policy::{Decided, Decision};
@@ -142,8 +142,8 @@ impl Watcher {
             }
             Command::Release { target, version, at, by } => {
                 tracing::info!(%target, version, by, "a release is announced");
-                self.announced(target, *at);
-                Handled::Folded
+                self.hand_on(row, target.clone(), version.clone(), *at);
+                Handled::HandedOn
             }
             Command::Approve { .. }
             | Command::Deny { .. }
@@ -154,6 +154,28 @@ impl Watcher {
             | Command::AcknowledgePage { .. }
             | Command::Kill { .. } => Handled::Folded,
         }
+    }
+
+    /// Some targets cannot see what runs, and must be told.
+    fn hand_on(&self, row: i64, target: TargetId, version: String, at: jiff::Timestamp) {
+        let (port, found) = (self.parts.tools.target.clone(), self.found.clone());
+        tokio::spawn(async move {
+            let taken = port.announced(&target, &version, at).await;
+            drop(found.send(Found::Announced { row, target, at, taken }).await);
+        });
+    }
+
+    pub(super) async fn on_announced(
+        &mut self,
+        row: i64,
+        target: &TargetId,
+        at: jiff::Timestamp,
+        taken: bool,
+    ) -> Result<(), JournalError> {
+        if !taken {
+            self.announced(target, at);
+        }
+        self.parts.tools.ledger.commit(self.now(), &[], vec![], vec![row]).await
     }
 
     /// A deploy tool says that it released: if the version is not under watch, it is put under watch again.
@@ -218,8 +240,11 @@ impl Watcher {
                 return drop_row.commit(now, &[], vec![], vec![row]).await;
             }
         };
-        let decision = if settings.policy.approvals.orders { Decision::Ask } else { Decision::Rollback };
-        let decided = Decided { decision, would: None, reason, barred: vec![], policy: None };
+        // An order names no plan file, and an approval does.
+        let (barred, asks) = (plan.needs_person(), plan.is_about(TargetKind::Infrastructure));
+        let asks = asks || settings.policy.approvals.orders;
+        let decision = if asks { Decision::Ask } else { Decision::Rollback };
+        let decided = Decided { decision, would: None, reason, barred, policy: None };
         let request = Request { requested_by: Some(by), ..request(&settings, incident, decided, plan) };
         tracing::info!(%target, run = id, "a rollback is ordered");
         self.launch(request, id, vec![], vec![row]).await

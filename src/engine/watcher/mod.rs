@@ -99,6 +99,13 @@ enum Found {
         command: Command,
         survey: Result<Survey, SurveyError>,
     },
+    /// What a deploy tool said was handed on to the target, which takes it or does not need it.
+    Announced {
+        row: i64,
+        target: TargetId,
+        at: Timestamp,
+        taken: bool,
+    },
 }
 
 struct OpenRun {

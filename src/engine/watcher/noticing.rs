@@ -129,6 +129,7 @@ impl Watcher {
             }
             Found::Kept { target, keep, keepsake } => self.on_kept(&target, keep, keepsake).await,
             Found::Ordered { row, command, survey } => self.open_ordered(row, command, survey).await,
+            Found::Announced { row, target, at, taken } => self.on_announced(row, &target, at, taken).await,
         }
     }
 
@@ -240,6 +241,8 @@ impl Watcher {
             early = std::mem::take(&mut guarded.early);
         }
         self.leave_controls(target);
+        // From now on it is known where a rollback would go.
+        self.rounds.hasten(target, self.now());
         self.tell_worse(target);
         early.into_iter().for_each(|(alert, at)| self.take_alert(alert, at));
         Ok(())

@@ -14,7 +14,7 @@ fn the_examples_targets_are_one_of_each() {
     let shop = &config.services[0];
     let argument = |kind: &TargetKindConfig| match kind {
         TargetKindConfig::Kubernetes(workload) => workload.argument(),
-        TargetKindConfig::Database(_) => kind.place(),
+        other => other.place(),
     };
     let targets: Vec<String> = shop.targets.iter().map(|target| argument(&target.kind)).collect();
     let expected = [

@@ -7,6 +7,7 @@ use rollguard::domain::run::End;
 use rollguard::domain::survey::Survey;
 use rollguard::domain::workload::WorkloadKind;
 
+use crate::support::infrastructure::{Infrastructure, commit};
 use crate::support::schema::Schema;
 use crate::support::workloads::{Workload, Workloads, target, version};
 
@@ -127,6 +128,15 @@ fn back_and_restarted(workloads: &Workloads, now: Timestamp) -> Plan {
     plan
 }
 
+fn infrastructure(_: Timestamp) -> Workloads {
+    Workloads::default().with_infrastructure(target("shop", "network"), Infrastructure::at_c2())
+}
+
+fn back_to_c1(workloads: &Workloads, _: Timestamp) -> Plan {
+    let survey = workloads.survey(&target("shop", "network"));
+    draft(&survey, &Goal::Version(commit("c1")), RUN, ROLLOUT_SECS).unwrap()
+}
+
 const PLAIN: Case = Case {
     name: "a Deployment is restored",
     workloads: deployment,
@@ -220,6 +230,17 @@ pub(super) const CASES: &[Case] = &[
         asks: true,
         unanswered: &[(60, Then::PageAgain), (120, Then::Rollback)],
         told: &["action", "ask", "ask-2", "closed", "resolve", "resolve", "resolve-verified", "verified"],
+        ..PLAIN
+    },
+    Case {
+        name: "the plan file of infrastructure is approved, applied once, and proved by another",
+        workloads: infrastructure,
+        plan: back_to_c1,
+        asks: true,
+        person: Person::Approves,
+        loses_answers: true,
+        effects: &["network: c1"],
+        told: &["action", "ask", "closed", "resolve", "resolve", "resolve-verified", "verified"],
         ..PLAIN
     },
     Case {

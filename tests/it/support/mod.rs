@@ -11,6 +11,7 @@ pub(crate) mod container_logs;
 pub(crate) mod daemon;
 pub(crate) mod faulty;
 pub(crate) mod hooked;
+pub(crate) mod infrastructure;
 pub(crate) mod instrumented;
 pub(crate) mod kubelet;
 pub(crate) mod lever;

@@ -14,6 +14,7 @@ use rollguard::domain::survey::{KubernetesSurvey, Revision, Survey};
 use rollguard::domain::workload::{UpdateStrategy, WorkloadKind};
 use serde_json::{Value, json};
 
+use super::infrastructure::Infrastructure;
 use super::schema::Schema;
 
 pub(crate) fn target(service: &str, name: &str) -> TargetId {
@@ -40,7 +41,11 @@ pub(crate) struct Workload {
 
 /// Workloads, and databases beside them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Workloads(BTreeMap<TargetId, Workload>, BTreeMap<TargetId, Schema>);
+pub(crate) struct Workloads {
+    workloads: BTreeMap<TargetId, Workload>,
+    databases: BTreeMap<TargetId, Schema>,
+    infrastructure: BTreeMap<TargetId, Infrastructure>,
+}
 
 fn template(image: &str) -> Value {
     json!({"metadata": {"labels": {"app": "shop"}}, "spec": {"containers": [{"name": "shop", "image": image}]}})
@@ -243,57 +248,70 @@ fn patch(object: &mut Value, operations: &Value) -> bool {
 
 impl Workloads {
     pub(crate) fn with(mut self, target: TargetId, workload: Workload) -> Self {
-        self.0.insert(target, workload);
+        self.workloads.insert(target, workload);
         self
     }
 
     pub(crate) fn with_database(mut self, target: TargetId, schema: Schema) -> Self {
-        self.1.insert(target, schema);
+        self.databases.insert(target, schema);
+        self
+    }
+
+    pub(crate) fn with_infrastructure(mut self, target: TargetId, infrastructure: Infrastructure) -> Self {
+        self.infrastructure.insert(target, infrastructure);
         self
     }
 
     pub(crate) fn databases(&self) -> impl Iterator<Item = (&TargetId, &Schema)> {
-        self.1.iter()
+        self.databases.iter()
     }
 
     pub(crate) fn of(&self, target: &TargetId) -> &Workload {
-        &self.0[target]
+        &self.workloads[target]
     }
 
     pub(crate) fn of_mut(&mut self, target: &TargetId) -> &mut Workload {
-        self.0.get_mut(target).unwrap()
+        self.workloads.get_mut(target).unwrap()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TargetId, &Workload)> {
-        self.0.iter()
+        self.workloads.iter()
     }
 
     pub(crate) fn survey(&self, target: &TargetId) -> Survey {
+        if let Some(infrastructure) = self.infrastructure.get(target) {
+            return infrastructure.survey(target);
+        }
         Survey::Kubernetes(Box::new(self.of(target).survey(target)))
     }
 
     pub(crate) fn observe(&self, step: &Step, now: Timestamp) -> Finding {
-        if let Action::Database(action) = &step.action {
-            return self.1[&step.target].observe(action, now);
+        match &step.action {
+            Action::Database(action) => self.databases[&step.target].observe(action, now),
+            Action::Infrastructure(action) => self.infrastructure[&step.target].observe(action),
+            action => self.of(&step.target).observe(action, now),
         }
-        self.of(&step.target).observe(&step.action, now)
     }
 
     pub(crate) fn apply(&mut self, step: &Step, now: Timestamp) -> Outcome {
-        if let Action::Database(action) = &step.action {
-            return self.1.get_mut(&step.target).unwrap().apply(action, now);
+        match &step.action {
+            Action::Database(action) => self.databases.get_mut(&step.target).unwrap().apply(action, now),
+            Action::Infrastructure(action) => {
+                self.infrastructure.get_mut(&step.target).unwrap().apply(action)
+            }
+            action => self.of_mut(&step.target).apply(action, now),
         }
-        self.of_mut(&step.target).apply(&step.action, now)
     }
 
     /// `backend: shop:v1`, for every change that came of an applied step.
     pub(crate) fn effects(&self) -> Vec<String> {
-        let workloads = self.0.iter().map(|(target, workload)| (target, &workload.effects));
-        let databases = self.1.iter().map(|(target, schema)| (target, &schema.effects));
+        let workloads = self.iter().map(|(target, workload)| (target, &workload.effects));
+        let databases = self.databases.iter().map(|(target, schema)| (target, &schema.effects));
+        let infrastructure = self.infrastructure.iter().map(|(target, own)| (target, &own.effects));
         let of = |(target, effects): (&TargetId, &Vec<String>)| {
             let name = target.target.to_string();
             effects.iter().map(move |effect| format!("{name}: {effect}")).collect::<Vec<_>>()
         };
-        workloads.chain(databases).flat_map(of).collect()
+        workloads.chain(databases).chain(infrastructure).flat_map(of).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps secrets, and what a service handed out in confidence, from what is told about its answers.
+//! Keeps secrets from what is told about answers of services and of programs.
 use serde_json::{Map, Value};
 
 /// What takes their place.
@@ -6,22 +6,22 @@ const HIDDEN: &str = "***";
 
 /// Texts that must not be shown, longest first.
 #[derive(Default)]
-pub(super) struct Mask(Vec<String>);
+pub(crate) struct Mask(Vec<String>);
 
 impl Mask {
-    pub(super) fn hide(&mut self, text: &str) {
+    pub(crate) fn hide(&mut self, text: &str) {
         if !text.is_empty() && !self.0.iter().any(|hidden| hidden == text) {
             self.0.push(text.to_string());
             self.0.sort_by_key(|hidden| std::cmp::Reverse(hidden.len()));
         }
     }
 
-    pub(super) fn text(&self, text: &str) -> String {
+    pub(crate) fn text(&self, text: &str) -> String {
         self.0.iter().fold(text.to_string(), |text, hidden| text.replace(hidden.as_str(), HIDDEN))
     }
 
     /// Before it is written out: a quote in a secret would be escaped then, and not be found.
-    pub(super) fn json(&self, value: &Value) -> Value {
+    pub(crate) fn json(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.text(text)),
             Value::Array(items) => items.iter().map(|item| self.json(item)).collect(),
