@@ -176,6 +176,9 @@ pub struct StepAnswer {
     pub deadline_secs: u64,
     /// False for steps that only wait.
     pub mutates: bool,
+    /// What it is about, where its title only counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
 }
 
 impl From<&Plan> for PlanAnswer {
@@ -185,6 +188,7 @@ impl From<&Plan> for PlanAnswer {
             title: step.title.clone(),
             deadline_secs: step.deadline_secs,
             mutates: step.action.mutates(),
+            details: step.action.details().to_vec(),
         };
         Self {
             service: plan.service.clone(),

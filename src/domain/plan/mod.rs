@@ -90,6 +90,19 @@ impl Action {
         }
     }
 
+    /// What it is about in detail, where its title only counts.
+    pub fn details(&self) -> &[String] {
+        match self {
+            Action::Frontend(action) => action.details(),
+            Action::HoldOwner(_)
+            | Action::RestoreTemplate(_)
+            | Action::AwaitRollout(_)
+            | Action::Restart(_)
+            | Action::Database(_)
+            | Action::Infrastructure(_) => &[],
+        }
+    }
+
     /// Whether carrying it out changes anything; the others only wait for the world.
     pub fn mutates(&self) -> bool {
         match self {
