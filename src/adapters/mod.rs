@@ -3,6 +3,8 @@
 pub mod aws;
 pub mod checks;
 pub mod endpoint;
+#[cfg(feature = "aws")]
+pub mod frontend;
 pub mod journal;
 pub mod kill_file;
 pub mod kubernetes;

@@ -75,8 +75,11 @@ fn is_without_cluster(config: &Config) -> bool {
 }
 
 /// What rolls back everything but workloads.
-pub(super) fn rooms(_config: &Config) -> Result<Vec<Room>, AppError> {
-    Ok(Vec::new())
+pub(super) fn rooms(config: &Config) -> Result<Vec<Room>, AppError> {
+    let mut rooms: Vec<Room> = Vec::new();
+    #[cfg(feature = "aws")]
+    rooms.extend(super::aws::frontend_room(config));
+    Ok(rooms)
 }
 
 pub(super) fn kinds(config: &Config) -> BTreeMap<TargetId, TargetKind> {
@@ -358,7 +361,11 @@ pub(super) fn checks(config: &Config) -> Result<Arc<dyn Checks>, AppError> {
             Some(AlertmanagerAccess { url, token: None, match_labels: match_labels(config) })
         }
     };
-    Ok(Arc::new(OutsideChecks::new(client, access).with_secrets(outside::secrets(config))))
+    let checks: Arc<dyn Checks> =
+        Arc::new(OutsideChecks::new(client, access).with_secrets(outside::secrets(config)));
+    #[cfg(feature = "aws")]
+    let checks = super::aws::with_frontends(config, checks).map_err(setup("HTTP"))?;
+    Ok(checks)
 }
 
 fn match_labels(config: &Config) -> BTreeMap<crate::domain::names::ServiceName, BTreeMap<String, String>> {

@@ -1,13 +1,14 @@
 //! Every key of the configuration: the one table behind reading, unknown-key suggestions and the JSON Schema.
 use std::time::Duration;
 
+use super::frontend::FRONTEND;
 use super::shape::{Field, Leaf, Need, Shape};
 
-const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+pub(super) const fn optional(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, shape, need: Need::Optional, doc }
 }
 
-const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+pub(super) const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, shape, need: Need::Here, doc }
 }
 
@@ -15,14 +16,14 @@ const fn leaf(leaf: Leaf) -> Shape {
     Shape::Leaf(leaf)
 }
 
-const fn span(least_ms: u64, most_secs: u64) -> Shape {
+pub(super) const fn span(least_ms: u64, most_secs: u64) -> Shape {
     Shape::Leaf(Leaf::Duration {
         least: Duration::from_millis(least_ms),
         most: Duration::from_secs(most_secs),
     })
 }
 
-const fn share(most: f64) -> Shape {
+pub(super) const fn share(most: f64) -> Shape {
     Shape::Leaf(Leaf::Share { most })
 }
 
@@ -238,6 +239,7 @@ const TARGET: &[Field] = &[
     required("name", NAME, "The target's name."),
     optional("min_version", leaf(Leaf::Version), "Automation does not go back behind this version."),
     optional("kubernetes", Shape::Map(WORKLOAD), "A Kubernetes workload."),
+    optional("frontend", Shape::Map(FRONTEND), "Files in an S3 bucket, behind CloudFront."),
 ];
 
 const WORKLOAD: &[Field] = &[
@@ -365,6 +367,11 @@ pub(super) const CHECK: &[Field] = &[
     optional("version", Shape::Map(VERSION), "A GET that answers with the restored version."),
     optional("pods_ready", Shape::Map(&[]), "All pods ready, none restarted."),
     optional("endpoints_ready", Shape::Map(&[]), "The Service sends requests to all ready pods."),
+    optional(
+        "frontend_served",
+        Shape::Map(&[]),
+        "The public gets the index page and all it refers to as restored.",
+    ),
     optional("error_rate", Shape::Map(ERROR_RATE), "Failed requests of the last minute."),
     optional("latency_p95", Shape::Map(LATENCY_P95), "95th percentile of the last minute."),
     optional("throughput", Shape::Map(THROUGHPUT), "Requests per second against before the release."),

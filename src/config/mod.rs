@@ -3,6 +3,7 @@ mod check;
 mod cloudwatch;
 mod diff;
 mod durations;
+mod frontend;
 mod journal;
 mod journeys;
 mod keys;
@@ -35,6 +36,7 @@ use url::Url;
 
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use diff::Changes;
+pub use frontend::FrontendConfig;
 pub use journal::{JournalConfig, PostgresConfig, PostgresTls};
 pub use leadership::LeadershipConfig;
 pub use load::{Env, Loaded, load, parse};
@@ -229,18 +231,28 @@ pub struct TargetConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TargetKindConfig {
     Kubernetes(Workload),
+    Frontend(Box<FrontendConfig>),
 }
 
 impl TargetKindConfig {
     pub fn kind(&self) -> TargetKind {
         match self {
             TargetKindConfig::Kubernetes(_) => TargetKind::Kubernetes,
+            TargetKindConfig::Frontend(_) => TargetKind::Frontend,
         }
     }
 
     pub fn workload(&self) -> Option<&Workload> {
         match self {
             TargetKindConfig::Kubernetes(workload) => Some(workload),
+            TargetKindConfig::Frontend(_) => None,
+        }
+    }
+
+    pub fn frontend(&self) -> Option<&FrontendConfig> {
+        match self {
+            TargetKindConfig::Frontend(frontend) => Some(frontend),
+            TargetKindConfig::Kubernetes(_) => None,
         }
     }
 
@@ -250,6 +262,7 @@ impl TargetKindConfig {
             TargetKindConfig::Kubernetes(workload) => {
                 format!("the {} {}/{}", workload.kind.title(), workload.namespace, workload.name)
             }
+            TargetKindConfig::Frontend(frontend) => format!("the frontend {}", frontend.site.place()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Services and their targets.
 use super::check::{self, Around, Placed};
+use super::frontend::frontend;
 use super::keys::{DEFAULTS, SERVICE};
 use super::problem::quotable;
 use super::raw::Fields;
@@ -71,7 +72,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
 }
 
 /// What a target may be, as its key names it.
-const KINDS: [&str; 1] = ["kubernetes"];
+const KINDS: [&str; 2] = ["kubernetes", "frontend"];
 
 fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<TargetConfig> {
     if fields.is_empty_list("targets") {
@@ -85,8 +86,10 @@ fn targets(fields: &Fields<'_>, service: &str, placed: &mut Vec<Placed>) -> Vec<
             target.has("min_version").then(|| target.read::<MinVersion>("min_version")).flatten();
         let key = target.one_of(&KINDS)?;
         let fields = target.map(key)?;
-        let in_front = fields.read::<KubernetesName>("service").map(|name| name.0);
-        let kind = workload(&fields)?;
+        let (kind, in_front) = match key {
+            "frontend" => (frontend(&fields)?, None),
+            _ => (workload(&fields)?, fields.read::<KubernetesName>("service").map(|name| name.0)),
+        };
         placed.push(Placed { at: target.at(key), service: service.to_string(), place: kind.place() });
         Some(TargetConfig { name: name?, min_version, kind, service: in_front })
     };

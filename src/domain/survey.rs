@@ -18,7 +18,7 @@ use super::workload::{UpdateStrategy, WorkloadKind};
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Survey {
     Kubernetes(Box<KubernetesSurvey>),
-    Frontend(FrontendSurvey),
+    Frontend(Box<FrontendSurvey>),
     Database(DatabaseSurvey),
     Infrastructure(InfrastructureSurvey),
 }

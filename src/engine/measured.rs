@@ -24,7 +24,10 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
         CheckKind::ErrorRate { .. } => |figures, _, below| error_rate(figures, below),
         CheckKind::LatencyP95 { .. } => latency,
         CheckKind::Throughput { .. } => throughput,
-        CheckKind::Outside(_) | CheckKind::Version { .. } | CheckKind::NoActiveAlerts => return None,
+        CheckKind::Outside(_)
+        | CheckKind::Version { .. }
+        | CheckKind::FrontendServed
+        | CheckKind::NoActiveAlerts => return None,
     };
     let limit = match kind {
         CheckKind::ErrorRate { below } => *below,
@@ -34,6 +37,7 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
         | CheckKind::EndpointsReady { .. }
         | CheckKind::Outside(_)
         | CheckKind::Version { .. }
+        | CheckKind::FrontendServed
         | CheckKind::NoActiveAlerts => 0.0,
     };
     let not_yet = || CheckResult::no_data("the restored version is not measured yet");
@@ -46,6 +50,7 @@ pub fn check_all(kind: &CheckKind, changes: &[Change], run: &str, viewer: &Viewe
         CheckKind::EndpointsReady { targets } => targets.contains(&target.target),
         CheckKind::Outside(_)
         | CheckKind::Version { .. }
+        | CheckKind::FrontendServed
         | CheckKind::PodsReady
         | CheckKind::ErrorRate { .. }
         | CheckKind::LatencyP95 { .. }

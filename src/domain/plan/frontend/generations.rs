@@ -66,12 +66,14 @@ pub fn eras(site: &Site, entries: &BTreeMap<String, Vec<EntryVersion>>) -> Vec<E
     eras
 }
 
-/// `None` while there is no index page.
+/// `None` before there ever was an index page; a site that lost it serves a version of its own, a bad one.
 fn version_at(site: &Site, entries: &BTreeMap<String, Vec<EntryVersion>>, at: Timestamp) -> Option<Version> {
     let now = |versions: &'_ Vec<EntryVersion>| {
         versions.iter().find(|version| version.modified <= at).and_then(|version| version.content.clone())
     };
-    let index = now(entries.get(&site.key(&site.index))?)?;
+    let versions = entries.get(&site.key(&site.index))?;
+    versions.iter().find(|version| version.modified <= at)?;
+    let index = now(versions);
     let mut hasher = Sha256::new();
     for (key, versions) in entries {
         let name = key.strip_prefix(&site.prefix).unwrap_or(key);
@@ -81,7 +83,11 @@ fn version_at(site: &Site, entries: &BTreeMap<String, Vec<EntryVersion>>, at: Ti
         }
     }
     let fingerprint = Fingerprint::named(hex(&hasher.finalize()));
-    let label = index.label.unwrap_or_else(|| fingerprint.short().chars().take(8).collect());
+    let label = match index {
+        Some(EntryContent { label: Some(label), .. }) => label,
+        Some(_) => fingerprint.short().chars().take(8).collect(),
+        None => format!("no {}", site.index),
+    };
     Some(Version { fingerprint, label, images: vec![] })
 }
 

@@ -463,15 +463,17 @@ fn the_history_of_a_frontend_is_that_of_its_entry_points() {
         [
             ("v0", at(100), Some(at(3000))),
             ("v1", at(3000), Some(at(4000))),
+            ("no index.html", at(4000), Some(at(6000))),
             ("v2", at(6000), Some(at(9000))),
             ("v1", at(9000), None),
         ]
     );
     assert_eq!(eras[0].settled_at(), Some(at(2700)), "before the deploy after it began to upload");
     assert_eq!(eras[1].settled_at(), Some(at(3700)));
-    assert_eq!(eras[3].settled_at(), None);
+    assert_eq!(eras[4].settled_at(), None);
     let history: Vec<_> = history(&eras).into_iter().map(|g| (g.version.label, g.created_at)).collect();
-    let expected = [("v0", at(100)), ("v2", at(6000)), ("v1", at(3000))].map(|(l, t)| (l.to_string(), t));
+    let expected = [("v0", at(100)), ("no index.html", at(4000)), ("v2", at(6000)), ("v1", at(3000))]
+        .map(|(l, t)| (l.to_string(), t));
     assert_eq!(history, expected, "v1 came first before v2: somebody went back to it");
 }
 
