@@ -1,6 +1,8 @@
 //! From the configuration to the adapters of AWS.
 use std::sync::Arc;
 
+use url::Url;
+
 use super::rooms::Room;
 use crate::adapters::aws::AwsAccess;
 use crate::adapters::frontend::{FrontendChecks, FrontendOptions, FrontendPlace, Frontends};
@@ -68,16 +70,18 @@ fn frontends(config: &Config) -> Option<Frontends> {
 }
 
 fn place(target: TargetId, frontend: &FrontendConfig) -> FrontendPlace {
+    let access = |endpoint: &Option<Url>| AwsAccess {
+        region: frontend.region.clone(),
+        profile: frontend.profile.clone(),
+        endpoint: endpoint.as_ref().map(ToString::to_string),
+        timeout: frontend.timeout,
+    };
     FrontendPlace {
         target,
         site: frontend.site.clone(),
         url: frontend.url.clone(),
-        access: AwsAccess {
-            region: frontend.region.clone(),
-            profile: frontend.profile.clone(),
-            endpoint: frontend.endpoint.as_ref().map(ToString::to_string),
-            timeout: frontend.timeout,
-        },
+        s3: access(&frontend.endpoint),
+        cloudfront: access(&frontend.cloudfront_endpoint),
         poll: frontend.poll,
     }
 }

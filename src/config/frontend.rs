@@ -20,8 +20,9 @@ pub struct FrontendConfig {
     pub region: String,
     /// Of `~/.aws/config`; `None` for the credentials that the SDK finds by itself.
     pub profile: Option<String>,
-    /// Instead of the region's own, for S3 and for CloudFront.
+    /// Of S3, instead of the region's own.
     pub endpoint: Option<Url>,
+    pub cloudfront_endpoint: Option<Url>,
     /// Of one request.
     pub timeout: Duration,
     /// How often the entry points are looked at.
@@ -53,7 +54,8 @@ pub(super) const FRONTEND: &[Field] = &[
     ),
     optional("poll", span(1_000, 3600), "How often the entry points are looked at."),
     optional("profile", TEXT, "Profile of ~/.aws/config; without it the usual chain of credentials."),
-    optional("endpoint", URL, "Where S3 and CloudFront are reached, such as a VPC endpoint."),
+    optional("endpoint", URL, "Where S3 is reached, such as a VPC endpoint."),
+    optional("cloudfront_endpoint", URL, "Where CloudFront is reached."),
     optional("timeout", span(100, 30), "Longest wait for an answer."),
 ];
 
@@ -71,6 +73,7 @@ pub(super) fn frontend(fields: &Fields<'_>) -> Option<TargetKindConfig> {
         url,
         profile: fields.read("profile"),
         endpoint: fields.read("endpoint"),
+        cloudfront_endpoint: fields.read("cloudfront_endpoint"),
         timeout: fields.read("timeout").unwrap_or(Duration::from_secs(5)),
         poll: fields.read("poll").unwrap_or(Duration::from_secs(15)),
         region: fields.read::<Region>("region")?.0,

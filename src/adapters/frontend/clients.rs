@@ -19,8 +19,8 @@ pub(super) struct Clients {
 const COPY_MAX: Duration = Duration::from_secs(300);
 
 impl Clients {
-    pub(super) async fn load(access: &AwsAccess) -> Self {
-        let shared = access.load().await;
+    pub(super) async fn load(s3: &AwsAccess, cloudfront: &AwsAccess) -> Self {
+        let (access, shared, cloudfront) = (s3, s3.load().await, cloudfront.load().await);
         // Whatever is not AWS' own endpoint rarely knows a host name for each bucket.
         let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(access.endpoint.is_some());
         let patient = TimeoutConfig::builder()
@@ -30,7 +30,7 @@ impl Clients {
             .build();
         let once = RetryConfig::disabled();
         let changing = s3.clone().retry_config(once.clone()).timeout_config(patient);
-        let cdn = aws_sdk_cloudfront::config::Builder::from(&shared);
+        let cdn = aws_sdk_cloudfront::config::Builder::from(&cloudfront);
         Self {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
             changing: aws_sdk_s3::Client::from_conf(changing.build()),

@@ -39,7 +39,8 @@ pub struct FrontendPlace {
     pub site: Site,
     /// Where the public finds it; ends in a slash.
     pub url: Option<Url>,
-    pub access: AwsAccess,
+    pub s3: AwsAccess,
+    pub cloudfront: AwsAccess,
     pub poll: Duration,
 }
 
@@ -126,7 +127,7 @@ impl Frontends {
 
 impl Place {
     async fn clients(&self) -> &Clients {
-        self.clients.get_or_init(|| Clients::load(&self.is.access)).await
+        self.clients.get_or_init(|| Clients::load(&self.is.s3, &self.is.cloudfront)).await
     }
 
     fn unreadable(&self, trouble: Trouble) -> SurveyError {

@@ -14,10 +14,13 @@ fn the_examples_targets_are_one_of_each() {
     let shop = &config.services[0];
     let argument = |kind: &TargetKindConfig| match kind {
         TargetKindConfig::Kubernetes(workload) => workload.argument(),
+        TargetKindConfig::Frontend(frontend) => frontend.site.place(),
     };
     let targets: Vec<String> = shop.targets.iter().map(|target| argument(&target.kind)).collect();
     let expected = ["deployment/blockchain-backend", "statefulset/ledger", "daemonset/collector"];
-    assert_eq!(targets, expected.map(|target| format!("{target} -n default")));
+    let (workloads, others) = targets.split_at(expected.len());
+    assert_eq!(workloads, expected.map(|target| format!("{target} -n default")));
+    assert_eq!(others, ["s3://blockchain-web/app/"]);
     assert!(shop.together);
 }
 
