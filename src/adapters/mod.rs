@@ -4,6 +4,8 @@ pub mod aws;
 pub mod checks;
 pub mod database;
 pub mod endpoint;
+#[cfg(feature = "aws")]
+pub mod frontend;
 pub mod infrastructure;
 pub mod journal;
 pub mod kill_file;

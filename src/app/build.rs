@@ -74,7 +74,10 @@ fn is_without_cluster(config: &Config) -> bool {
 /// What rolls back everything but workloads.
 pub(super) fn rooms(config: &Config) -> Result<Vec<Room>, AppError> {
     let rooms = [databases::room(config)?, infrastructure::room(config)?];
-    Ok(rooms.into_iter().flatten().collect())
+    let rooms = rooms.into_iter().flatten();
+    #[cfg(feature = "aws")]
+    let rooms = rooms.chain(super::aws::frontend_room(config));
+    Ok(rooms.collect())
 }
 
 pub(super) fn kinds(config: &Config) -> BTreeMap<TargetId, TargetKind> {
@@ -334,11 +337,14 @@ pub(super) fn checks(config: &Config) -> Result<Arc<dyn Checks>, AppError> {
             Some(AlertmanagerAccess { url, token: None, match_labels: match_labels(config) })
         }
     };
-    Ok(Arc::new(
+    let checks: Arc<dyn Checks> = Arc::new(
         OutsideChecks::new(client, access)
             .with_secrets(outside::secrets(config))
             .with_databases(databases::accesses(config)?),
-    ))
+    );
+    #[cfg(feature = "aws")]
+    let checks = super::aws::with_frontends(config, checks).map_err(setup("HTTP"))?;
+    Ok(checks)
 }
 
 fn match_labels(config: &Config) -> BTreeMap<crate::domain::names::ServiceName, BTreeMap<String, String>> {

@@ -203,7 +203,7 @@ pub fn plan(plan: &PlanAnswer) -> String {
         let limit = if step.mutates { "changes it" } else { "only waits" };
         let line = format!("  {}. {} ({limit}, at most {})", i + 1, step.title, secs(step.deadline_secs));
         push_line(&mut text, &clean(&line));
-        step.details.iter().for_each(|line| push_line(&mut text, &clean(&format!("     {line}"))));
+        step.details.iter().for_each(|detail| push_line(&mut text, &clean(&format!("     {detail}"))));
     }
     text
 }

@@ -119,7 +119,7 @@ pub(super) fn source(fields: &Fields<'_>) -> Option<CloudWatchConfig> {
     Some(read)
 }
 
-struct Region(String);
+pub(super) struct Region(pub(super) String);
 
 impl FromText for Region {
     fn from_text(text: &str, _: Leaf) -> Result<Self, String> {

@@ -4,6 +4,7 @@ mod people;
 
 use std::time::Duration;
 
+use super::frontend::FRONTEND;
 use super::infrastructure::INFRASTRUCTURE;
 use super::shape::{Field, Leaf, Need, Shape};
 use notify::NOTIFY;
@@ -28,7 +29,7 @@ pub(super) const fn span(least_ms: u64, most_secs: u64) -> Shape {
     })
 }
 
-const fn share(most: f64) -> Shape {
+pub(super) const fn share(most: f64) -> Shape {
     Shape::Leaf(Leaf::Share { most })
 }
 
@@ -231,6 +232,7 @@ const TARGET: &[Field] = &[
     optional("infrastructure", Shape::Map(INFRASTRUCTURE), "A folder of Terraform or OpenTofu."),
     optional("kubernetes", Shape::Map(WORKLOAD), "A Kubernetes workload."),
     optional("database", Shape::Map(DATABASE), "A Postgres whose schema is migrated."),
+    optional("frontend", Shape::Map(FRONTEND), "Files in an S3 bucket, behind CloudFront."),
 ];
 
 const WORKLOAD: &[Field] = &[
@@ -429,6 +431,11 @@ pub(super) const CHECK: &[Field] = &[
     optional("version", Shape::Map(VERSION), "A GET that answers with the restored version."),
     optional("pods_ready", Shape::Map(&[]), "All pods ready, none restarted."),
     optional("endpoints_ready", Shape::Map(&[]), "The Service sends requests to all ready pods."),
+    optional(
+        "frontend_served",
+        Shape::Map(&[]),
+        "The public gets the index page and all it refers to as restored.",
+    ),
     optional("error_rate", Shape::Map(ERROR_RATE), "Failed requests of the last minute."),
     optional("latency_p95", Shape::Map(LATENCY_P95), "95th percentile of the last minute."),
     optional("throughput", Shape::Map(THROUGHPUT), "Requests per second against before the release."),

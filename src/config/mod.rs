@@ -5,6 +5,7 @@ mod cloudwatch;
 mod database;
 mod diff;
 mod durations;
+mod frontend;
 mod infrastructure;
 mod journal;
 mod journeys;
@@ -43,6 +44,7 @@ pub use cases::{Cases, Expected, PolicyCase, load_cases};
 pub use cloudwatch::{AlarmPattern, CloudWatchConfig, CloudWatchMetric, CloudWatchQuery, Statistic};
 pub use database::{DatabaseConfig, DatabaseUrl, RdsConfig, VersionsConfig};
 pub use diff::Changes;
+pub use frontend::FrontendConfig;
 pub use infrastructure::InfrastructureConfig;
 pub use journal::{JournalConfig, PostgresConfig, PostgresTls};
 pub use leadership::LeadershipConfig;
@@ -240,50 +242,67 @@ pub struct TargetConfig {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum TargetKindConfig {
-    Infrastructure(Box<InfrastructureConfig>),
     Kubernetes(Workload),
+    Frontend(Box<FrontendConfig>),
     Database(Box<DatabaseConfig>),
+    Infrastructure(Box<InfrastructureConfig>),
 }
 
 impl TargetKindConfig {
     pub fn kind(&self) -> TargetKind {
         match self {
-            TargetKindConfig::Infrastructure(_) => TargetKind::Infrastructure,
             TargetKindConfig::Kubernetes(_) => TargetKind::Kubernetes,
+            TargetKindConfig::Frontend(_) => TargetKind::Frontend,
             TargetKindConfig::Database(_) => TargetKind::Database,
+            TargetKindConfig::Infrastructure(_) => TargetKind::Infrastructure,
         }
     }
 
     pub fn workload(&self) -> Option<&Workload> {
         match self {
-            TargetKindConfig::Infrastructure(_) => None,
             TargetKindConfig::Kubernetes(workload) => Some(workload),
-            TargetKindConfig::Database(_) => None,
+            TargetKindConfig::Frontend(_)
+            | TargetKindConfig::Database(_)
+            | TargetKindConfig::Infrastructure(_) => None,
+        }
+    }
+
+    pub fn frontend(&self) -> Option<&FrontendConfig> {
+        match self {
+            TargetKindConfig::Frontend(frontend) => Some(frontend),
+            TargetKindConfig::Kubernetes(_)
+            | TargetKindConfig::Database(_)
+            | TargetKindConfig::Infrastructure(_) => None,
         }
     }
 
     pub fn database(&self) -> Option<&DatabaseConfig> {
         match self {
-            TargetKindConfig::Kubernetes(_) => None,
             TargetKindConfig::Database(database) => Some(database),
+            TargetKindConfig::Kubernetes(_)
+            | TargetKindConfig::Frontend(_)
+            | TargetKindConfig::Infrastructure(_) => None,
         }
     }
 
     pub fn infrastructure(&self) -> Option<&InfrastructureConfig> {
         match self {
             TargetKindConfig::Infrastructure(infrastructure) => Some(infrastructure),
-            TargetKindConfig::Kubernetes(_) => None,
+            TargetKindConfig::Kubernetes(_)
+            | TargetKindConfig::Frontend(_)
+            | TargetKindConfig::Database(_) => None,
         }
     }
 
     /// What it is, as messages name it; no two targets may be the same.
     pub fn place(&self) -> String {
         match self {
-            TargetKindConfig::Infrastructure(config) => config.place(),
             TargetKindConfig::Kubernetes(workload) => {
                 format!("the {} {}/{}", workload.kind.title(), workload.namespace, workload.name)
             }
+            TargetKindConfig::Frontend(frontend) => format!("the frontend {}", frontend.site.place()),
             TargetKindConfig::Database(database) => database.place(),
+            TargetKindConfig::Infrastructure(infrastructure) => infrastructure.place(),
         }
     }
 }

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use super::check::{self, Around, Placed};
+use super::frontend::frontend;
 use super::keys::{DEFAULTS, SERVICE};
 use super::problem::quotable;
 use super::raw::Fields;
@@ -80,7 +81,7 @@ fn service(fields: &Fields<'_>, around: &Around, placed: &mut Vec<Placed>) -> Op
 }
 
 /// What a target may be, as its key names it.
-const KINDS: [&str; 3] = ["database", "infrastructure", "kubernetes"];
+const KINDS: [&str; 4] = ["kubernetes", "frontend", "database", "infrastructure"];
 
 fn targets(
     fields: &Fields<'_>,
@@ -100,6 +101,7 @@ fn targets(
         let key = target.one_of(&KINDS)?;
         let fields = target.map(key)?;
         let kind = match key {
+            "frontend" => frontend(&fields)?,
             "database" => TargetKindConfig::Database(Box::new(database::read(&fields, &around.outside)?)),
             "infrastructure" => {
                 TargetKindConfig::Infrastructure(Box::new(infrastructure::read(&fields, around)?))

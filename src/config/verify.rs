@@ -16,13 +16,14 @@ use crate::domain::plan::database::SchemaQuery;
 use crate::domain::verification::{CheckKind, CheckSpec, RedisServer, Trust};
 
 const DEADLINE: Duration = Duration::from_secs(600);
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "http",
     "journey",
     "tls",
     "version",
     "pods_ready",
     "endpoints_ready",
+    "frontend_served",
     "error_rate",
     "latency_p95",
     "throughput",
@@ -58,12 +59,15 @@ pub(super) fn read(
                     "endpoints_ready: nothing measures this: name the Service as service of a target";
                 check.notes.error(check.key_at("endpoints_ready"), message);
             }
+            if check.has("frontend_served") && !targets.iter().any(is_public) {
+                let message = "frontend_served: no target is a frontend with a url";
+                check.notes.error(check.key_at("frontend_served"), message);
+            }
         }
         by_itself(&verify, around, &measured)
     });
     let (deadline, checks) = own.unwrap_or((DEADLINE, None));
-    let pods = targets.iter().any(|target| target.kind.workload().is_some());
-    let checks = checks.unwrap_or_else(|| standard(settings, &fronted, pods));
+    let checks = checks.unwrap_or_else(|| standard(settings, targets, &fronted));
     let secret = |(check, secrets): &(CheckSpec, Secrets)| {
         (!secrets.is_empty()).then(|| (check.name.clone(), secrets.clone()))
     };
@@ -100,9 +104,15 @@ pub(super) fn by_itself(
     (deadline, Some(all.iter().filter_map(|check| read_check(check, around, known)).collect()))
 }
 
-fn standard(settings: &Settings, fronted: &[TargetName], pods: bool) -> Checks {
+fn standard(settings: &Settings, targets: &[TargetConfig], fronted: &[TargetName]) -> Checks {
     let check = |name: &str, kind| (CheckSpec { name: name.to_string(), kind }, Secrets::default());
-    let mut checks: Checks = pods.then(|| check("pods ready", CheckKind::PodsReady)).into_iter().collect();
+    let mut checks = Vec::new();
+    if targets.iter().any(|target| target.kind.workload().is_some()) {
+        checks.push(check("pods ready", CheckKind::PodsReady));
+    }
+    if targets.iter().any(is_public) {
+        checks.push(check("frontend served", CheckKind::FrontendServed));
+    }
     if !fronted.is_empty() {
         checks.push(check("endpoints ready", CheckKind::EndpointsReady { targets: fronted.to_vec() }));
     }
@@ -110,6 +120,11 @@ fn standard(settings: &Settings, fronted: &[TargetName], pods: bool) -> Checks {
         checks.push(check("error rate", CheckKind::ErrorRate { below: 0.01 }));
     }
     checks
+}
+
+/// A frontend of which it is known where the public finds it.
+fn is_public(target: &TargetConfig) -> bool {
+    target.kind.frontend().is_some_and(|frontend| frontend.url.is_some())
 }
 
 fn read_check(fields: &Fields<'_>, around: &Around<'_>, known: &Measured) -> Option<(CheckSpec, Secrets)> {
@@ -128,6 +143,7 @@ fn read_check(fields: &Fields<'_>, around: &Around<'_>, known: &Measured) -> Opt
             pointer: body.read::<Pointer>("pointer").map(|pointer| pointer.0),
         },
         "pods_ready" => CheckKind::PodsReady,
+        "frontend_served" => CheckKind::FrontendServed,
         "endpoints_ready" => CheckKind::EndpointsReady { targets: known.fronted.clone() },
         "error_rate" => CheckKind::ErrorRate { below: body.read::<Share>("below")?.0 },
         "latency_p95" => {

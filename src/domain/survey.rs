@@ -19,7 +19,7 @@ use super::workload::{UpdateStrategy, WorkloadKind};
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Survey {
     Kubernetes(Box<KubernetesSurvey>),
-    Frontend(FrontendSurvey),
+    Frontend(Box<FrontendSurvey>),
     Database(Box<DatabaseSurvey>),
     Infrastructure(Box<InfrastructureSurvey>),
 }

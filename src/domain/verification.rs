@@ -24,6 +24,8 @@ pub enum CheckKind {
     PodsReady,
     /// The Service in front of each of these sends requests to all ready pods of the restored version.
     EndpointsReady { targets: Vec<TargetName> },
+    /// The public gets the index page, and all that it refers to, as they are in the bucket.
+    FrontendServed,
     /// Failed requests of the last minute stay under this ratio (0.01 for 1 %).
     ErrorRate { below: f64 },
     /// The 95th percentile of the last minute is under `below_ms`, or within a tenth of what it was before the release.
@@ -66,6 +68,7 @@ impl CheckKind {
             CheckKind::Version { .. }
             | CheckKind::PodsReady
             | CheckKind::EndpointsReady { .. }
+            | CheckKind::FrontendServed
             | CheckKind::ErrorRate { .. }
             | CheckKind::LatencyP95 { .. }
             | CheckKind::Throughput { .. }

@@ -338,6 +338,7 @@ async fn verify(opened: &RunOpened, check: usize, tools: &Tools) -> CheckResult 
         | CheckKind::NoActiveAlerts
         | CheckKind::PodsReady
         | CheckKind::EndpointsReady { .. }
+        | CheckKind::FrontendServed
         | CheckKind::ErrorRate { .. }
         | CheckKind::LatencyP95 { .. }
         | CheckKind::Throughput { .. }

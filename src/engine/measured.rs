@@ -28,6 +28,7 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
         | CheckKind::Version { .. }
         | CheckKind::Sql { .. }
         | CheckKind::Redis(_)
+        | CheckKind::FrontendServed
         | CheckKind::NoActiveAlerts => return None,
     };
     let limit = match kind {
@@ -40,6 +41,7 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
         | CheckKind::Version { .. }
         | CheckKind::Sql { .. }
         | CheckKind::Redis(_)
+        | CheckKind::FrontendServed
         | CheckKind::NoActiveAlerts => 0.0,
     };
     let not_yet = || CheckResult::no_data("the restored version is not measured yet");
@@ -52,6 +54,7 @@ pub fn check_all(kind: &CheckKind, changes: &[Change], run: &str, viewer: &Viewe
         CheckKind::EndpointsReady { targets } => targets.contains(&target.target),
         CheckKind::Outside(_)
         | CheckKind::Version { .. }
+        | CheckKind::FrontendServed
         | CheckKind::PodsReady
         | CheckKind::ErrorRate { .. }
         | CheckKind::LatencyP95 { .. }

@@ -183,7 +183,7 @@ impl From<&Plan> for PlanAnswer {
             title: step.title.clone(),
             deadline_secs: step.deadline_secs,
             mutates: step.action.mutates(),
-            details: step.details(),
+            details: step.action.details(),
         };
         Self {
             service: plan.service.clone(),

@@ -18,6 +18,8 @@ mod deploy;
 mod detect;
 mod disk;
 mod explain;
+#[cfg(feature = "aws")]
+mod frontend;
 mod ha;
 mod house;
 mod http_world;

@@ -95,6 +95,7 @@ impl Checks for OutsideChecks {
             }
             CheckKind::PodsReady
             | CheckKind::EndpointsReady { .. }
+            | CheckKind::FrontendServed
             | CheckKind::ErrorRate { .. }
             | CheckKind::LatencyP95 { .. }
             | CheckKind::Throughput { .. } => CheckResult::no_data("measured by the engine"),

@@ -201,7 +201,7 @@ pub(super) fn ask(opened: &RunOpened) -> Vec<String> {
     lines.push(format!("Plan {}:", opened.digest));
     for (step, n) in opened.plan.steps.iter().zip(1..) {
         lines.push(format!("  {n}. {}", step.title));
-        lines.extend(step.details().iter().map(|line| format!("     {line}")));
+        lines.extend(step.action.details().iter().map(|line| format!("     {line}")));
     }
     lines.push(format!("Approve: rollguard approve {}", opened.run));
     lines.push(format!("Deny: rollguard deny {}", opened.run));

@@ -91,6 +91,19 @@ impl Action {
         }
     }
 
+    /// What it does in detail, for people who approve it.
+    pub fn details(&self) -> Vec<String> {
+        match self {
+            Action::Frontend(action) => action.details().to_vec(),
+            Action::Infrastructure(action) => action.details(),
+            Action::HoldOwner(_)
+            | Action::RestoreTemplate(_)
+            | Action::AwaitRollout(_)
+            | Action::Restart(_)
+            | Action::Database(_) => Vec::new(),
+        }
+    }
+
     /// Whether carrying it out changes anything; the others only wait for the world.
     pub fn mutates(&self) -> bool {
         match self {
@@ -106,19 +119,6 @@ impl Action {
 impl Step {
     fn is_of_database(&self) -> bool {
         self.action.kind() == TargetKind::Database
-    }
-
-    /// What it does in detail, for people who approve it.
-    pub fn details(&self) -> Vec<String> {
-        match &self.action {
-            Action::Infrastructure(action) => action.details(),
-            Action::HoldOwner(_)
-            | Action::RestoreTemplate(_)
-            | Action::Restart(_)
-            | Action::AwaitRollout(_)
-            | Action::Frontend(_)
-            | Action::Database(_) => Vec::new(),
-        }
     }
 }
 

@@ -23,6 +23,7 @@ fn the_examples_targets_are_one_of_each() {
         "daemonset/collector -n default",
         "the database shop on shop-db.example.com:5432",
         "what a query tells of the database shop on shop-db.example.com:5432",
+        "the frontend s3://blockchain-web/app/",
     ];
     assert_eq!(targets, expected);
     assert!(shop.together);

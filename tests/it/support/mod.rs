@@ -5,6 +5,8 @@
 
 pub(crate) mod alertmanager;
 #[cfg(feature = "aws")]
+pub(crate) mod cdn;
+#[cfg(feature = "aws")]
 pub(crate) mod cloudwatch;
 pub(crate) mod cluster;
 pub(crate) mod container_logs;

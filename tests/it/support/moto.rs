@@ -75,6 +75,25 @@ impl Moto {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// A CloudFront distribution.
+    pub(crate) async fn distribution(&self) -> String {
+        let origin = "<Items><Origin><Id>o</Id><DomainName>shop.s3.amazonaws.com</DomainName>\
+                      <S3OriginConfig><OriginAccessIdentity></OriginAccessIdentity></S3OriginConfig></Origin></Items>";
+        let body = format!(
+            "<DistributionConfig><CallerReference>test</CallerReference><Origins><Quantity>1</Quantity>{origin}</Origins>\
+             <DefaultCacheBehavior><TargetOriginId>o</TargetOriginId><ViewerProtocolPolicy>allow-all</ViewerProtocolPolicy>\
+             </DefaultCacheBehavior><Comment></Comment><Enabled>true</Enabled></DistributionConfig>"
+        );
+        let request = self.http.post(format!("{}/2020-05-31/distribution", self.url));
+        let scope = "Credential=test/20261122/eu-central-1/cloudfront/aws4_request";
+        let signed = format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=none");
+        let answer = request.header("authorization", signed).body(body).send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{text}");
+        let id = text.split_once("<Id>").and_then(|(_, rest)| rest.split_once("</Id>"));
+        id.unwrap_or_else(|| panic!("{text}")).0.to_owned()
+    }
+
     async fn order(&self, operation: &str, body: Value) {
         let request = self.http.post(&self.url).headers(headers(operation)).body(body.to_string());
         let answer = request.send().await.unwrap();
