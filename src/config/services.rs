@@ -10,9 +10,7 @@ use super::settings::Settings;
 use super::value::KubernetesName;
 use super::verify::Verification;
 use super::yaml::Entry;
-use super::{
-    ServiceConfig, TargetConfig, TargetKindConfig, database, infrastructure, policies, verify,
-};
+use super::{ServiceConfig, TargetConfig, TargetKindConfig, database, infrastructure, policies, verify};
 use crate::domain::guardrails::minimum::MinVersion;
 use crate::domain::names::{ServiceName, TargetName};
 use crate::domain::plan::kubernetes::Workload;

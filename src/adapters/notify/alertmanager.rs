@@ -18,6 +18,8 @@ pub use crate::domain::message::is_own_alert as is_own;
 /// Alertmanager takes an alert as over at its `endsAt`: a page outlives some minutes in which it cannot be repeated.
 const LASTS: SignedDuration = SignedDuration::from_mins(5);
 const REPEAT: Duration = Duration::from_secs(60);
+/// A policy escalates once or twice; what is not ended here ends by itself after [`LASTS`].
+const LEVELS_ENDED: u8 = 3;
 
 /// Where and as what pages are posted.
 #[derive(Debug)]
@@ -51,8 +53,9 @@ impl Alertmanager {
         Ok(Self { channel: channel.to_string(), alerts, token: config.token, labels, client })
     }
 
-    /// The labels are the alert's identity: all messages of an incident share them, only annotations differ.
-    fn alert(&self, message: &Message, now: Timestamp, ends_at: Timestamp) -> Value {
+    /// The labels are the alert's identity: all messages of an incident share them, only annotations differ. One that is
+    /// escalated is another alert, so that it notifies again and your routes can send it to whoever comes next.
+    fn alert(&self, message: &Message, level: u8, now: Timestamp, ends_at: Timestamp) -> Value {
         let mut labels = self.labels.clone();
         let identity = [
             ("alertname", "RollguardPage"),
@@ -61,6 +64,9 @@ impl Alertmanager {
             OWN_ALERT,
         ];
         labels.extend(identity.map(|(name, value)| (name.to_string(), value.to_string())));
+        if level > 0 {
+            labels.insert("level".to_string(), level.to_string());
+        }
         json!({
             "labels": labels,
             "annotations": {"summary": message.title, "description": message.lines.join("\n")},
@@ -82,12 +88,14 @@ impl Notifier for Alertmanager {
     }
 
     async fn deliver(&self, message: &Message, now: Timestamp) -> Result<Delivered, NotifyError> {
-        let (ends_at, delivered) = if message.kind.pages() {
-            (now.saturating_add(LASTS).unwrap_or(now), Delivered::RepeatAfter(REPEAT))
+        let lasts = now.saturating_add(LASTS).unwrap_or(now);
+        let (alerts, delivered) = if message.kind.pages() {
+            (vec![self.alert(message, message.level, now, lasts)], Delivered::RepeatAfter(REPEAT))
         } else {
-            (now, Delivered::Once)
+            // Of levels that were not reached Alertmanager knows nothing, and that is well.
+            ((0..=LEVELS_ENDED).map(|level| self.alert(message, level, now, now)).collect(), Delivered::Once)
         };
-        let mut request = self.client.post(self.alerts.url()).json(&[self.alert(message, now, ends_at)]);
+        let mut request = self.client.post(self.alerts.url()).json(&alerts);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token.expose_secret());
         }

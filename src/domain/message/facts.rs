@@ -2,6 +2,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::button::{Button, Press};
 use crate::domain::event::RunOpened;
 use crate::domain::names::TargetId;
 use crate::domain::plan::PlanDigest;
@@ -72,21 +73,8 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Buttons are known by these when they come back.
-    pub const APPROVE: &str = "rollguard_approve";
-    pub const DENY: &str = "rollguard_deny";
-
-    /// What a button carries: `RUN DIGEST`. Neither has a space.
-    pub fn value(&self) -> String {
-        format!("{} {}", self.run, self.digest.as_str())
-    }
-
-    /// Reads [`Ask::value`] back.
-    pub fn parse(value: &str) -> Option<Self> {
-        let (run, digest) = value.split_once(' ')?;
-        let plain = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
-        (plain(run) && plain(digest))
-            .then(|| Self { run: run.to_string(), digest: PlanDigest::named(digest) })
+    pub fn button(&self, press: Press) -> Button {
+        Button { press, run: self.run.clone(), digest: self.digest.clone() }
     }
 }
 
@@ -156,20 +144,6 @@ impl Facts {
             checklist: Vec::new(),
             steps: Vec::new(),
             changed: Vec::new(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_button_carries_the_run_and_the_plan() {
-        let ask = Ask { run: "shop-1a2b3c".into(), digest: PlanDigest::named("0123456789abcdef") };
-        assert_eq!(Ask::parse(&ask.value()), Some(ask));
-        for bad in ["", " ", "run", "run ", " digest", "a b c"] {
-            assert_eq!(Ask::parse(bad), None, "{bad:?}");
         }
     }
 }

@@ -188,7 +188,9 @@ fn change_of(plan: &Plan) -> String {
         TargetKind::Kubernetes => "pods are replaced as in any rollout",
         TargetKind::Frontend => "earlier objects are copied back, and caches are emptied",
         TargetKind::Database => "the schema goes back, and what its scripts drop is gone",
-        TargetKind::Infrastructure => "resources are changed as the plan says, and nothing puts back what it deletes",
+        TargetKind::Infrastructure => {
+            "resources are changed as the plan says, and nothing puts back what it deletes"
+        }
     };
     let kinds = TargetKind::ALL.into_iter().filter(|kind| plan.is_about(*kind));
     kinds.map(change).collect::<Vec<_>>().join("; ")

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rollguard::adapters::notify::slack::bot::{SlackBot, SlackBotConfig};
+use rollguard::domain::button::{Button, Press};
 use rollguard::domain::event::RunEvent;
 use rollguard::domain::evidence::Cause;
-use rollguard::domain::message::{Ask, Message, Wording, of_target};
+use rollguard::domain::message::{Message, Wording, of_target};
 use rollguard::domain::policy::Decision;
 use rollguard::ports::{Notifier, NotifyError};
 use serde_json::{Value, json};
@@ -91,10 +92,11 @@ fn seen(held: &Held) -> String {
     text
 }
 
-fn buttons(message: &Value) -> Vec<Ask> {
+fn buttons(message: &Value) -> Vec<Button> {
     let blocks = message["blocks"].as_array().unwrap().iter();
     let elements = blocks.filter(|b| b["type"] == "actions").flat_map(|b| b["elements"].as_array().unwrap());
-    elements.map(|button| Ask::parse(button["value"].as_str().unwrap()).unwrap()).collect()
+    let text = |button: &Value, key: &str| button[key].as_str().unwrap().to_string();
+    elements.map(|b| Button::parse(&text(b, "action_id"), &text(b, "value")).unwrap()).collect()
 }
 
 async fn told(messages: Vec<Message>) -> (Server, Held) {
@@ -124,8 +126,8 @@ async fn a_rollback_is_one_thread_whose_first_message_says_how_it_stands() {
 async fn a_question_has_buttons_until_it_is_answered() {
     let (_, held) = told(story(asking(), vec![])).await;
     let asked = buttons(&held.lock().unwrap()[0]);
-    let expected = Ask { run: asking().run, digest: asking().digest };
-    assert_eq!(asked, [expected.clone(), expected]);
+    let expected = |press| Button { press, run: asking().run, digest: asking().digest };
+    assert_eq!(asked, Press::ALL.map(expected));
     let (_, held) = told(story(asking(), vec![approved()])).await;
     insta::assert_snapshot!(seen(&held));
     let denied = RunEvent::Denied { by: "bob".into(), reason: "the fix is <!here> on its way".into() };

@@ -13,7 +13,7 @@ use super::world::{
 };
 
 fn details(plan: &Plan) -> String {
-    plan.steps.iter().flat_map(|step| step.details()).collect::<Vec<_>>().join("\n")
+    plan.steps.iter().flat_map(|step| step.action.details()).collect::<Vec<_>>().join("\n")
 }
 
 /// A release that changes, adds, removes and renames, in a module too, with a file that was not there before.

@@ -1,6 +1,7 @@
 //! Slack's blocks: text in sections within its limits, links, and the two buttons.
 use serde_json::{Value, json};
 
+use crate::domain::button::Press;
 use crate::domain::markup;
 use crate::domain::message::{Ask, Link, Spoken};
 
@@ -35,13 +36,21 @@ pub(super) fn links(links: &[Link]) -> Option<Value> {
 }
 
 pub(super) fn buttons(ask: &Ask) -> Value {
-    let button = |text: &str, id: &str, style: &str| {
+    let button = |text: &str, press: Press| {
         json!({
-            "type": "button", "text": {"type": "plain_text", "text": text}, "style": style,
-            "action_id": id, "value": ask.value(),
+            "type": "button", "text": {"type": "plain_text", "text": text},
+            "action_id": press.action_id(), "value": ask.button(press).value(),
         })
     };
-    let elements = [button("Approve", Ask::APPROVE, "primary"), button("Deny", Ask::DENY, "danger")];
+    let styled = |mut button: Value, style: &str| {
+        button["style"] = style.into();
+        button
+    };
+    let elements = [
+        styled(button("Approve", Press::Approve), "primary"),
+        styled(button("Deny", Press::Deny), "danger"),
+        button("I have it in hand", Press::Acknowledge),
+    ];
     json!({"type": "actions", "block_id": "rollguard_ask", "elements": elements})
 }
 
