@@ -144,3 +144,75 @@ fn first_seen(site: &Site, state: &StateId, now: Timestamp) -> Timestamp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::adapters::infrastructure::git::version;
+    use crate::adapters::infrastructure::notes::Applied;
+    use crate::config::{InfrastructureConfig, Secrets};
+    use crate::domain::names::{ServiceName, TargetId, TargetName};
+    use crate::domain::plan::infrastructure::ruling::PlanTerms;
+    use crate::ports::Clock;
+
+    struct Minutes(Mutex<i64>);
+
+    #[async_trait]
+    impl Clock for Minutes {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_second(*self.0.lock().unwrap() * 60).unwrap()
+        }
+        async fn sleep_until(&self, _: Timestamp) {}
+    }
+
+    fn site(dir: &std::path::Path, clock: Arc<Minutes>) -> Site {
+        let config = InfrastructureConfig {
+            repository: PathBuf::new(),
+            path: PathBuf::from("."),
+            tool: PathBuf::from("tofu"),
+            workspace: None,
+            var_files: vec![],
+            variables: Secrets::default(),
+            backend: Secrets::default(),
+            environment: vec![],
+            state_file: None,
+            terms: PlanTerms { stateful: vec![], never: vec![], changes_max: 1, deletes_max: 1 },
+            interval: Duration::from_secs(60),
+            lock_timeout: Duration::ZERO,
+            plan_timeout: Duration::ZERO,
+            apply_timeout: Duration::ZERO,
+        };
+        let (service, target) = (ServiceName::parse("shop").unwrap(), TargetName::parse("infra").unwrap());
+        Site::new(TargetId { service, target }, config, dir, clock).unwrap()
+    }
+
+    /// What is shown as deployed after the state was seen with these serials, each at its minute.
+    fn shown(seen: &[(i64, u64)], begun: bool) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Minutes(Mutex::new(0)));
+        let site = site(dir.path(), clock.clone());
+        site.set_deployed(&Deployed::first(version("c1"), clock.now())).unwrap();
+        if begun {
+            site.notes.set_applied("ab", &Applied::Begun).unwrap();
+        }
+        for (minute, serial) in seen {
+            *clock.0.lock().unwrap() = *minute;
+            take(&site, StateId { lineage: "a".into(), serial: *serial }).unwrap();
+        }
+        site.deployed().unwrap().version.label
+    }
+
+    #[test]
+    fn a_change_of_the_state_that_nobody_announces_is_a_release() {
+        assert_eq!(shown(&[(0, 1), (9, 2), (30, 2)], false), "c1", "the pipeline was not done yet");
+        assert_eq!(shown(&[(0, 1), (30, 2), (31, 2)], false), "c1", "the pipeline may still say what it was");
+        assert_eq!(shown(&[(0, 1), (30, 2), (33, 2)], false), "serial 2");
+        assert_eq!(shown(&[(0, 1), (30, 2), (31, 3), (32, 4)], false), "serial 4", "one release");
+        assert_eq!(shown(&[(0, 1), (30, 2), (31, 1), (33, 1)], false), "c1", "it was taken back");
+        assert_eq!(shown(&[(0, 1), (30, 2), (33, 2)], true), "c1", "it was a plan of ours");
+    }
+}
