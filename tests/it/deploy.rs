@@ -247,3 +247,20 @@ fn alertmanager_never_sends_our_pages_back_to_us() {
     assert!(routes[0]["continue"].is_null());
     assert_eq!(routes[1]["receiver"], "rollguard");
 }
+
+/// Whatever else somebody grants: a version that is deleted is gone for good.
+#[test]
+fn the_policy_for_frontends_denies_to_delete_a_version_and_grants_no_more_than_is_used() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/aws/frontend.json");
+    let policy: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let statements = policy["Statement"].as_array().unwrap();
+    let actions = |effect: &str| -> Vec<&str> {
+        let ours = statements.iter().filter(|statement| statement["Effect"] == effect);
+        ours.flat_map(|statement| statement["Action"].as_array().unwrap())
+            .map(|a| a.as_str().unwrap())
+            .collect()
+    };
+    let (allowed, denied) = (actions("Allow"), actions("Deny"));
+    assert!(denied.contains(&"s3:DeleteObjectVersion"), "{denied:?}");
+    assert!(allowed.iter().all(|action| !action.contains('*') && !denied.contains(action)), "{allowed:?}");
+}

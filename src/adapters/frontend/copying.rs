@@ -5,9 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::types::{
-    CompletedMultipartUpload, CompletedPart, MetadataDirective, StorageClass, TaggingDirective,
-};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, MetadataDirective, TaggingDirective};
 use futures::StreamExt;
 
 use super::acl::Grants;
@@ -231,7 +229,7 @@ impl Place {
             .set_content_encoding(head.content_encoding().map(String::from))
             .set_content_language(head.content_language().map(String::from))
             .set_content_disposition(head.content_disposition().map(String::from))
-            .set_storage_class(head.storage_class().map(StorageClass::clone))
+            .set_storage_class(head.storage_class().cloned())
             .set_server_side_encryption(head.server_side_encryption().cloned())
             .set_ssekms_key_id(head.ssekms_key_id().map(String::from))
             .set_bucket_key_enabled(head.bucket_key_enabled())

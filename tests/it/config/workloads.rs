@@ -52,3 +52,33 @@ fn a_stateful_set_may_have_the_name_of_a_deployment() {
     let told = two("{deployment: api}");
     assert!(told.contains("the Deployment default/api is a target already"), "{told}");
 }
+
+/// The target of [`target`] as a frontend.
+#[cfg(feature = "aws")]
+fn frontend(fields: &str) -> String {
+    minimal("", "").replace("kubernetes: {deployment: api}", &format!("frontend: {fields}"))
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn a_frontend_lies_below_a_prefix_and_its_mistakes_are_told() {
+    let read =
+        read(&frontend("{bucket: web, region: eu-central-1, prefix: /app, url: 'https://shop/x'}")).unwrap();
+    let read = read.config;
+    let frontend_of = read.services[0].targets[0].kind.frontend().unwrap();
+    assert_eq!(frontend_of.site.place(), "s3://web/app/");
+    assert_eq!(frontend_of.site.entry_keys(), ["app/index.html"]);
+    assert_eq!(frontend_of.url.as_ref().unwrap().as_str(), "https://shop/x/");
+    let checks: Vec<&str> = read.services[0].checks.iter().map(|check| check.name.as_str()).collect();
+    assert!(checks.contains(&"frontend served") && !checks.contains(&"pods ready"), "{checks:?}");
+    for (fields, told) in [
+        ("{region: eu-central-1}", "bucket is missing"),
+        ("{bucket: web}", "region is missing"),
+        ("{bucket: web, region: eu-central-1, ignore: ['*']}", "ignore: this would match every object"),
+        ("{bucket: web, region: eu-central-1, invalidate: [app]}", "is no path: it begins with /"),
+        ("{bucket: web, region: eu-central-1, distributon: E1}", "did you mean \"distribution\""),
+    ] {
+        let problems = problems(&frontend(fields));
+        assert!(problems.contains(told), "{fields}: {problems}");
+    }
+}

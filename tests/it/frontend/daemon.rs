@@ -4,15 +4,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::support::daemon::{ANN, Daemon};
+use crate::support::daemon::{ANN, Daemon, WEBHOOK_SECRET};
+use crate::support::receiver::Receiver;
 use crate::support::until;
 
 const SOON: Duration = Duration::from_secs(30);
 
-fn config(world: &World, policy: &str) -> Value {
+fn config(world: &World, policy: &str, messages: &str) -> Value {
     let url = world.cdn.public("shop");
     json!({
         "api": { "people": [{ "name": ANN.0, "token": ANN.1 }] },
+        "notify": { "webhook": { "url": messages, "secret": WEBHOOK_SECRET } },
         "services": [{
             "name": "shop",
             "policy": policy,
@@ -42,9 +44,9 @@ impl World {
         self.cdn.forget();
     }
 
-    async fn daemon(&self, policy: &str) -> Daemon {
+    async fn daemon(&self, policy: &str, receiver: &Receiver) -> Daemon {
         self.release("v1", "welcome").await;
-        let daemon = Daemon::start_with_known_good(config(self, policy)).await;
+        let daemon = Daemon::start_with_known_good(config(self, policy, &receiver.url("/messages"))).await;
         let manifests = daemon.state_dir().join("frontends/shop.web/manifests");
         until("what v1 consists of is recorded", SOON, async || {
             std::fs::read_dir(&manifests).ok()?.next().map(|_| ())
@@ -58,7 +60,8 @@ impl World {
 #[ignore = "tests/run frontend"]
 async fn a_bad_release_is_taken_back_by_itself() {
     let world = World::start().await;
-    let daemon = world.daemon("auto").await;
+    let receiver = Receiver::start().await;
+    let daemon = world.daemon("auto", &receiver).await;
     let then = world.contents("").await;
     let ready = daemon.cli_ok("doctor shop/web").await;
     assert!(ready.contains("v1"), "{ready}");
@@ -85,7 +88,8 @@ async fn a_bad_release_is_taken_back_by_itself() {
 #[ignore = "tests/run frontend"]
 async fn a_plan_shows_the_objects_and_an_approval_covers_them() {
     let world = World::start().await;
-    let mut daemon = world.daemon("approval").await;
+    let receiver = Receiver::start().await;
+    let mut daemon = world.daemon("approval", &receiver).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     world.release("v2", "sorry").await;
     let asked = daemon.await_run("somebody is asked", SOON * 2, |run| run.phase == "awaiting approval").await;

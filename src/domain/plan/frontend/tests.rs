@@ -374,8 +374,8 @@ fn an_archived_version_is_refused_only_if_it_must_be_read() {
     let lost = |now: &str, wanted: &str| {
         let mut gathering = Gathering::default();
         let objects = [object("b", now == "b", None), object("a", now == "a", Some("GLACIER"))];
-        let mut page = Page::default();
-        page.objects = objects.into_iter().map(|o| (KEYS[0].to_string(), o)).collect();
+        let objects = objects.into_iter().map(|o| (KEYS[0].to_string(), o)).collect();
+        let mut page = Page { objects, markers: vec![] };
         page.objects.sort_by_key(|(_, o)| !o.latest);
         let mut manifest = Manifest::new(version("good"), at(0));
         let recorded = Recorded {
