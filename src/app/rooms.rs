@@ -104,11 +104,7 @@ impl ReleaseFeed for Feeds {
             let (event, index, _) = select_all(self.0.iter_mut().map(|feed| feed.next())).await;
             match event {
                 Some(event) => return Some(event),
-                None => {
-                    drop(self.0.swap_remove(index));
-                    // A cluster in which nothing is guarded has nothing to show, and is not away.
-                    return Some(FeedEvent::Restored);
-                }
+                None => drop(self.0.swap_remove(index)),
             }
         }
         None
