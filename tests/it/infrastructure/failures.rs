@@ -1,4 +1,5 @@
 //! Everything that can go wrong on the way back: nothing is guessed, nothing is done twice, and a person is told.
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,14 +12,42 @@ use serde_json::json;
 use super::world::{MAIN, TOOLS, V1, V2, World, announce, carry_out, refused, way_back};
 use crate::support::until;
 
-const SLOW: &str = r#"
-resource "terraform_data" "first" { input = "quick" }
-resource "terraform_data" "slow" {
+/// The second of these is made as soon as the gate is open.
+fn slow(world: &World, name: &str) -> String {
+    format!(
+        r#"
+resource "terraform_data" "first" {{ input = "quick" }}
+resource "terraform_data" "{name}" {{
   input      = "takes its time"
   depends_on = [terraform_data.first]
-  provisioner "local-exec" { command = "sleep 3" }
+  provisioner "local-exec" {{ command = "touch {}; until test -e {}; do sleep 0.1; done" }}
+}}
+"#,
+        waiting(world).display(),
+        gate(world).display()
+    )
 }
-"#;
+
+fn gate(world: &World) -> PathBuf {
+    world.dir().join("gate")
+}
+
+/// Somebody stands before the gate.
+fn waiting(world: &World) -> PathBuf {
+    world.dir().join("waiting")
+}
+
+fn open_gate(world: &World) {
+    std::fs::write(gate(world), "").unwrap();
+}
+
+fn lock(world: &World) -> PathBuf {
+    world.dir().join(".prod.tfstate.lock.info")
+}
+
+async fn at_the_gate(world: &World) {
+    until("it applies", Duration::from_secs(30), async || waiting(world).exists().then_some(())).await;
+}
 
 const LOCK: &str = "env/prod/.terraform.lock.hcl";
 
@@ -37,12 +66,14 @@ impl Drop for Pipeline {
     }
 }
 
-/// v2 took away what v1 had; making it again takes three seconds.
+/// v2 took away what v1 had; making it again waits for the gate.
 async fn slow_way_back(tool: &str) -> (World, Infrastructure, String, Plan) {
     let world = World::new(tool);
-    let v1 = world.first(&format!("{V1}{SLOW}"));
+    open_gate(&world);
+    let v1 = world.first(&format!("{V1}{}", slow(&world, "slow")));
     let v2 = world.commit(&[(MAIN, Some(V1))]);
     world.deploy(&v2);
+    [gate(&world), waiting(&world)].map(|file| std::fs::remove_file(file).unwrap());
     let infra = world.begin();
     announce(&infra, &format!("{v1}..{v2}")).await;
     let plan = way_back(&infra, &v1).await.unwrap();
@@ -90,10 +121,9 @@ async fn a_stale_plan_is_made_anew_and_asked_for_anew() {
 async fn a_held_lock_is_told_with_its_holder_and_never_broken() {
     for tool in TOOLS {
         let (world, infra, v1, plan) = slow_way_back(tool).await;
-        let other = world.commit(&[(MAIN, Some(&format!("{V1}{}", SLOW.replace("slow", "other"))))]);
+        let other = world.commit(&[(MAIN, Some(&format!("{V1}{}", slow(&world, "other"))))]);
         let pipeline = Pipeline::start(world.pipeline(&other));
-        let lock = world.dir().join(".prod.tfstate.lock.info");
-        until("the lock is held", Duration::from_secs(20), async || lock.exists().then_some(())).await;
+        at_the_gate(&world).await;
         let told = infra.apply(&plan.steps[0]).await;
         assert!(refused(&told).contains("the state is locked by"), "{tool}: {told:?}");
         assert!(refused(&told).contains("OperationTypeApply"), "{tool}: {told:?}");
@@ -101,6 +131,7 @@ async fn a_held_lock_is_told_with_its_holder_and_never_broken() {
         let second = world.begin();
         let refusal = way_back(&second, &v1).await.unwrap_err().to_string();
         assert!(refusal.contains("the state is locked by"), "{tool}: {refusal}");
+        open_gate(&world);
         drop(pipeline);
         announce(&second, &other).await;
         let again =
@@ -151,8 +182,8 @@ async fn without_a_state_nothing_is_planned() {
 #[ignore = "tests/run infrastructure"]
 async fn what_failed_half_way_is_told_with_what_is_left() {
     let world = World::new("terraform");
-    let fails = SLOW.replace("sleep 3", "test -e ../../mended || exit 7");
     let v2 = world.first(V1);
+    let fails = slow(&world, "slow").replace("touch", "exit 7; touch");
     let v1 = world.commit(&[(MAIN, Some(&format!("{V1}{fails}")))]);
     let infra = world.begin();
     announce(&infra, &format!("{v1}..{v2}")).await;
@@ -174,9 +205,11 @@ async fn a_process_that_dies_while_it_applies_leaves_nothing_to_guess() {
         let (world, infra, v1, plan) = slow_way_back(tool).await;
         let step = plan.steps[0].clone();
         let applying = tokio::spawn(async move { infra.apply(&step).await });
-        until("it applies", Duration::from_secs(20), async || killed(&world.private(), true)).await;
+        at_the_gate(&world).await;
+        kill_tool(&world);
         let outcome = applying.await.unwrap();
         assert!(matches!(outcome, Outcome::Unknown { .. }), "{tool}: {outcome:?}");
+        open_gate(&world);
         let infra = world.begin();
         let told = conflict(infra.observe(&plan.steps[0]).await);
         assert!(told.contains("begun and not finished"), "{tool}: {told}");
@@ -188,22 +221,19 @@ async fn a_process_that_dies_while_it_applies_leaves_nothing_to_guess() {
     }
 }
 
-/// Kills the tool that applies a plan of this folder, with everything that it began, once it has made a part of it.
-fn killed(folder: &std::path::Path, part_is_done: bool) -> Option<()> {
-    let folder = folder.to_str().unwrap();
+/// Kills the tool that applies a plan, with everything that it began.
+fn kill_tool(world: &World) {
+    let private = world.private();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let pid = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).find(|pid| {
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let applies = |pid: &i32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).into_owned();
-        line.contains("apply") && line.contains(folder)
-    })?;
-    if part_is_done {
-        // `first` takes no time, and `slow` three seconds.
-        std::thread::sleep(Duration::from_secs(2));
-    }
+        line.contains("apply") && line.contains(private.to_str().unwrap())
+    };
+    let pid = pids.find(applies).unwrap();
     let status = Command::new("kill").args(["-KILL", "--", &format!("-{pid}")]).status().unwrap();
     assert!(status.success());
-    Some(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -212,8 +242,7 @@ async fn a_life_that_ends_while_the_tool_goes_on_waits_for_it() {
     let (world, infra, _, plan) = slow_way_back("terraform").await;
     let step = plan.steps[0].clone();
     let applying = tokio::spawn(async move { infra.apply(&step).await });
-    let lock = world.dir().join(".prod.tfstate.lock.info");
-    until("it applies", Duration::from_secs(20), async || lock.exists().then_some(())).await;
+    at_the_gate(&world).await;
     // A life that is cut off asks the tool to end, which it does when it has tidied up.
     applying.abort();
     let infra = world.begin();
@@ -232,15 +261,14 @@ async fn a_life_that_ends_while_the_tool_goes_on_waits_for_it() {
 async fn what_takes_too_long_is_stopped_gently() {
     let (mut world, infra, _, plan) = slow_way_back("terraform").await;
     drop(infra);
-    world.config.apply_timeout = Duration::from_secs(1);
+    world.config.apply_timeout = Duration::from_secs(5);
     let infra = world.begin();
     let outcome = infra.apply(&plan.steps[0]).await;
     assert!(
-        matches!(&outcome, Outcome::Unknown { why } if why.contains("did not end within 1 s")),
+        matches!(&outcome, Outcome::Unknown { why } if why.contains("did not end within 5 s")),
         "{outcome:?}"
     );
     let told = conflict(infra.observe(&plan.steps[0]).await);
     assert!(told.contains("begun and not finished"), "{told}");
-    let lock = world.dir().join(".prod.tfstate.lock.info");
-    assert!(!lock.exists(), "it released its lock");
+    assert!(!lock(&world).exists(), "it released its lock");
 }
