@@ -1,6 +1,8 @@
 //! The whole of it: a bad migration is noticed, a person approves, it is taken back and verified, and no password is told.
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,15 +20,18 @@ use crate::support::workload::{Served, serve};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// An application that the index breaks.
-async fn application(url: &str) -> Served {
-    let url = url.to_string();
+/// An application that the index breaks, and how often it was asked.
+async fn application(url: &str) -> (Served, Arc<AtomicUsize>) {
+    let (url, asked) = (url.to_string(), Arc::<AtomicUsize>::default());
+    let count = asked.clone();
     let health = async move || {
+        count.fetch_add(1, Ordering::Relaxed);
         let sql = "SELECT 1 FROM pg_indexes WHERE indexname = 'orders_user'";
         let broken = session(&url).await.query(sql, &[]).await.unwrap();
         if broken.is_empty() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR }
     };
-    serve(SocketAddr::from(([127, 0, 0, 1], 0)), Router::new().route("/health", get(health))).await
+    let router = Router::new().route("/health", get(health));
+    (serve(SocketAddr::from(([127, 0, 0, 1], 0)), router).await, asked)
 }
 
 fn configured(stage: &Stage, application: &Served, messages: &str) -> Value {
@@ -57,7 +62,7 @@ fn configured(stage: &Stage, application: &Served, messages: &str) -> Value {
 async fn a_bad_migration_is_taken_back_when_a_person_approves() {
     let stage = Stage::shop(Runner::Rollguard).await;
     assert_eq!(stage.migrate(&["goto", "2"]).0, Some(0));
-    let application = application(&stage.url).await;
+    let (application, asked) = application(&stage.url).await;
     let receiver = Receiver::start().await;
     let config = configured(&stage, &application, &receiver.url("/messages"));
     let mut first = config.clone();
@@ -66,7 +71,11 @@ async fn a_bad_migration_is_taken_back_when_a_person_approves() {
     daemon.await_known_good("2").await;
     daemon.terminate().await;
     daemon.configure(config);
+    let before = asked.load(Ordering::Relaxed);
     daemon.restart().await;
+    // What was never seen to pass is held against nobody.
+    until("it is seen to pass", SOON, async || (asked.load(Ordering::Relaxed) > before).then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
 
     stage.up();
     daemon.await_watch("3").await;
