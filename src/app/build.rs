@@ -76,10 +76,15 @@ fn is_without_cluster(config: &Config) -> bool {
 
 /// What rolls back everything but workloads.
 pub(super) fn rooms(config: &Config) -> Result<Vec<Room>, AppError> {
-    let mut rooms: Vec<Room> = Vec::new();
+    Ok(frontend_room(config).into_iter().collect())
+}
+
+/// Frontends are in AWS.
+fn frontend_room(config: &Config) -> Option<Room> {
     #[cfg(feature = "aws")]
-    rooms.extend(super::aws::frontend_room(config));
-    Ok(rooms)
+    return super::aws::frontend_room(config);
+    #[cfg(not(feature = "aws"))]
+    return config.services.first().and(None);
 }
 
 pub(super) fn kinds(config: &Config) -> BTreeMap<TargetId, TargetKind> {
