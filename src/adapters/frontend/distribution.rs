@@ -29,21 +29,39 @@ impl Place {
         distribution: &str,
         reference: &str,
     ) -> Result<Option<Invalidation>, Trouble> {
+        if let Some(id) = self.known_invalidation(reference).await {
+            return self.get_invalidation(distribution, &id).await;
+        }
         let cdn = &self.clients().await.cdn;
+        // Newest first.
         let request = cdn.list_invalidations().distribution_id(distribution).max_items(LOOKED_AT);
         let list = request.send().await.map_err(Trouble::of)?;
         let newest = list.invalidation_list().map(|list| list.items()).unwrap_or_default();
         for summary in newest {
-            let request = cdn.get_invalidation().distribution_id(distribution).id(summary.id());
-            let found = request.send().await.map_err(Trouble::of)?.invalidation;
+            let found = self.get_invalidation(distribution, summary.id()).await?;
             let is_ours = |found: &Invalidation| {
                 found.invalidation_batch().is_some_and(|batch| batch.caller_reference() == reference)
             };
             if let Some(found) = found.filter(is_ours) {
+                self.know_invalidation(reference, found.id()).await;
                 return Ok(Some(found));
             }
         }
         Ok(None)
+    }
+
+    async fn get_invalidation(&self, distribution: &str, id: &str) -> Result<Option<Invalidation>, Trouble> {
+        let request = self.clients().await.cdn.get_invalidation().distribution_id(distribution).id(id);
+        Ok(request.send().await.map_err(Trouble::of)?.invalidation)
+    }
+
+    async fn known_invalidation(&self, reference: &str) -> Option<String> {
+        let known = self.invalidated.lock().await;
+        known.as_ref().filter(|(known, _)| known == reference).map(|(_, id)| id.clone())
+    }
+
+    async fn know_invalidation(&self, reference: &str, id: &str) {
+        *self.invalidated.lock().await = Some((reference.to_string(), id.to_string()));
     }
 
     pub(super) async fn observe_invalidate(&self, step: &Invalidate) -> Result<Finding, Trouble> {
@@ -99,6 +117,9 @@ impl Place {
         match answer {
             Ok(answer) => {
                 let id = answer.invalidation().map_or("?", Invalidation::id).to_string();
+                if answer.invalidation().is_some() {
+                    self.know_invalidation(&step.reference, &id).await;
+                }
                 Ok(format!("invalidation {id} of {} is made", step.paths.join(" ")))
             }
             Err(error) => Err((error.code().map(String::from), describe(&error))),

@@ -81,6 +81,8 @@ struct Place {
     clients: OnceCell<Clients>,
     contents: Mutex<Contents>,
     work: Mutex<Option<Arc<Work>>>,
+    /// The invalidation that was found or made last, by its reference.
+    invalidated: Mutex<Option<(String, String)>>,
 }
 
 /// Why something could not be read or done.
@@ -113,6 +115,7 @@ impl Frontends {
                 clients: OnceCell::new(),
                 contents: Mutex::default(),
                 work: Mutex::default(),
+                invalidated: Mutex::default(),
                 is,
             };
             (place.is.target.clone(), Arc::new(place))

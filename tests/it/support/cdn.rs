@@ -287,6 +287,15 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let answer = match operation {
         "Public" => shared.public(&parts.uri).await,
         "CreateInvalidation" => shared.create_invalidation(&parts.uri, parts.headers, body).await,
+        "ListInvalidations" => {
+            let most = parts
+                .uri
+                .query()
+                .and_then(|query| query.split_once("MaxItems="))
+                .map(|(_, most)| most.to_owned());
+            let most = most.and_then(|most| most.split('&').next().unwrap().parse().ok()).unwrap_or(100);
+            newest_first(shared.pass_on(parts.method, &parts.uri, parts.headers, body).await, most).await
+        }
         "GetInvalidation" => shared.get_invalidation(&parts.uri, parts.headers).await,
         "ListObjectVersions" => {
             let answer = shared.pass_on(parts.method, &parts.uri, parts.headers, body).await;
@@ -339,6 +348,19 @@ async fn with_encoded_keys(answer: Response<Body>) -> Response<Body> {
         text = encoded;
     }
     let text = text.replace("</ListVersionsResult>", "<EncodingType>url</EncodingType></ListVersionsResult>");
+    with_body(answer, text)
+}
+
+/// moto lists the oldest first, and all of them.
+async fn newest_first(answer: Response<Body>, most: usize) -> Response<Body> {
+    const ITEM: &str = "<InvalidationSummary>";
+    let (answer, text) = read(answer).await;
+    let Some((head, items)) = text.split_once(ITEM) else { return answer };
+    let (items, tail) = items.rsplit_once("</InvalidationSummary>").unwrap();
+    let items: Vec<&str> = items.split(ITEM).collect();
+    let newest = items.iter().rev().take(most).map(|item| item.trim_end_matches("</InvalidationSummary>"));
+    let items: String = newest.map(|item| format!("{ITEM}{item}</InvalidationSummary>")).collect();
+    let text = format!("{head}{items}{tail}");
     with_body(answer, text)
 }
 
