@@ -73,7 +73,7 @@ async fn slow_way_back(tool: &str) -> (World, Infrastructure, String, Plan) {
     let v1 = world.first(&format!("{V1}{}", slow(&world, "slow")));
     let v2 = world.commit(&[(MAIN, Some(V1))]);
     world.deploy(&v2);
-    [gate(&world), waiting(&world)].map(|file| std::fs::remove_file(file).unwrap());
+    [gate(&world), waiting(&world)].iter().for_each(|file| std::fs::remove_file(file).unwrap());
     let infra = world.begin();
     announce(&infra, &format!("{v1}..{v2}")).await;
     let plan = way_back(&infra, &v1).await.unwrap();
