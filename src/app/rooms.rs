@@ -92,17 +92,15 @@ pub(super) struct Feeds(pub(super) Vec<Box<dyn ReleaseFeed>>);
 impl ReleaseFeed for Feeds {
     /// Can be cancelled, since each of them can.
     async fn next(&mut self) -> Option<FeedEvent> {
-        while !self.0.is_empty() {
-            let (event, index, _) = select_all(self.0.iter_mut().map(|feed| feed.next())).await;
-            match event {
-                Some(event) => return Some(event),
-                None => {
-                    drop(self.0.swap_remove(index));
-                    // A cluster in which nothing is guarded has nothing to show, and is not away.
-                    return Some(FeedEvent::Restored);
-                }
-            }
+        if self.0.is_empty() {
+            return None;
         }
-        None
+        let (event, index, _) = select_all(self.0.iter_mut().map(|feed| feed.next())).await;
+        if event.is_some() {
+            return event;
+        }
+        drop(self.0.swap_remove(index));
+        // A cluster in which nothing is guarded has nothing to show, and is not away.
+        Some(FeedEvent::Restored)
     }
 }
