@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use rollguard::adapters::aws::AwsAccess;
 use rollguard::adapters::frontend::{FrontendOptions, FrontendPlace, Frontends};
@@ -43,7 +44,10 @@ impl World {
         let moto = Moto::start().await;
         let cdn = Cdn::start(&moto).await;
         let config = access(moto.url()).load().await;
-        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
+        let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true);
+        // A moto that is busy with six histories at once may pause for longer than the SDK likes.
+        let patient = StalledStreamProtectionConfig::disabled();
+        let s3 = s3.stalled_stream_protection(patient).build();
         let s3 = Client::from_conf(s3);
         s3.create_bucket().bucket("shop").send().await.unwrap();
         let world = Self {

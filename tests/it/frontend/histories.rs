@@ -72,7 +72,7 @@ async fn restore_all(world: &World, seeds: std::ops::Range<u64>, keys: usize, op
 #[tokio::test]
 #[ignore = "tests/run frontend"]
 async fn two_hundred_histories_of_tens_of_keys() {
-    restore_all(&World::start().await, 0..200, 24, 22).await;
+    restore_all(&World::start().await, 0..200, 20, 16).await;
 }
 
 #[tokio::test]
