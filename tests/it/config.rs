@@ -120,7 +120,7 @@ fn the_examples_service_is_typed() {
     assert_eq!((metric.name.as_str(), statistic.as_str(), *scale), ("TargetResponseTime", "p95", 1000.0));
     assert!(shop.alarms[1].matches("shop-rds-deadlocks"));
     assert_eq!(shop.judging, rollguard::domain::runbook::Judging::standard(shop.watch));
-    assert_eq!((shop.checks.len(), shop.targets[0].service.as_deref()), (12, Some("blockchain-backend")));
+    assert_eq!((shop.checks.len(), shop.targets[0].service.as_deref()), (13, Some("blockchain-backend")));
     assert!(config.watch_failed_probes && config.compare.config_maps && !config.compare.secrets);
     assert_eq!(
         shop.checks[3].kind,

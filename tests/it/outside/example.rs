@@ -13,7 +13,9 @@ use rollguard::domain::verification::CheckKind;
 fn shop() -> ServiceConfig {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rollguard.yaml");
     let env = |name: &str| match name {
-        "ROLLGUARD_POSTGRES_URL" => Some(format!("postgres://db.example.com/the-secret-of-{name}")),
+        "ROLLGUARD_POSTGRES_URL" | "SHOP_DATABASE_URL" => {
+            Some(format!("postgres://db.example.com/the-secret-of-{name}"))
+        }
         _ => Some(format!("https://example.com/the-secret-of-{name}")),
     };
     let mut loaded = load(&path, &env).unwrap_or_else(|error| panic!("{error}"));
