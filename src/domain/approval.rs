@@ -18,6 +18,9 @@ pub struct ApprovalAsk {
     /// What is done while nobody answers, in the order of time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reminders: Vec<Reminder>,
+    /// Whoever ordered it may approve it, too: the plan could not be seen when it was ordered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_requester: bool,
 }
 
 fn one() -> usize {
@@ -31,7 +34,7 @@ fn is_one(needed: &usize) -> bool {
 impl ApprovalAsk {
     /// Anybody's, until then.
     pub fn until(expires_at: Timestamp) -> Self {
-        Self { expires_at, needed: 1, from: Vec::new(), reminders: Vec::new() }
+        Self { expires_at, needed: 1, from: Vec::new(), reminders: Vec::new(), by_requester: false }
     }
 }
 
@@ -45,6 +48,7 @@ pub struct Asking {
     pub alone: bool,
     /// In which only a person rolls back, also if it was asked before.
     pub freezes: Vec<Freeze>,
+    pub by_requester: bool,
 }
 
 impl Asking {
@@ -56,6 +60,7 @@ impl Asking {
             unanswered: Vec::new(),
             alone: false,
             freezes: vec![],
+            by_requester: false,
         }
     }
 
@@ -66,6 +71,7 @@ impl Asking {
             expires_at,
             needed: self.approvals.needed,
             from: self.approvals.from.clone(),
+            by_requester: self.by_requester,
             reminders: reminders(&self.unanswered, now, |at| {
                 self.alone && frozen(&self.freezes, at).is_none()
             }),

@@ -102,6 +102,7 @@ pub fn answer(service: Service<'_>, question: &Question) -> Answer {
         unanswered: service.policy.unanswered.clone(),
         alone: ruling.alone,
         freezes: service.rails.freezes.clone(),
+        by_requester: false,
     };
     Answer {
         decision: decided.decision,

@@ -97,7 +97,7 @@ impl Run {
             needed: ask.needed,
             from: ask.from.clone(),
             by: self.asked.by.clone(),
-            requested_by: opened.requested_by.clone(),
+            requested_by: opened.requested_by.clone().filter(|_| !ask.by_requester),
         })
     }
 

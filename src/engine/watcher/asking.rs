@@ -33,5 +33,6 @@ pub(super) fn asking(settings: &ServiceSettings, alone: bool) -> Asking {
         unanswered: settings.policy.unanswered.clone(),
         alone,
         freezes: settings.rails.freezes.clone(),
+        by_requester: false,
     }
 }

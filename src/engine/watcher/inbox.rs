@@ -245,7 +245,8 @@ impl Watcher {
         let asks = asks || settings.policy.approvals.orders;
         let decision = if asks { Decision::Ask } else { Decision::Rollback };
         let decided = Decided { decision, would: None, reason, barred, policy: None };
-        let request = Request { requested_by: Some(by), ..request(&settings, incident, decided, plan) };
+        let mut request = Request { requested_by: Some(by), ..request(&settings, incident, decided, plan) };
+        request.asking.by_requester = !settings.policy.approvals.orders;
         tracing::info!(%target, run = id, "a rollback is ordered");
         self.launch(request, id, vec![], vec![row]).await
     }
