@@ -72,7 +72,10 @@ async fn restore_all(world: &World, seeds: std::ops::Range<u64>, keys: usize, op
 #[tokio::test]
 #[ignore = "tests/run frontend"]
 async fn two_hundred_histories_of_tens_of_keys() {
-    restore_all(&World::start().await, 0..200, 20, 16).await;
+    // moto looks through its whole bucket for each listing: a new one now and then is much quicker.
+    for first in (0..200).step_by(20) {
+        restore_all(&World::start().await, first..first + 20, 20, 16).await;
+    }
 }
 
 #[tokio::test]
