@@ -328,7 +328,7 @@ async fn obstacle(plan: &Plan, step: usize, tools: &Tools) -> Option<String> {
 async fn verify(opened: &RunOpened, check: usize, tools: &Tools) -> CheckResult {
     let nothing = || CheckResult::no_data("there is nothing to check");
     let Some(spec) = opened.checks.get(check) else { return nothing() };
-    if let Some(result) = measured::check_all(&spec.kind, &opened.plan.changes, &opened.run, &tools.viewer) {
+    if let Some(result) = measured::check_all(&spec.kind, &opened.plan, &opened.run, &tools.viewer) {
         return result;
     }
     let asked = match spec.kind {

@@ -2,7 +2,7 @@
 use super::snapshot::{Viewer, WatchStatus};
 use crate::domain::evidence::{count_of, percent};
 use crate::domain::names::TargetId;
-use crate::domain::plan::Change;
+use crate::domain::plan::Plan;
 use crate::domain::release::ReleaseKind;
 use crate::domain::verification::{CheckKind, CheckOutcome, CheckResult};
 use crate::domain::watch::{Baseline, Figures};
@@ -49,13 +49,13 @@ pub fn check(kind: &CheckKind, target: &TargetId, run: &str, viewer: &Viewer) ->
 }
 
 /// The result over all targets of a run: the worst of theirs. One that never measured this says nothing beside one that does.
-pub fn check_all(kind: &CheckKind, changes: &[Change], run: &str, viewer: &Viewer) -> Option<CheckResult> {
+pub fn check_all(kind: &CheckKind, plan: &Plan, run: &str, viewer: &Viewer) -> Option<CheckResult> {
     let about = |target: &&TargetId| match kind {
         CheckKind::EndpointsReady { targets } => targets.contains(&target.target),
+        CheckKind::PodsReady => plan.awaits_pods_of(target),
         CheckKind::Outside(_)
         | CheckKind::Version { .. }
         | CheckKind::FrontendServed
-        | CheckKind::PodsReady
         | CheckKind::ErrorRate { .. }
         | CheckKind::LatencyP95 { .. }
         | CheckKind::Throughput { .. }
@@ -63,7 +63,7 @@ pub fn check_all(kind: &CheckKind, changes: &[Change], run: &str, viewer: &Viewe
         | CheckKind::Redis(_)
         | CheckKind::NoActiveAlerts => true,
     };
-    let targets = changes.iter().map(|change| &change.target).filter(about);
+    let targets = plan.changes.iter().map(|change| &change.target).filter(about);
     let results = targets.map(|target| Some((target, check(kind, target, run, viewer)?)));
     let mut results = results.collect::<Option<Vec<_>>>()?;
     if results.iter().any(|(_, result)| result.outcome != CheckOutcome::NoData) {
@@ -72,7 +72,7 @@ pub fn check_all(kind: &CheckKind, changes: &[Change], run: &str, viewer: &Viewe
         results.retain(|(target, result)| result.outcome != CheckOutcome::NoData || !silent(target));
     }
     match results.as_slice() {
-        [] => return Some(CheckResult::passed("no Service is named in front of what was rolled back")),
+        [] => return Some(CheckResult::passed(beside_the_point(kind))),
         [(_, only)] => return Some(only.clone()),
         _ => {}
     }
@@ -81,6 +81,23 @@ pub fn check_all(kind: &CheckKind, changes: &[Change], run: &str, viewer: &Viewe
     let told = results.iter().map(|(target, result)| format!("{}: {}", target.target, result.detail));
     let detail = told.collect::<Vec<_>>().join("; ");
     Some(CheckResult { outcome: worst.unwrap_or(CheckOutcome::Passed), detail })
+}
+
+/// Why a check is about nothing that was rolled back.
+fn beside_the_point(kind: &CheckKind) -> &'static str {
+    match kind {
+        CheckKind::PodsReady => "nothing that was rolled back has pods",
+        CheckKind::EndpointsReady { .. }
+        | CheckKind::Outside(_)
+        | CheckKind::Version { .. }
+        | CheckKind::FrontendServed
+        | CheckKind::ErrorRate { .. }
+        | CheckKind::LatencyP95 { .. }
+        | CheckKind::Throughput { .. }
+        | CheckKind::Sql { .. }
+        | CheckKind::Redis(_)
+        | CheckKind::NoActiveAlerts => "no Service is named in front of what was rolled back",
+    }
 }
 
 /// Under watch, and nothing was ever measured of it but its pods: a worker without requests.
@@ -159,22 +176,49 @@ mod tests {
     use super::super::snapshot::Picture;
     use super::*;
     use crate::domain::names::{ServiceName, TargetName};
+    use crate::domain::plan::kubernetes::{AwaitRollout, Workload};
+    use crate::domain::plan::{Action, Change, Step};
     use crate::domain::release::{Fingerprint, Version};
+    use crate::domain::workload::WorkloadKind;
 
-    fn change(target: &str) -> Change {
-        let target = TargetName::parse(target).unwrap();
-        let version = Version { fingerprint: Fingerprint::named("f"), label: "v1".into(), images: vec![] };
+    fn id(target: &str) -> TargetId {
         let service = ServiceName::parse("shop").unwrap();
-        Change { target: TargetId { service, target }, from: version.clone(), to: version }
+        TargetId { service, target: TargetName::parse(target).unwrap() }
     }
+
+    /// Of these targets only `workloads` have pods to wait for.
+    fn plan(targets: &[&str], workloads: &[&str]) -> Plan {
+        let version = Version { fingerprint: Fingerprint::named("f"), label: "v1".into(), images: vec![] };
+        let change = |name: &&str| Change { target: id(name), from: version.clone(), to: version.clone() };
+        let step = |name: &&str| {
+            let workload =
+                Workload { kind: WorkloadKind::Deployment, namespace: "shop".into(), name: (*name).into() };
+            let action =
+                Action::AwaitRollout(AwaitRollout { workload, version: version.fingerprint.clone() });
+            Step { target: id(name), title: "await".into(), deadline_secs: 600, action }
+        };
+        let (changes, steps) = (targets.iter().map(change).collect(), workloads.iter().map(step).collect());
+        Plan { service: ServiceName::parse("shop").unwrap(), changes, steps }
+    }
+
+    const UNMEASURED: &str = "the restored version is not measured yet";
 
     #[test]
     fn only_targets_with_a_service_in_front_are_asked_for_its_endpoints() {
         let picture = Picture::default();
         let kind = CheckKind::EndpointsReady { targets: vec![TargetName::parse("backend").unwrap()] };
-        let all = |changes: &[Change]| check_all(&kind, changes, "shop-1", &picture.viewer()).unwrap();
-        let both = all(&[change("backend"), change("worker")]);
-        assert_eq!(both, CheckResult::no_data("the restored version is not measured yet"));
-        assert_eq!(all(&[change("worker")]).outcome, CheckOutcome::Passed);
+        let all = |targets| check_all(&kind, &plan(targets, targets), "shop-1", &picture.viewer()).unwrap();
+        assert_eq!(all(&["backend", "worker"]), CheckResult::no_data(UNMEASURED));
+        assert_eq!(all(&["worker"]).outcome, CheckOutcome::Passed);
+    }
+
+    #[test]
+    fn only_targets_with_pods_are_asked_for_them() {
+        let picture = Picture::default();
+        let all = |targets, workloads| {
+            check_all(&CheckKind::PodsReady, &plan(targets, workloads), "shop-1", &picture.viewer()).unwrap()
+        };
+        assert_eq!(all(&["web", "backend"], &["backend"]), CheckResult::no_data(UNMEASURED));
+        assert_eq!(all(&["web"], &[]), CheckResult::passed("nothing that was rolled back has pods"));
     }
 }

@@ -197,6 +197,20 @@ impl Plan {
         self.steps.iter().any(|step| step.action.kind() == kind)
     }
 
+    /// Whether pods of this target are replaced and waited for.
+    pub fn awaits_pods_of(&self, target: &TargetId) -> bool {
+        let awaits = |action: &Action| match action {
+            Action::AwaitRollout(_) => true,
+            Action::HoldOwner(_)
+            | Action::RestoreTemplate(_)
+            | Action::Restart(_)
+            | Action::Frontend(_)
+            | Action::Database(_)
+            | Action::Infrastructure(_) => false,
+        };
+        self.steps.iter().any(|step| step.target == *target && awaits(&step.action))
+    }
+
     /// Why a person must look at it first, whatever the policy says.
     pub fn needs_person(&self) -> Vec<String> {
         let objections = |step: &Step| match &step.action {
