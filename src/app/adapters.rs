@@ -54,9 +54,7 @@ impl Adapters {
 
     fn targets(&self) -> Arc<dyn Target> {
         let workloads = self.cluster.targets().with_registry(self.registry.clone());
-        let others = self.rooms.iter().map(|room| (room.kind, room.target.clone()));
-        let workloads: (_, Arc<dyn Target>) = (TargetKind::Kubernetes, Arc::new(workloads));
-        Arc::new(Rooms::new(self.kinds.clone(), others.chain([workloads])))
+        Arc::new(Rooms::new(self.kinds.clone(), Arc::new(workloads), &self.rooms))
     }
 
     /// As those hold them who use them, with what the leader's watcher alone holds.

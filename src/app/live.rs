@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::rooms::Rooms;
 use super::{AppError, build, channels, outside};
 use crate::adapters::signals::http::HttpSource;
 use crate::config::Config;
@@ -44,7 +45,7 @@ pub fn buildable(config: &Config) -> Result<(), AppError> {
 pub async fn look(config: &Config) -> Result<Vec<Finding>, AppError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cluster = build::cluster(config, clock.clone()).await?;
-    let port = cluster.targets();
+    let port = Rooms::new(build::kinds(config), Arc::new(cluster.targets()), &build::rooms(config)?);
     let targets: Vec<TargetId> = build::fleet(config).targets().map(|(id, _)| id).collect();
     let mut findings = Vec::new();
     for target in &targets {

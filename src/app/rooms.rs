@@ -32,9 +32,11 @@ pub(super) struct Rooms {
 impl Rooms {
     pub(super) fn new(
         kinds: BTreeMap<TargetId, TargetKind>,
-        rooms: impl IntoIterator<Item = (TargetKind, Arc<dyn Target>)>,
+        workloads: Arc<dyn Target>,
+        others: &[Room],
     ) -> Self {
-        Self { kinds, rooms: rooms.into_iter().collect() }
+        let others = others.iter().map(|room| (room.kind, room.target.clone()));
+        Self { kinds, rooms: others.chain([(TargetKind::Kubernetes, workloads)]).collect() }
     }
 
     fn of(&self, target: &TargetId) -> Result<&Arc<dyn Target>, SurveyError> {
