@@ -2,6 +2,7 @@
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod checks;
+mod child;
 pub mod database;
 pub mod endpoint;
 #[cfg(feature = "aws")]

@@ -155,7 +155,8 @@ fn rooms_use_only_the_rooms_below_them() {
             let other = path.strip_prefix("adapters::").map(first);
             if let (Some(own), Some(other)) = (source.adapter(), other)
                 && own != other
-                && !["aws", "outbound", "endpoint", "mask", "postgres", "probe", "tls"].contains(&other)
+                && !["aws", "child", "outbound", "endpoint", "mask", "postgres", "probe", "tls"]
+                    .contains(&other)
             {
                 broken.push(format!("{}: adapter {own} must not use adapter {other}", source.path));
             }

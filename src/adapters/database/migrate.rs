@@ -1,4 +1,5 @@
 //! Running golang-migrate's own program, so that it can do nothing but the one step that was planned.
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -8,14 +9,16 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::process::{self, Ended};
 use super::runner::Ran;
+use crate::adapters::child::{self, Ended, Job};
 use crate::adapters::outbound::shorten;
 use crate::adapters::postgres::{Access, Address};
 use crate::domain::plan::database::DownMigration;
 
 /// Beside the script: connecting, and waiting for the lock, which golang-migrate does twice.
 const SLACK: Duration = Duration::from_secs(15);
+/// SIGINT lets it end after the script that runs.
+const GRACE: Duration = Duration::from_secs(10);
 const SHOWN_IN_PLACE: &str = "•••";
 
 /// Takes one migration back. What became of it is for an observation to tell: the exit code alone proves nothing.
@@ -37,8 +40,16 @@ pub(super) async fn run(program: &Path, access: &Access, step: &DownMigration, s
     if let Some(password) = &address.password {
         environment.push(("PGPASSWORD", password.expose_secret()));
     }
-    let longest = Duration::from_secs(step.terms.script_secs + 2 * step.terms.lock_secs) + SLACK;
-    match process::run(program, &arguments, &environment, longest).await {
+    let job = Job {
+        program,
+        args: arguments.into_iter().map(OsString::from).collect(),
+        dir: Path::new("."),
+        env: environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        limit: Duration::from_secs(step.terms.script_secs + 2 * step.terms.lock_secs) + SLACK,
+        grace: GRACE,
+        outputs: &staged.0,
+    };
+    match child::run(job).await {
         Ok(ended) => outcome(ended, &address, step),
         Err(error) => Ran::refused(format!("{} could not be started: {error}", program.display())),
     }
@@ -71,8 +82,8 @@ fn arguments(address: &Address, step: &DownMigration, staged: &Staged) -> Vec<St
 }
 
 fn outcome(ended: Ended, address: &Address, step: &DownMigration) -> Ran {
-    let said = scrubbed(&ended.output, address);
-    match (ended.late, ended.code) {
+    let said = scrubbed(&format!("{}{}", String::from_utf8_lossy(&ended.out), ended.err), address);
+    match (ended.stopped, ended.code) {
         (true, _) => Ran::unknown(format!("migrate took too long and was stopped: {said}")),
         (false, Some(0)) => Ran::done(format!("migrate ran {}: {said}", step.file)),
         (false, Some(_)) if said.contains("migration failed") => Ran::failed(said),

@@ -2,7 +2,6 @@
 mod directory;
 mod feed;
 mod migrate;
-mod process;
 #[cfg(feature = "aws")]
 mod rds;
 #[cfg(not(feature = "aws"))]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::child::{self, Job};
+use super::GRACE;
 use super::surroundings::Surroundings;
+use crate::adapters::child::{self, Job};
 use crate::domain::release::{Fingerprint, Version};
 
 const GIT_MAX: Duration = Duration::from_secs(300);
@@ -49,6 +50,7 @@ impl Git<'_> {
             dir: Path::new("/"),
             env: self.around.for_git(),
             limit: GIT_MAX,
+            grace: GRACE,
             outputs: self.around.outputs(),
         };
         let ended = child::run(job).await.map_err(|error| format!("git cannot be run: {error}"))?;

@@ -1,5 +1,4 @@
 //! Infrastructure that is written down for Terraform or OpenTofu in a git repository.
-mod child;
 mod feed;
 mod git;
 mod notes;
@@ -12,11 +11,15 @@ mod workbench;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::InfrastructureConfig;
 use crate::domain::names::TargetId;
 use crate::ports::{Clock, ReleaseFeed};
 use site::Site;
+
+/// What is stopped may tidy up for so long: release its lock, write its state.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// All targets of this kind.
 #[derive(Clone)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::child::{self, Ended, Job};
+use super::GRACE;
 use super::surroundings::Surroundings;
+use crate::adapters::child::{self, Ended, Job};
 use crate::domain::plan::infrastructure::state::{StateId, identify};
 
 /// What went wrong, without secrets.
@@ -50,6 +51,7 @@ impl Tool<'_> {
             dir: &self.dir,
             env: self.around.for_tool(),
             limit,
+            grace: GRACE,
             outputs: self.around.outputs(),
         };
         let ended = child::run(job).await.map_err(|error| ToolError::NotThere {

@@ -13,29 +13,29 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 /// What is run.
-pub(super) struct Job<'a> {
-    pub(super) program: &'a Path,
-    pub(super) args: Vec<OsString>,
-    pub(super) dir: &'a Path,
-    pub(super) env: Vec<(OsString, OsString)>,
-    pub(super) limit: Duration,
+pub(crate) struct Job<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) dir: &'a Path,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) limit: Duration,
+    /// After SIGINT it may tidy up for so long: release its lock, write its state.
+    pub(crate) grace: Duration,
     /// A private directory for what it prints.
-    pub(super) outputs: &'a Path,
+    pub(crate) outputs: &'a Path,
 }
 
 /// How it ended.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     /// None if a signal ended it.
-    pub(super) code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// It was still running at its deadline, or printed without end.
-    pub(super) stopped: bool,
-    pub(super) out: Vec<u8>,
-    pub(super) err: String,
+    pub(crate) stopped: bool,
+    pub(crate) out: Vec<u8>,
+    pub(crate) err: String,
 }
 
-/// After SIGINT it may tidy up for so long: release its lock, write its state.
-const GRACE: Duration = Duration::from_secs(60);
 const OUTPUT_MAX: u64 = 64 * 1024 * 1024;
 /// Of what it complains.
 const ERROR_MAX: u64 = 64 * 1024;
@@ -46,7 +46,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// If it could not be started.
-pub(super) async fn run(job: Job<'_>) -> std::io::Result<Ended> {
+pub(crate) async fn run(job: Job<'_>) -> std::io::Result<Ended> {
     let (out, err) = (Output::new(job.outputs)?, Output::new(job.outputs)?);
     let mut child = Command::new(job.program)
         .args(job.args)
@@ -63,7 +63,7 @@ pub(super) async fn run(job: Job<'_>) -> std::io::Result<Ended> {
     let stopped = ended.is_none();
     let status = match ended {
         Some(status) => status,
-        None => stop(&mut child, &group).await?,
+        None => stop(&mut child, &group, job.grace).await?,
     };
     group.0 = None;
     Ok(Ended {
@@ -94,16 +94,16 @@ async fn wait(
     timeout(limit, ended).await.unwrap_or(Ok(None))
 }
 
-async fn stop(child: &mut Child, group: &Group) -> std::io::Result<ExitStatus> {
+async fn stop(child: &mut Child, group: &Group, grace: Duration) -> std::io::Result<ExitStatus> {
     group.signal(Signal::INT);
-    if let Ok(status) = timeout(GRACE, child.wait()).await {
+    if let Ok(status) = timeout(grace, child.wait()).await {
         return status;
     }
     group.signal(Signal::KILL);
     // It may be in a call that no signal ends.
     tokio::select! {
         status = child.wait() => status,
-        () = sleep(GRACE) => Err(std::io::Error::other("it does not end, not even after SIGKILL")),
+        () = sleep(grace) => Err(std::io::Error::other("it does not end, not even after SIGKILL")),
     }
 }
 
